@@ -1,0 +1,67 @@
+"""Application settings: the only list of them, their defaults and their bounds. Knows no heavy library.
+
+Each is read from the environment as `ANIME_AI_<NAME>` or from `.env`. What belongs to one training run stands in
+`anime_ai.training.recipe`, whose defaults come from here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from anime_ai.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+ASSETS = ROOT / "assets"
+STARTER_LM = ASSETS / "starter" / "lm"
+
+
+class Settings(BaseSettings):
+    """What the original project called its configuration, and what the app needs beside it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANIME_AI_", env_file=".env", env_file_encoding="utf-8", extra="ignore"
+    )
+
+    model_name: str = Field("auto", description="base model: auto, a Hub id, or a folder")
+    batch_size: int = Field(2, ge=1, le=256, description="rows per training step on one device")
+    fp16: bool = Field(True, description="16-bit training where the device can; bf16 is preferred to fp16")
+    max_length: int = Field(512, ge=32, le=32768, description="tokens of a training row")
+    output_dir: Path = Field(Path("./anime_ai_output"), description="where everything of the user is kept")
+    dataset: str = Field(str(DATA / "dataset.json"), description="the dataset that preprocess reads by default")
+    persona: str = Field("傲娇", description="the persona that train and infer take by default")
+    prompt_format: Literal["auto", "deepseek-r1", "chatml", "seed"] = "auto"
+    think: Literal["silent", "inner", "open"] = "silent"
+    load_in_4bit: Literal["auto", "on", "off"] = "auto"
+    seed: int = Field(42, ge=0, le=2**32 - 1)
+    database_url: str = Field("", description="any SQLAlchemy URL; by default SQLite under OUTPUT_DIR/studio")
+    hub_timeout: float = Field(8.0, gt=0, le=300, description="seconds until the model hub counts as unreachable")
+    owner_password: SecretStr = SecretStr("")
+    max_upload_mb: int = Field(50, ge=1, le=4096)
+    max_dataset_rows: int = Field(200_000, ge=1)
+
+    @cached_property
+    def studio_dir(self) -> Path:
+        return self.output_dir / "studio"
+
+    @cached_property
+    def runs_dir(self) -> Path:
+        return self.output_dir / "runs"
+
+    @classmethod
+    def load(cls, **named: object) -> Settings:
+        """Settings from the environment, with `named` values (None means: not named) above it.
+
+        Raises SettingsError that names the setting, its value and what is allowed.
+        """
+        try:
+            return cls(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError("settings.invalid", name=name, value=first.get("input"), why=first["msg"]) from error

@@ -1,0 +1,1 @@
+"""Dialogues: rows, files, splits, preprocessing. Knows nothing of training."""
