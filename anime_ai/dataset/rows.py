@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Any
 
 MAX_CELL = 20_000
@@ -42,7 +43,7 @@ class Problem:
     row: int
     field: str
     key: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = default(default_factory=dict)
 
     def say(self, language: str | None = None) -> str:
         from anime_ai.texts import text
