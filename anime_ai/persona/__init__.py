@@ -1,0 +1,1 @@
+"""Characters: cards and what of them enters a prompt. Knows no models."""
