@@ -94,12 +94,16 @@ class Dialogue:
 class Prompt:
     """Token ids that end where the answer begins; the first `shared` of them are the card and its examples.
 
-    `messages` say the same to a server that takes no tokens; `dropped` exchanges did not fit.
+    `messages` say the same to a server that takes no tokens; `dropped` exchanges did not fit. The answer is over at one
+    of `stop_ids` or before one of `stop_texts`; it begins inside a thought where `opens_thought`.
     """
 
     ids: tuple[int, ...]
     shared: int
     messages: tuple[dict[str, str], ...]
+    stop_ids: frozenset[int]
+    stop_texts: tuple[str, ...] = ()
+    opens_thought: bool = False
     dropped: int = 0
 
 
@@ -199,7 +203,15 @@ class Layout:
             costs = [_length(turn) for turn in turns]
             first = _first_kept(costs, budget - _length(head), _length(tail))
         pieces = [*head, *(piece for turn in turns[first:] for piece in turn), *tail]
-        return Prompt(_join(pieces), shared, self._messages(dialogue, first), dropped=first)
+        return Prompt(
+            _join(pieces),
+            shared,
+            self._messages(dialogue, first),
+            self.stop_ids,
+            self.stop_texts,
+            self.opens_thought,
+            dropped=first,
+        )
 
     def training_row(
         self, dialogue: Dialogue, answer: str, inner: str = "", max_length: int | None = None

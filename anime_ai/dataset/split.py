@@ -28,7 +28,8 @@ class Split:
 def split_rows(rows: Sequence[Row], seed: int, share: float = 0.1) -> Split:
     """Hold out about `share` of each persona's rows, the same for the same rows and seed.
 
-    Near-duplicates (and a persona's rows with the same question) stay on one side, and what belongs to an original row trains.
+    Near-duplicates (and a persona's rows with the same question) stay on one side; what belongs to an original row
+    trains.
     """
     groups = near_duplicates(rows)
     by_persona: dict[str, list[list[int]]] = defaultdict(list)

@@ -1,0 +1,151 @@
+"""Base models: which there are, where they lie, and how to get one. Knows no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anime_ai.config import STARTER_LM, Settings
+from anime_ai.errors import ModelError
+from anime_ai.files import read_json
+
+DEFAULT = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+STARTER = "starter"
+KNOWN = (
+    DEFAULT,
+    "Qwen/Qwen2.5-0.5B-Instruct",
+    "Qwen/Qwen2.5-1.5B-Instruct",
+    "Qwen/Qwen3-0.6B",
+    "Qwen/Qwen3-1.7B",
+)
+_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "README.md"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on the disk. `id` is what adapters remember: a Hub id, "starter", or a folder's name."""
+
+    id: str
+    path: Path
+    starter: bool = False
+
+    def parameters(self) -> int:
+        """The number of parameters, by the headers of its safetensors files."""
+        return sum(_count(file) for file in self.path.glob("*.safetensors"))
+
+
+def find_base(name: str, settings: Settings, download: bool = False) -> Base:
+    """The base model that `name` means: auto, starter, a folder, or a Hub id.
+
+    `auto` is DeepSeek-R1-Distill-Qwen-1.5B where it is on the disk, else the starter. A model that was named is never
+    replaced by another. Raises ModelError when it is not there and cannot be downloaded.
+    """
+    if name == "auto":
+        cached = _cached(DEFAULT)
+        return Base(DEFAULT, cached) if cached else _starter()
+    if name == STARTER:
+        return _starter()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check_folder(folder, name)
+        return Base(folder.resolve().name, folder)
+    if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
+        raise ModelError("model.unknown", name=name)
+    cached = _cached(name)
+    if cached:
+        return Base(name, cached)
+    if not download:
+        raise ModelError("model.not_on_disk", name=name)
+    return Base(name, _download(name, settings.hub_timeout))
+
+
+def on_disk(name: str) -> bool:
+    """Whether a base can be used without a download."""
+    if name in ("auto", STARTER) or Path(name).expanduser().is_dir():
+        return True
+    return name.count("/") == 1 and _cached(name) is not None
+
+
+def _starter() -> Base:
+    _check_folder(STARTER_LM, STARTER)
+    return Base(STARTER, STARTER_LM, starter=True)
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise ModelError("model.no_config", name=name, path=folder)
+    if "auto_map" in config:
+        raise ModelError("model.remote_code", name=name)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError("model.no_safetensors", name=name, path=folder)
+    index = read_json(folder / "model.safetensors.index.json")
+    wanted = set(index.get("weight_map", {}).values()) if isinstance(index, dict) else set()
+    missing = sorted(file for file in wanted if not (folder / file).is_file())
+    if missing:
+        raise ModelError("model.incomplete", name=name, path=folder, file=missing[0])
+    for file in folder.glob("*.safetensors"):
+        _count(file)
+
+
+def _cached(name: str) -> Path | None:
+    """The snapshot folder of a Hub model in the local cache, if it is whole."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json")
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    try:
+        _check_folder(folder, name)
+    except ModelError:
+        return None
+    return folder
+
+
+def _download(name: str, timeout: float) -> Path:
+    """Fetch a model from the Hub or its mirror (`HF_ENDPOINT`); a hub that does not answer is told in seconds."""
+    import httpx
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    endpoint = constants.ENDPOINT
+    try:
+        answer = httpx.get(f"{endpoint}/api/models/{name}", timeout=timeout, follow_redirects=True)
+    except httpx.HTTPError as error:
+        raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=type(error).__name__) from error
+    if answer.status_code in (401, 403, 404):
+        raise ModelError("model.unknown", name=name)
+    if answer.status_code >= 400:
+        raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=answer.status_code)
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_FILES, etag_timeout=timeout))
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        raise ModelError("model.download_failed", name=name, endpoint=endpoint, why=type(error).__name__) from error
+    _check_folder(folder, name)
+    return folder
+
+
+def _count(file: Path) -> int:
+    """Parameters in one safetensors file, by its header, which also tells whether the file is whole.
+
+    Format: https://github.com/huggingface/safetensors#format
+    """
+    import json
+    import math
+
+    try:
+        with open(file, "rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            size = file.stat().st_size
+            if length > size - 8:
+                raise ValueError("the header is longer than the file")
+            header: dict[str, Any] = json.loads(opened.read(length))
+        header.pop("__metadata__", None)
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if 8 + length + end != size:
+            raise ValueError("the file is cut short")
+        return sum(math.prod(entry["shape"]) for entry in header.values())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError("model.broken_file", path=file, why=error) from error

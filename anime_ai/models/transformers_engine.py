@@ -1,0 +1,161 @@
+"""The engine over transformers and PEFT: one base model, any of its adapters, one generation at a time.
+
+PEFT's choice of the active adapter is global to the model, so it is set and used under one lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from anime_ai.errors import ModelError
+from anime_ai.models.adapters import check_adapter
+from anime_ai.models.bases import Base
+from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed_threads
+from anime_ai.models.engine import Adapter, Piece, Sampling
+from anime_ai.models.generation import KeptCache, generate, new_cache
+from anime_ai.prompting import Layout, Prompt
+
+KEPT_CACHES = 4
+KEPT_ADAPTERS = 4
+
+
+def load_tokenizer(base: Base) -> Any:
+    """The tokenizer of a base model. Raises ModelError."""
+    try:
+        return AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its parsers raise
+        raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
+
+
+def load_model(base: Base, dtype: Any, **options: Any) -> Any:
+    """The weights of a base model, in `dtype`. Raises ModelError."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            base.path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+        )
+    except Exception as error:  # transformers raises whatever its parsers raise
+        raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
+
+
+class TransformersEngine:
+    """See `anime_ai.models.engine.Engine`. The key/value caches of the last few conversations are kept."""
+
+    def __init__(self, base: Base, sixteen: bool = True) -> None:
+        self.base = base
+        self.sixteen = sixteen
+        self.device: Device | None = None
+        self._tokenizer: Any = None
+        self._model: Any = None
+        self._adapters: OrderedDict[str, str] = OrderedDict()
+        self._caches: OrderedDict[tuple[str, str], KeptCache] = OrderedDict()
+        self._layouts: dict[tuple[str, str], Layout] = {}
+        self._busy = threading.Lock()
+        self._loading = threading.Lock()
+
+    @property
+    def loaded(self) -> bool:
+        return self._model is not None
+
+    def tokenizer(self) -> Any:
+        with self._loading:
+            if self._tokenizer is None:
+                self._tokenizer = load_tokenizer(self.base)
+            return self._tokenizer
+
+    def layout(self, format: str, think: str) -> Layout:
+        if (format, think) not in self._layouts:
+            self._layouts[format, think] = Layout(self.tokenizer(), format, think)
+        return self._layouts[format, think]
+
+    def context_length(self) -> int:
+        return min(int(getattr(self._ready().config, "max_position_embeddings", 4096)), 8192)
+
+    def close(self) -> None:
+        """Free the model once no generation runs any more."""
+        with self._busy:
+            self._model = None
+            self._caches.clear()
+            self._adapters.clear()
+
+    def stream(
+        self,
+        prompt: Prompt,
+        adapter: Adapter | None = None,
+        cache_key: str = "",
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+        stop: threading.Event | None = None,
+    ) -> Iterator[Piece]:
+        while not self._busy.acquire(timeout=0.05):
+            if stop is not None and stop.is_set():
+                return
+        try:
+            name = self._use(adapter)
+            kept = self._kept(name, cache_key)
+            without = self._model.disable_adapter() if self._adapters and not name else nullcontext()
+            with without:
+                yield from generate(self._model, self._tokenizer, prompt, sampling, stop, kept)
+        except torch.OutOfMemoryError as error:
+            self._caches.clear()
+            raise ModelError("model.out_of_memory", name=self.base.id) from error
+        finally:
+            self._busy.release()
+
+    def _ready(self) -> Any:
+        self.tokenizer()
+        with self._loading:
+            if self._model is None:
+                use_allowed_threads()
+                self.device = pick_device()
+                precision = self.device.precision(self.base.parameters(), sixteen=self.sixteen)
+                self._model = load_model(self.base, torch_dtype(precision)).to(self.device.kind).eval()
+            return self._model
+
+    def _kept(self, name: str, cache_key: str) -> KeptCache | None:
+        if not cache_key:
+            return None
+        kept = self._caches.pop((name, cache_key), None) or new_cache(self._model)
+        self._caches[name, cache_key] = kept
+        while len(self._caches) > KEPT_CACHES:
+            self._caches.popitem(last=False)
+        return kept
+
+    def _use(self, adapter: Adapter | None) -> str:
+        """Make `adapter` the active one and tell its name in the model; "" is the base alone."""
+        model = self._ready()
+        if adapter is None:
+            return ""
+        name = "a" + hashlib.sha256(adapter.key.encode()).hexdigest()[:16]
+        if name not in self._adapters:
+            check_adapter(adapter.path, self.base)
+            self._load(model, adapter, name)
+        self._adapters.move_to_end(name)
+        self._model.set_adapter(name)
+        return name
+
+    def _load(self, model: Any, adapter: Adapter, name: str) -> None:
+        try:
+            if isinstance(model, PeftModel):
+                model.load_adapter(str(adapter.path), adapter_name=name, torch_device=str(model.device))
+            else:
+                self._model = PeftModel.from_pretrained(model, str(adapter.path), adapter_name=name).eval()
+        except Exception as error:  # PEFT and safetensors raise what their parsers raise; the base still chats
+            raise ModelError("model.adapter_broken", path=adapter.path, why=_first_line(error)) from error
+        self._adapters[name] = str(adapter.path)
+        while len(self._adapters) > KEPT_ADAPTERS:
+            oldest, _ = self._adapters.popitem(last=False)
+            self._model.delete_adapter(oldest)
+            for key in [key for key in self._caches if key[0] == oldest]:
+                del self._caches[key]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

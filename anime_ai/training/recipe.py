@@ -1,0 +1,135 @@
+"""What one training run can be told: the only list of its settings. Forms, files and flags derive from it.
+
+Labels and help of a field `x` are the texts "recipe.x" and "recipe.x.help". Knows no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+from anime_ai.config import Settings
+from anime_ai.errors import SettingsError
+
+MIN_STEPS = 60
+PLOTTED_POINTS = 30
+EVALUATIONS = 4
+
+
+def _number(default: float, least: float, most: float) -> Any:
+    return field(default=default, metadata={"min": least, "max": most})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run's settings. 0 for `epochs` or `learning_rate` means: by the number of rows, by the size of the model."""
+
+    BASIC: ClassVar[tuple[str, ...]] = ("base", "persona", "epochs", "batch_size", "learning_rate")
+
+    base: str = "auto"
+    persona: str = "傲娇"
+    prompt_format: str = _choice("auto", "auto", "deepseek-r1", "chatml", "seed")
+    think: str = _choice("silent", "silent", "inner", "open")
+    epochs: float = _number(0, 0, 1000)
+    batch_size: int = _number(2, 1, 256)
+    accumulation: int = _number(1, 1, 256)
+    learning_rate: float = _number(0, 0, 0.05)
+    max_length: int = _number(512, 32, 32768)
+    lora_r: int = _number(16, 1, 512)
+    lora_alpha: int = _number(32, 1, 2048)
+    lora_dropout: float = _number(0.0, 0, 0.9)
+    precision: str = _choice("auto", "auto", "bf16", "fp16", "fp32")
+    load_in_4bit: str = _choice("auto", "auto", "on", "off")
+    checkpointing: str = _choice("auto", "auto", "on", "off")
+    seed: int = _number(42, 0, 2**32 - 1)
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            choices = one.metadata.get("choices")
+            if choices and value not in choices:
+                raise SettingsError("settings.choice", name=one.name, value=value, choices="、".join(choices))
+            if "min" in one.metadata:
+                least, most = one.metadata["min"], one.metadata["max"]
+                if not (isinstance(value, (int, float)) and math.isfinite(value) and least <= value <= most):
+                    raise SettingsError("settings.bounds", name=one.name, value=value, least=least, most=most)
+        if not self.persona.strip():
+            raise SettingsError("settings.blank", name="persona")
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object], settings: Settings | None = None) -> Recipe:
+        """A recipe of `values` (text or numbers) above the defaults that the settings give.
+
+        Raises SettingsError that names the field, its value and what is allowed; an unknown field is refused.
+        """
+        settings = settings or Settings.load()
+        defaults: dict[str, Any] = {
+            "base": settings.model_name,
+            "persona": settings.persona,
+            "prompt_format": settings.prompt_format,
+            "think": settings.think,
+            "batch_size": settings.batch_size,
+            "max_length": settings.max_length,
+            "precision": "auto" if settings.fp16 else "fp32",
+            "load_in_4bit": settings.load_in_4bit,
+            "seed": settings.seed,
+        }
+        known = {one.name: one for one in fields(cls)}
+        for name, value in values.items():
+            if name not in known:
+                raise SettingsError("settings.unknown", name=name, known="、".join(known))
+            defaults[name] = _parse(name, value, str(known[name].type))
+        return cls(**defaults)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _parse(name: str, value: object, kind: str) -> Any:
+    if kind == "str":
+        return str(value).strip()
+    try:
+        number = float(str(value))
+        if kind == "int" and number != int(number):
+            raise ValueError
+        return int(number) if kind == "int" else number
+    except (ValueError, OverflowError) as error:
+        raise SettingsError("settings.not_a_number", name=name, value=value) from error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe comes to for some rows and a model: optimiser steps and how often something is recorded."""
+
+    steps: int
+    epochs: float
+    log_every: int
+    eval_every: int
+    warmup: int
+    learning_rate: float
+
+
+def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
+    """At least 60 optimiser steps, 30 plotted points and 4 evaluations, whatever the number of rows.
+
+    By the number of rows: few rows want many passes before a voice is learned, many rows few. A small model (under
+    100 M parameters) learns less from each pass and takes a higher rate.
+    """
+    small = parameters < 100_000_000
+    per_epoch = max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulation)))
+    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (3 if small else 1)
+    steps = max(MIN_STEPS, math.ceil(per_epoch * epochs))
+    return Plan(
+        steps=steps,
+        epochs=steps / per_epoch,
+        log_every=max(1, steps // (2 * PLOTTED_POINTS)),
+        eval_every=max(1, steps // (EVALUATIONS + 2)),
+        warmup=max(1, steps // 20),
+        learning_rate=recipe.learning_rate or (2e-3 if small else 2e-4),
+    )

@@ -1,0 +1,204 @@
+"""The run folder: the only tie between the app and a trainer. Disk is the truth. Knows no torch.
+
+config.json    recipe, base, rows' hash, versions; written before the start
+status.json    state, step, total, eta_s, updated, error; replaced atomically
+metrics.jsonl  one line a log            samples.jsonl  answers to the probe prompts
+train.log      the trainer's output      stop           asks the trainer to save and end
+processed_data/  checkpoints/  final_model/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anime_ai import __version__
+from anime_ai.dataset.files import write_rows
+from anime_ai.dataset.rows import Row
+from anime_ai.errors import TrainingError
+from anime_ai.files import check_writable, read_json, write_json
+from anime_ai.processes import Process, is_alive, start
+from anime_ai.training.recipe import Recipe
+
+CONFIG, STATUS, METRICS, SAMPLES, LOG, STOP = (
+    *("config.json", "status.json", "metrics.jsonl", "samples.jsonl", "train.log", "stop"),
+)
+DATA, CHECKPOINTS, FINAL, WHOLE, PREVIOUS = "processed_data", "checkpoints", "final_model", "whole.json", "previous"
+ACTIVE = ("queued", "starting", "running", "stopping")
+"""States in which a trainer is at work or about to be."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the run folder says now. `error` is a text key (under "error.") and its values."""
+
+    id: str
+    folder: Path
+    name: str
+    persona: str
+    dataset: str
+    base: str
+    state: str
+    step: int
+    total: int
+    eta_s: float | None
+    error: dict[str, Any] | None
+    notices: tuple[dict[str, Any], ...]
+    created: float
+    updated: float
+
+    @property
+    def active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of the finished adapter."""
+        folder = self.folder / FINAL
+        return folder if (folder / "adapter_config.json").is_file() else None
+
+
+def create(folder: Path, recipe: Recipe, *, run_id: str, name: str, dataset: str, rows: Sequence[Row] | None) -> None:
+    """Lay out a run folder. `rows` are stored for the trainer to encode; None where `processed_data/` is there.
+
+    What an earlier run left in the same folder is moved to `previous/`, except its `final_model`, which stays until the
+    new one takes its place.
+    """
+    check_writable(folder)
+    _set_aside(folder)
+    if rows is not None:
+        (folder / DATA).mkdir(parents=True, exist_ok=True)
+        write_rows(folder / DATA / "rows.json", rows)
+    config = {"id": run_id, "name": name, "dataset": dataset, "created": time.time(), "version": __version__}
+    write_json(folder / CONFIG, {**config, "recipe": recipe.as_json()})
+    write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[])
+
+
+def launch(folder: Path, lock: Path, resume: bool = False) -> Process:
+    """Start the trainer of a run as a child process that outlives this one.
+
+    `lock` is the file that stands for the accelerator: the trainer waits for it.
+    """
+    with suppress(OSError):
+        (folder / STOP).unlink(missing_ok=True)
+    arguments = [sys.executable, "-m", "anime_ai.training.trainer", str(folder.resolve()), str(lock.resolve())]
+    root = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(path for path in (root, os.environ.get("PYTHONPATH", "")) if path)
+    child = start([*arguments, *(["--resume"] if resume else [])], folder / LOG, env={"PYTHONPATH": paths})
+    # The trainer writes the same once it is up; until then this is how it is found.
+    write_status(folder, state="starting", pid=child.pid, started=child.started, error=None)
+    return child
+
+
+def write_status(folder: Path, **changes: Any) -> None:
+    """Replace `status.json` by what it says with `changes`."""
+    status = read_json(folder / STATUS) or {}
+    write_json(folder / STATUS, {**status, **changes, "updated": time.time()})
+
+
+def read_run(folder: Path) -> Run:
+    """What a run folder says. A trainer that is gone without a last word makes it "interrupted".
+
+    Raises TrainingError for a folder that holds no run.
+    """
+    config, status = read_json(folder / CONFIG), read_json(folder / STATUS)
+    if not isinstance(config, dict) or not isinstance(status, dict):
+        raise TrainingError("training.no_run", path=folder)
+    recipe = config.get("recipe", {})
+    state = str(status.get("state", "failed"))
+    if state in ACTIVE and status.get("pid") and not _trainer_alive(status):
+        state = "interrupted"
+    elif state in ("starting", "running") and (folder / STOP).exists():
+        state = "stopping"
+    return Run(
+        id=str(config.get("id", folder.name)),
+        folder=folder,
+        name=str(config.get("name", "")),
+        persona=str(recipe.get("persona", "")),
+        dataset=str(config.get("dataset", "")),
+        base=str(status.get("base") or recipe.get("base", "")),
+        state=state,
+        step=int(status.get("step") or 0),
+        total=int(status.get("total") or 0),
+        eta_s=status.get("eta_s") if state == "running" else None,
+        error=status.get("error"),
+        notices=tuple(status.get("notices") or ()),
+        created=float(config.get("created") or 0),
+        updated=float(status.get("updated") or 0),
+    )
+
+
+def request_stop(folder: Path) -> None:
+    """Ask the trainer to save and end; it looks every step."""
+    write_json(folder / STOP, {"at": time.time()})
+
+
+def metrics(folder: Path, after: int = 0) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` from line `after` (from 0) on; a half-written last line waits for its rest."""
+    return _lines(folder / METRICS, after)
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    """Probe answers: step (0: before training), prompt, reply."""
+    return _lines(folder / SAMPLES, 0)
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Add one line of JSON in a single write."""
+    with open(path, "ab") as file:
+        file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole."""
+    whole = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if (path / WHOLE).is_file()]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop what was recorded behind `step`, so that a resumed curve stays ordered."""
+    for name in (METRICS, SAMPLES):
+        kept = [line for line in _lines(folder / name, 0) if int(line.get("step", 0)) <= step]
+        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
+        beside = folder / f".{name}.partial"
+        beside.write_text(content, encoding="utf-8")
+        os.replace(beside, folder / name)
+
+
+def _lines(path: Path, after: int) -> list[dict[str, Any]]:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return []
+    found = []
+    for line in content[: content.rfind(b"\n") + 1].splitlines()[after:]:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def _trainer_alive(status: dict[str, Any]) -> bool:
+    return is_alive(Process(int(status["pid"]), float(status.get("started") or 0)))
+
+
+def _set_aside(folder: Path) -> None:
+    names = [name for name in (STATUS, METRICS, SAMPLES, LOG, CHECKPOINTS, CONFIG) if (folder / name).exists()]
+    with suppress(OSError):
+        (folder / STOP).unlink(missing_ok=True)
+    if STATUS not in names:
+        return
+    if read_run(folder).active:
+        raise TrainingError("training.busy", path=folder)
+    aside = folder / PREVIOUS
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for name in names:
+        os.replace(folder / name, aside / name)
