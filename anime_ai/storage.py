@@ -1,0 +1,342 @@
+"""The database: its tables, its connections and its schema version. Knows nothing of what the rows mean.
+
+SQLite by default, any SQLAlchemy URL by `DATABASE_URL`. The schema moves on through `anime_ai/migrations`, which is
+loaded only when the stored revision is not `HEAD`: alembic would cost a start more than everything else here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    URL,
+    Boolean,
+    Connection,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from anime_ai.config import Settings
+from anime_ai.errors import StorageError
+
+HEAD = "0001"
+"""The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+
+
+def new_id() -> str:
+    """A fresh id: 32 hexadecimal digits, safe in paths, addresses and HTML."""
+    return uuid.uuid4().hex
+
+
+class Base(DeclarativeBase):
+    """All tables. Times are seconds since 1970; constraints are named so that a migration can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class DatasetRecord(Base):
+    """A dataset's name and where it came from. A removed one stays as a mark without rows."""
+
+    __tablename__ = "datasets"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text, default="")
+    sha256: Mapped[str] = mapped_column(String(64), default="", index=True)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+    removed: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class RowRecord(Base):
+    """One dialogue row. `version` grows by one with every save; a deleted row stays until its dataset is removed."""
+
+    __tablename__ = "rows"
+    __table_args__ = (
+        Index("ix_rows_dataset_id_deleted_position", "dataset_id", "deleted", "position"),
+        Index("ix_rows_dataset_id_deleted_persona", "dataset_id", "deleted", "persona"),
+    )
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(Integer)
+    persona: Mapped[str] = mapped_column(Text, default="")
+    input: Mapped[str] = mapped_column(Text)
+    output: Mapped[str] = mapped_column(Text)
+    inner: Mapped[str] = mapped_column(Text, default="")
+    history: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+    deleted: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class RunRecord(Base):
+    """The index of training runs. What a run is doing stands in its folder, not here."""
+
+    __tablename__ = "runs"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(Text)
+    persona: Mapped[str] = mapped_column(Text, default="")
+    dataset: Mapped[str] = mapped_column(Text, default="")
+    base: Mapped[str] = mapped_column(Text, default="")
+    created: Mapped[float] = mapped_column(Double, default=time.time, index=True)
+
+
+class ConversationRecord(Base):
+    """One conversation of one person with one persona."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (Index("ix_conversations_person_updated", "person", "updated"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    person: Mapped[str] = mapped_column(String(255))
+    persona: Mapped[str] = mapped_column(Text)
+    adapter: Mapped[str] = mapped_column(Text, default="")
+    title: Mapped[str] = mapped_column(Text, default="")
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+    closed: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class MessageRecord(Base):
+    """One message; `parent_id` makes a conversation a tree, whose branches are other answers to the same question."""
+
+    __tablename__ = "messages"
+    __table_args__ = (Index("ix_messages_conversation_id_created", "conversation_id", "created"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    content: Mapped[str] = mapped_column(Text)
+    thinking: Mapped[str] = mapped_column(Text, default="")
+    meta: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class Database:
+    """One database. Threads may share it; every `with` block has a connection and a transaction of its own."""
+
+    def __init__(self, url: URL, busy_s: float) -> None:
+        """Use `Database.open`, which also brings the schema up to date."""
+        self._url, self._busy_s = url, busy_s
+        self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        self.place = str(self.file) if self.file else self._url.render_as_string(hide_password=True)
+        self._engine = self._make_engine(foreign_keys=True)
+        self._writing = sessionmaker(self._engine, expire_on_commit=False)
+        self._reading = sessionmaker(self._engine.execution_options(begin="BEGIN"), expire_on_commit=False)
+
+    @classmethod
+    def open(cls, where: Settings | Path | str, busy_s: float = 5.0) -> Database:
+        """The database of the settings, a file or a URL: made or migrated where needed, an old file after a backup.
+
+        `busy_s`: seconds that a transaction waits for another one's end. Raises StorageError for a database that is
+        newer than this program, not this program's, corrupt, locked or out of reach.
+        """
+        if isinstance(where, Settings):
+            where = where.database_url or where.studio_dir / "studio.db"
+        url = _checked_url(where) if isinstance(where, str) else URL.create("sqlite", database=str(where.resolve()))
+        database = cls(url, busy_s)
+        try:
+            with database._said_plainly():
+                database._prepare()
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends well, rolled back when it raises.
+
+        On SQLite it takes the write lock at once, so what the block reads is still true when it writes.
+        Raises StorageError for a database that is locked, full, corrupt or out of reach.
+        """
+        with self._said_plainly(), self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Like `session`, for a block that only reads: it sees one state and never waits for a writer."""
+        with self._said_plainly(), self._reading.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections. Closing twice does no harm."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _make_engine(self, foreign_keys: bool) -> Engine:
+        try:
+            if self.file is None:
+                return create_engine(self._url, json_serializer=_as_json, pool_pre_ping=True, max_overflow=35)
+            engine = create_engine(
+                self._url, json_serializer=_as_json, max_overflow=35, connect_args={"timeout": self._busy_s}
+            )
+        except (ArgumentError, ImportError) as error:
+            raise StorageError("storage.url", why=_first_line(error)) from error
+
+        @event.listens_for(engine, "connect")
+        def _connect(connection: sqlite3.Connection, _: object) -> None:
+            # Python's driver begins transactions late and ends them early; the event below begins them instead.
+            connection.isolation_level = None
+            connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
+
+        return engine
+
+    @contextmanager
+    def _said_plainly(self) -> Iterator[None]:
+        """Driver errors as StorageError; a broken statement stays what it is, because it is a fault of the program."""
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise
+        except (DatabaseError, DBAPIError, SQLAlchemyError, sqlite3.Error) as error:
+            raise self._explain(error) from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise StorageError("storage.value") from error
+
+    def _explain(self, error: Exception) -> StorageError:
+        why = _first_line(getattr(error, "orig", None) or error)
+        said = why.lower()
+        if self.file and ("locked" in said or "busy" in said):
+            return StorageError("storage.locked", path=self.file)
+        if self.file and any(mark in said for mark in ("malformed", "not a database", "corrupt")):
+            return StorageError("storage.corrupt", path=self.file, backup=f"{self.file.name}.backup-*")
+        if self.file and any(mark in said for mark in ("readonly", "unable to open", "full", "disk i/o")):
+            return StorageError("storage.write", path=self.file, why=why)
+        return StorageError("storage.database", place=self.place, why=why)
+
+    def _prepare(self) -> None:
+        if self.file:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError("storage.write", path=self.file.parent, why=error.strerror or error) from error
+        with self._engine.execution_options(begin="BEGIN").connect() as connection:
+            stored = _revision(connection)
+        if stored != HEAD:
+            self._migrate()
+        if self.file:
+            # Readers and the writer stop waiting for each other. A file system without shared memory says no: no harm.
+            with closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+
+    def _migrate(self) -> None:
+        """All missing migrations in one transaction, under the write lock, so that two starts at once do it once."""
+        from alembic import command
+        from alembic.config import Config
+        from alembic.script import ScriptDirectory
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        # Rebuilding a table in SQLite drops the old one, and foreign keys would delete what refers to it.
+        engine = self._make_engine(foreign_keys=False)
+        try:
+            with engine.begin() as connection:
+                stored = _revision(connection)
+                if stored == HEAD:
+                    return
+                if stored and stored not in known:
+                    raise StorageError("storage.newer", place=self.place, revision=stored)
+                tables = set(inspect(connection).get_table_names())
+                if not stored and tables & set(Base.metadata.tables):
+                    raise StorageError("storage.foreign", place=self.place)
+                if self.file and tables:
+                    _back_up(self.file, stored or "none")
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                if self.file and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise CommandError("foreign key check failed")
+        except CommandError as error:
+            raise StorageError("storage.migration", place=self.place, why=_first_line(error)) from error
+        finally:
+            engine.dispose()
+
+
+def _checked_url(url: str) -> URL:
+    """`url` parsed. Nothing of a broken URL is repeated: it may hold a password."""
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        parsed.get_dialect()
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        why = "" if isinstance(error, (ArgumentError, ValueError)) else _first_line(error)
+        raise StorageError("storage.url", why=why or "?") from error
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StorageError("storage.memory")
+    return parsed
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _back_up(file: Path, revision: str) -> None:
+    """A whole copy of the last committed state beside `file`, in the place of an older copy of this revision."""
+    target = file.with_name(f"{file.name}.backup-{revision}")
+    beside = file.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(beside)) as copy:
+            source.backup(copy)
+        os.replace(beside, target)
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError("storage.backup", path=target, why=_first_line(error)) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _as_json(value: Any) -> str:
+    """JSON that keeps Chinese as it is, so that a search finds it; escaped where the text cannot be encoded."""
+    written = json.dumps(value, ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return written
+
+
+def _first_line(error: object) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
