@@ -72,7 +72,7 @@ def start(arguments: list[str], log: Path, cwd: Path | None = None, env: Mapping
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise AnimeAIError("process.start", program=arguments[0] if arguments else "", why=why) from error
+            raise AnimeAIError("process.start", program=arguments[0], why=why) from error
     with _children_lock:
         _children[child.pid] = child
     # A child that has ended already is still a zombie, because only `_reap` waits for it: its start time is readable.
@@ -236,7 +236,8 @@ def _family(process: Process) -> set[psutil.Process]:
     if not WINDOWS and process.pid != os.getpgrp():
         for other in psutil.process_iter():
             with suppress(psutil.Error, OSError):
-                if os.getpgid(other.pid) == process.pid:
+                # What is older than the leader is in another group that has the number by now.
+                if os.getpgid(other.pid) == process.pid and (_look(other.pid)[0] or 0) >= process.started:
                     members.add(other)
     return {member for member in members if member.pid != os.getpid()}
 

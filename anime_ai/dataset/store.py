@@ -64,8 +64,8 @@ class ConflictError(DatasetError):
 
     def __init__(self, mine: Row | None, theirs: StoredRow) -> None:
         key = "dataset.conflict_delete" if mine is None else "dataset.conflict"
-        said = {"mine": f"{mine.input} → {mine.output}"} if mine else {}
-        super().__init__(key, theirs=f"{theirs.row.input} → {theirs.row.output}", **said)
+        said = {"mine": _brief(mine)} if mine else {}
+        super().__init__(key, theirs=_brief(theirs.row), **said)
         self.mine, self.theirs = mine, theirs
 
 
@@ -247,6 +247,11 @@ def _row(record: Any) -> Row:
 
 def _stored(record: Any) -> StoredRow:
     return StoredRow(record.id, record.version, record.position, _row(record))
+
+
+def _brief(row: Row) -> str:
+    """A row as a message can show it; the whole texts are in the error's attributes."""
+    return " → ".join(cell if len(cell) <= 80 else cell[:79] + "…" for cell in (row.input, row.output))
 
 
 def _cells(row: Row) -> dict[str, Any]:
