@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 
 from anime_ai.config import Settings
@@ -137,13 +138,13 @@ def hub(settings: Settings, say: Speaker) -> Check:
     answer: list[str] = []
 
     def ask() -> None:
-        request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": "anime-ai-studio"})
         try:
+            request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": "anime-ai-studio"})
             with urllib.request.urlopen(request, timeout=settings.hub_timeout):
                 answer.append("")
         except urllib.error.HTTPError:
             answer.append("")  # it answered
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             answer.append(str(getattr(error, "reason", error)))
 
     # A name server that does not answer holds no timeout: the thread is left behind, not waited for.

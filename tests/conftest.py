@@ -1,0 +1,81 @@
+"""Fixtures that several rooms share. Nothing here reaches for the network or for what a developer has at home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Before anything reads them: no test may meet a model that happens to be cached, or another language of messages.
+os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "anime-ai-tests-empty-cache")
+os.environ["ANIME_AI_LANGUAGE"] = "zh"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+from anime_ai.config import STARTER_LM, Settings
+
+_OURS = ("ANIME_AI_LANGUAGE", "ANIME_AI_TEST_DATA", "ANIME_AI_REQUIRE_BROWSER")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's variables and .env file must not decide a test."""
+    for name in [name for name in os.environ if name.startswith("ANIME_AI_") and name not in _OURS]:
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Default settings over an output folder of the test's own, with a space and Chinese in its path."""
+    return Settings.load(output_dir=tmp_path / "输出 folder")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of data from elsewhere, named by ANIME_AI_TEST_DATA."""
+    named = os.environ.get("ANIME_AI_TEST_DATA", "")
+    if not named:
+        pytest.skip("ANIME_AI_TEST_DATA names no folder")
+    folder = Path(named)
+    assert folder.is_dir(), f"ANIME_AI_TEST_DATA={named} is no folder"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The folder of the starter language model that ships."""
+    assert (STARTER_LM / "model.safetensors").is_file(), "the starter model is not in this checkout"
+    return STARTER_LM
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A byte-level tokenizer without merges that has DeepSeek-R1's and ChatML's marks: any text round-trips."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    begin, end = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
+    inner.add_special_tokens([AddedToken(mark, special=True) for mark in (begin, end, "<|im_start|>", "<|im_end|>")])
+    inner.add_tokens([AddedToken(mark) for mark in ("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>")])
+    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=begin, eos_token=end, pad_token=end)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one the test is skipped, unless ANIME_AI_REQUIRE_BROWSER is set."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge"):
+        found = shutil.which(name)
+        if found:
+            return found
+    if os.environ.get("ANIME_AI_REQUIRE_BROWSER"):
+        pytest.fail("ANIME_AI_REQUIRE_BROWSER is set, but there is no Chromium on the PATH")
+    pytest.skip("no Chromium on the PATH (on Debian: apt-get install chromium)")
