@@ -91,13 +91,14 @@ def _read_file(file: Path) -> str:
 
 
 def _read_server(url: str) -> str:
-    from sqlalchemy import create_engine, make_url, text
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy import text as sql
 
     parsed = make_url(url)
     engine = create_engine(parsed)
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.execute(sql("SELECT 1"))
     finally:
         engine.dispose()
     return parsed.render_as_string(hide_password=True)
