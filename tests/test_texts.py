@@ -43,7 +43,16 @@ class Source(ast.NodeVisitor):
         self.uses: list[Use] = []
         self.words: set[str] = set()
         self.patterns: set[str] = set()
-        self.visit(ast.parse(file.read_text(encoding="utf-8")))
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        # SQLAlchemy has a `text` of its own.
+        self.asking = {
+            alias.asname or alias.name
+            for node in imports
+            for alias in node.names
+            if (node.module, alias.name) in (("anime_ai.texts", "text"), ("anime_ai.ui.labels", "label"))
+        }
+        self.visit(tree)
 
     def visit_Call(self, node: ast.Call) -> None:
         prefix = self._prefix(node.func)
@@ -77,7 +86,7 @@ class Source(ast.NodeVisitor):
 
     def _prefix(self, called: ast.expr) -> str | None:
         name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
-        if name in ("text", "label") and isinstance(called, ast.Name):
+        if name in self.asking and isinstance(called, ast.Name):
             return ""
         if name == "say" and self.file.parent.name == "doctor":
             return "doctor."
