@@ -1,0 +1,59 @@
+"""The page: `create_app(studio)` builds it, `anime_ai.ui.launch` serves it. Only this room and `app.py` import Gradio."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from anime_ai.studio import Studio
+
+log = logging.getLogger("anime_ai.ui")
+OWNERS = ("dataset", "training")
+"""Tabs that a visitor sees closed."""
+
+
+def create_app(studio: Studio) -> gr.Blocks:
+    """The whole page over an open studio. A tab that cannot be built says so, and the others work.
+
+    Its handlers trust the guard of `anime_ai.ui.launch`: served without it, everybody is nobody and may do nothing.
+    """
+    import gradio as gr
+
+    from anime_ai.ui.chat_tab import ChatTab
+    from anime_ai.ui.dataset_tab import DatasetTab
+    from anime_ai.ui.labels import label
+    from anime_ai.ui.page import Page
+    from anime_ai.ui.shell import Gate, build_header
+    from anime_ai.ui.training_tab import TrainingTab
+
+    page, gate = Page(), Gate()
+    with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+        line = build_header()
+        with gr.Tabs(elem_id="tabs"):
+            for name, make in (("chat", ChatTab), ("dataset", DatasetTab), ("training", TrainingTab)):
+                with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
+                    if name in OWNERS:
+                        gate.notices.append(gr.HTML())
+                    with gr.Column() as inside:
+                        _build(make, studio, page, tab, demo)
+                    if name in OWNERS:
+                        gate.insides.append(inside)
+        gate.connect(page, demo, line)
+    return demo
+
+
+def _build(make: Any, studio: Studio, page: Any, tab: Any, demo: Any) -> None:
+    """Build one tab; what breaks in it stays in it."""
+    import gradio as gr
+
+    from anime_ai.ui.labels import label
+
+    try:
+        make(studio).build(page, tab, demo)
+    except Exception as error:
+        log.exception("a tab cannot be built")
+        package = error.name if isinstance(error, ImportError) and error.name else type(error).__name__
+        gr.HTML(f'<div class="plain fault"><b>{package}</b> {label("ui.tab.broken")}</div>')

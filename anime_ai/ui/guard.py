@@ -1,0 +1,331 @@
+"""What every request passes before Gradio sees it: Host, Origin, route, size and pace of the body, person, session.
+
+A plain ASGI middleware, so that streams pass through it untouched. Knows no handler and no service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from anime_ai.texts import text
+from anime_ai.ui.login import answer_login
+from anime_ai.ui.persons import (
+    LANGUAGE_COOKIE,
+    LOOPBACK_HOSTS,
+    MONTH,
+    SCOPE_KEY,
+    VISITOR_COOKIE,
+    Persons,
+    header,
+    host_name,
+    set_cookie,
+    wanted_language,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON_LIMIT = 2 * 1024 * 1024
+JSON_SECONDS = 20.0
+UPLOAD_SECONDS = 600.0
+IDLE_SECONDS = 20.0
+API = "/gradio_api/"
+DOWNLOADS = "/download/"
+PAGES = ("/", "/config", "/config/")
+FILES = ("/assets/", "/static/", "/svelte/")
+SINGLE = ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/pwa_icon", "/gradio_api/theme.css")
+CALLS = ("queue/join", "run/", "api/", "call/", "cancel", "reset")
+READS = ("startup-events", "app_id", "user", "login_check", "info", "heartbeat/", "queue/data", "queue/status", "call/")
+"""Gradio has more routes (a proxy, cached files by path, deep links, component functions …): the page needs none of them."""
+
+HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
+SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Hosts:
+    """The names under which this app may be called. An IP address cannot be rebound, so those pass on an open server."""
+
+    def __init__(self, names: Iterable[str] = (), *, suffixes: Iterable[str] = (), any_address: bool = False) -> None:
+        self.names = LOOPBACK_HOSTS | {name.lower() for name in names if name}
+        self.suffixes = tuple(suffixes)
+        self.any_address = any_address
+
+    @classmethod
+    def of(cls, host: str, share: bool = False) -> Hosts:
+        """For an app bound to `host`; reads ANIME_AI_ALLOWED_HOSTS and the names that a Space has."""
+        names = [name.strip() for name in os.environ.get("ANIME_AI_ALLOWED_HOSTS", "").split(",")]
+        names.append(os.environ.get("SPACE_HOST", ""))
+        is_open = host not in ("127.0.0.1", "localhost", "::1", "[::1]")
+        if is_open:
+            names += [f"[{host}]" if ":" in host and not host.startswith("[") else host, socket.gethostname()]
+        suffixes = [".gradio.live"] if share else []
+        if os.environ.get("SPACE_ID"):
+            suffixes.append(".hf.space")
+        return cls(names, suffixes=suffixes, any_address=is_open)
+
+    def allow(self, host: str) -> bool:
+        """Whether a Host header's value is one of ours. Anything but plain ASCII names and numbers is not."""
+        if not HOST.fullmatch(host):
+            return False
+        name = host_name(host)
+        if name in self.names or name.endswith(self.suffixes):
+            return True
+        return self.any_address and bool(re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]", name))
+
+    def allow_origin(self, origin: str, host: str) -> bool:
+        """Whether a page of `origin` may call `host`: only the app's own page."""
+        scheme, mark, authority = origin.partition("://")
+        return bool(mark) and scheme in ("http", "https") and authority.lower() == host.lower()
+
+
+class Refused(Exception):
+    """A request that ends here, with a status and one line."""
+
+    def __init__(self, status: int, key: str) -> None:
+        super().__init__(key)
+        self.status = status
+        self.key = key
+
+
+class Guard:
+    """The middleware. `upload_limit` is in bytes."""
+
+    def __init__(self, app: App, *, persons: Persons, hosts: Hosts, upload_limit: int, on_space: bool = False) -> None:
+        self.app = app
+        self.persons = persons
+        self.hosts = hosts
+        self.upload_limit = upload_limit
+        self.on_space = on_space
+        self.policy = security_headers(persons.shared)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._serve(scope, receive, self._dressed(scope, send))
+        except Refused as refusal:
+            line = text(f"ui.refused.{refusal.key}", self.persons.recognise(scope).language)
+            await answer(self._dressed(scope, send), refusal.status, line + "\n")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._check_source(scope)
+        path, method = scope["path"], scope["method"]
+        if path in ("/login", "/logout"):
+            await answer_login(self.persons, scope, await self._whole_body(scope, receive), send, self.on_space)
+            return
+        if not known_route(path, method):
+            raise Refused(404, "route")
+        if path == API + "upload" and method == "POST":
+            scope[SCOPE_KEY] = self.persons.recognise(scope)
+            if not scope[SCOPE_KEY].is_owner:
+                raise Refused(403, "owner")
+            await self._pass_upload(scope, receive, send)
+            return
+        session = session_in_path(scope)
+        if method == "POST":
+            body = await self._whole_body(scope, receive)
+            session = session or session_in_body(body)
+            receive = replay(body, receive)
+        if session and not SESSION.fullmatch(session):
+            raise Refused(400, "session")
+        person = self.persons.recognise(scope, session)
+        if session and not self.persons.owns_session(person, session):
+            raise Refused(403, "session")
+        scope[SCOPE_KEY] = person
+        await self.app(scope, receive, send)
+
+    def _check_source(self, scope: Scope) -> None:
+        """Host against DNS rebinding, Origin and Sec-Fetch-Site against other sites' pages."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        if not self.hosts.allow(host):
+            raise Refused(403, "host")
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if any(not self.hosts.allow_origin(origin, host) for origin in origins):
+            raise Refused(403, "origin")
+        foreign = header(scope, "sec-fetch-site") in ("cross-site", "same-site")
+        if foreign and (scope["path"].startswith((API, DOWNLOADS)) or scope["method"] not in ("GET", "HEAD")):
+            raise Refused(403, "origin")
+
+    async def _whole_body(self, scope: Scope, receive: Receive) -> bytes:
+        """The body of a small request, within its size and its time."""
+        declared = header(scope, "content-length")
+        if declared and not (declared.isdigit() and int(declared) <= JSON_LIMIT):
+            raise Refused(413, "body")
+        chunks: list[bytes] = []
+        size = 0
+
+        async def read() -> None:
+            nonlocal size
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refused(400, "body")
+                size += len(message.get("body", b""))
+                if size > JSON_LIMIT:
+                    raise Refused(413, "body")
+                chunks.append(message.get("body", b""))
+                more = message.get("more_body", False)
+
+        try:
+            await asyncio.wait_for(read(), JSON_SECONDS)
+        except asyncio.TimeoutError:
+            raise Refused(408, "slow") from None
+        return b"".join(chunks)
+
+    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let an upload stream through, counted; one too large or too slow ends as a lost connection for Gradio."""
+        limit = self.upload_limit + 64 * 1024  # the multipart frame around the file
+        declared = header(scope, "content-length")
+        if declared and not (declared.isdigit() and int(declared) <= limit):
+            raise Refused(413, "upload")
+        refused: list[Refused] = []
+        size = 0
+        whole = False
+        ends = asyncio.get_running_loop().time() + UPLOAD_SECONDS
+
+        async def counted() -> Message:
+            nonlocal size, whole
+            if whole:
+                return await receive()
+            patience = min(IDLE_SECONDS, ends - asyncio.get_running_loop().time())
+            try:
+                message = await asyncio.wait_for(receive(), max(patience, 0.001))
+            except asyncio.TimeoutError:
+                refused.append(Refused(408, "slow"))
+                return {"type": "http.disconnect"}
+            size += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if size > limit:
+                refused.append(Refused(413, "upload"))
+                return {"type": "http.disconnect"}
+            return message
+
+        async def unless_refused(message: Message) -> None:
+            if not refused:
+                await send(message)
+
+        try:
+            await self.app(scope, counted, unless_refused)
+        except Exception:
+            if not refused:
+                raise
+        if refused:
+            raise refused[0]
+
+    def _dressed(self, scope: Scope, send: Send) -> Send:
+        """`send` with the security headers, and with the visitor's cookie on the page itself."""
+        is_page = scope["path"] in PAGES and scope["method"] in ("GET", "HEAD")
+
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name, value) for name, value in message.get("headers", ()) if name not in self.policy]
+                headers += self.policy.items()
+                if is_page:
+                    headers.append((b"cache-control", b"no-store"))
+                    headers += [(b"set-cookie", value.encode("ascii")) for value in self._new_cookies(scope)]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return dressed
+
+    def _new_cookies(self, scope: Scope) -> list[str]:
+        made = []
+        if not self.persons.knows_visitor(scope):
+            made.append(set_cookie(VISITOR_COOKIE, self.persons.new_visitor(), 12 * MONTH, self.on_space))
+        language = wanted_language(scope)
+        if language:
+            made.append(set_cookie(LANGUAGE_COOKIE, language, 12 * MONTH, self.on_space))
+        return made
+
+
+def security_headers(shared: bool) -> dict[bytes, bytes]:
+    """Headers of every answer. Gradio's page needs inline scripts and eval; nothing may come from or go to another host."""
+    cdn = " https://gradio.s3-us-west-2.amazonaws.com https://cdnjs.cloudflare.com" if shared else ""
+    policy = (
+        f"default-src 'self'{cdn}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:{cdn}; "
+        f"style-src 'self' 'unsafe-inline'{cdn}; img-src 'self' data: blob:; font-src 'self' data:{cdn}; "
+        f"connect-src 'self'{cdn}; media-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+        "frame-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    )
+    return {
+        b"content-security-policy": policy.encode("ascii"),
+        b"x-content-type-options": b"nosniff",
+        b"referrer-policy": b"same-origin",
+        b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
+        b"cross-origin-resource-policy": b"same-origin",
+    }
+
+
+def known_route(path: str, method: str) -> bool:
+    """Whether the page needs this route."""
+    if method in ("GET", "HEAD"):
+        rest = path.removeprefix(API) if path.startswith(API) else None
+        if rest is not None and (rest in READS or rest.startswith(tuple(r for r in READS if r.endswith("/")))):
+            return True
+        return path in PAGES or path in SINGLE or path.startswith((*FILES, DOWNLOADS)) or rest == "upload_progress"
+    if method == "POST" and path.startswith(API):
+        rest = path.removeprefix(API)
+        return rest.rstrip("/") in (*CALLS, "upload") or rest.startswith(tuple(c for c in CALLS if c.endswith("/")))
+    return False
+
+
+def session_in_path(scope: Scope) -> str:
+    """The session hash that a heartbeat or an event stream names."""
+    beat = API + "heartbeat/"
+    if scope["path"].startswith(beat):
+        return scope["path"].removeprefix(beat)
+    if scope["path"] == API + "queue/data":
+        return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [""])[0]
+    return ""
+
+
+def session_in_body(body: bytes) -> str:
+    """The session hash in a call's JSON body; a body that is no JSON object is Gradio's to refuse."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    session = value.get("session_hash") if isinstance(value, dict) else None
+    return session if isinstance(session, str) else ""
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once and then listens on."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def answer(
+    send: Send, status: int, line: str, kind: str = "text/plain", extra: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Send one whole answer."""
+    body = line.encode("utf-8")
+    headers = [("content-type", f"{kind}; charset=utf-8"), ("content-length", str(len(body))), *extra]
+    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

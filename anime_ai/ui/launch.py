@@ -1,0 +1,123 @@
+"""Serving the page: hardened, behind the guard, on a free port. Knows no handler."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from anime_ai.errors import AccessError, AnimeAIError, SettingsError
+from anime_ai.ui import create_app
+from anime_ai.ui.guard import Guard, Hosts
+from anime_ai.ui.labels import Labels
+from anime_ai.ui.persons import Persons, person_of, read_secret
+from anime_ai.ui.theme import CSS, HEAD, theme
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from anime_ai.studio import Studio
+
+TRIES = 50
+
+
+def free_port(host: str, port: int) -> int:
+    """`port`, or the next one that nobody listens on. Raises SettingsError when 50 in a row are taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + TRIES, 65536)):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            if os.name != "nt":  # there it would let two servers share a port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), candidate))
+            except OSError:
+                continue
+            return candidate
+    raise SettingsError("ui.no_port", host=host, port=port)
+
+
+def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: bool = False) -> gr.Blocks:
+    """Serve the studio's page and return at once; `close()` on the answer ends it. `port` has to be free."""
+    from starlette.middleware import Middleware
+    from starlette.routing import Route
+
+    _own_cache(studio)
+    settings = studio.settings
+    persons = Persons(
+        read_secret(settings.studio_dir / "secret.key"),
+        password=settings.owner_password.get_secret_value(),
+        shared=share or bool(os.environ.get("SPACE_ID")),
+    )
+    guard = Middleware(
+        Guard,
+        persons=persons,
+        hosts=Hosts.of(host, share),
+        upload_limit=settings.max_upload_mb * 1024 * 1024,
+        on_space=bool(os.environ.get("SPACE_ID")),
+    )
+    demo = create_app(studio)
+    demo.queue(max_size=32, api_open=False)
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        prevent_thread_lock=True,
+        quiet=True,
+        theme=theme(),
+        css=CSS,
+        head=HEAD,
+        auth_dependency=lambda request: person_of(request).id or None,
+        app_kwargs={
+            "middleware": [guard, Middleware(Labels)],
+            "routes": [Route("/download/{dataset}.json", download_of(studio))],
+            "openapi_url": None,
+            "docs_url": None,
+            "redoc_url": None,
+        },
+        max_file_size=settings.max_upload_mb * 1024 * 1024,
+        state_session_capacity=200,
+        enable_monitoring=False,
+        run_history=False,
+        pwa=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        allowed_paths=[],
+        blocked_paths=[str(settings.output_dir.resolve())],
+        footer_links=[],
+    )
+    return demo
+
+
+def download_of(studio: Studio) -> Any:
+    """The route that hands the owner a dataset as a JSON file; nothing of it is ever put into a shared cache."""
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+
+    def download(request: Request) -> Response:
+        person = person_of(request)
+        try:
+            if not person.is_owner:
+                raise AccessError("ui.owner_only")
+            info = studio.datasets.find(request.path_params["dataset"])
+            rows = studio.datasets.rows(info.id)
+        except AnimeAIError as error:
+            status = 403 if isinstance(error, AccessError) else 404
+            return PlainTextResponse(error.say(person.language), status_code=status)
+        lines = ",\n".join("  " + json.dumps(row.as_json(), ensure_ascii=False) for row in rows)
+        named = f"attachment; filename=\"dataset.json\"; filename*=UTF-8''{quote(info.name, safe='')}.json"
+        headers = {"content-disposition": named, "cache-control": "no-store"}
+        return Response(f"[\n{lines}\n]\n", media_type="application/json", headers=headers)
+
+    return download
+
+
+def _own_cache(studio: Studio) -> None:
+    """Gradio's cache in our folder, emptied at every start: what was uploaded has been moved on or was abandoned."""
+    cache = studio.settings.studio_dir.resolve() / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir(parents=True, exist_ok=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(cache)

@@ -1,0 +1,118 @@
+"""The one way in which a handler gets onto the page: with a role, checked on the server at every call.
+
+Knows persons and how an error is said, no tab and no service. Buttons that are hidden, endpoints that are private and tabs
+that are closed protect nothing: whoever knows an index can call it, so each call passes `Page.on`'s wrapper.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any, Literal
+
+import gradio as gr
+
+from anime_ai.errors import AccessError, AnimeAIError
+from anime_ai.texts import text
+from anime_ai.ui.persons import Person, person_of
+
+Role = Literal["owner", "visitor"]
+log = logging.getLogger("anime_ai.ui")
+
+
+class Page:
+    """Registers handlers. A handler is called as `handler(person, *values)`, with `event=True` `handler(person, event, *values)`."""
+
+    def on(
+        self,
+        triggers: Any,
+        handler: Callable[..., Any],
+        *,
+        role: Role,
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        quiet: bool = False,
+        event: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Run `handler` on one trigger or a list of them; a generator handler streams.
+
+        `quiet`: a person without the role gets no message and no change, for what runs by itself (loading, a timer).
+        """
+        if role not in ("owner", "visitor"):
+            raise ValueError(f"{handler.__name__}: no such role: {role!r}")
+        call = guarded(handler, role, skipped(len(outputs)) if quiet else None, event)
+        settings = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private", **options}
+        listed = triggers if isinstance(triggers, list) else [triggers]
+        return gr.on(listed, call, inputs=list(inputs), outputs=list(outputs), **settings)
+
+    def on_unload(self, demo: gr.Blocks, handler: Callable[..., Any], *, role: Role) -> None:
+        """Run `handler` when a page was closed."""
+        demo.unload(guarded(handler, role, skipped(0), False))
+
+
+def skipped(count: int) -> Any:
+    """The answer that changes none of `count` outputs."""
+    return [gr.skip() for _ in range(count)] if count > 1 else (gr.skip() if count else None)
+
+
+def guarded(handler: Callable[..., Any], role: Role, refused: Any, event: bool) -> Callable[..., Any]:
+    """`handler` behind the role check, in the shape that Gradio looks for. `refused` None: a refusal is said."""
+
+    def admitted(request: Any) -> Person | None:
+        person = person_of(request)
+        if person.id and (role == "visitor" or person.is_owner):
+            return person
+        if refused is not None:
+            return None
+        raise AccessError("ui.owner_only" if person.id else "ui.nobody")
+
+    def run(request: gr.Request, *values: Any) -> Any:
+        with said(request, handler.__name__):
+            person = admitted(request)
+            return refused if person is None else handler(person, *values)
+
+    def stream(request: gr.Request, *values: Any) -> Iterator[Any]:
+        with said(request, handler.__name__):
+            person = admitted(request)
+            if person is not None:
+                yield from handler(person, *values)
+
+    def run_event(request: gr.Request, happened: gr.EventData, *values: Any) -> Any:
+        return run(request, happened, *values)
+
+    call: Any = run_event if event else (stream if inspect.isgeneratorfunction(handler) else run)
+    call.__name__ = handler.__name__
+    call.role = role
+    return call
+
+
+@contextmanager
+def said(request: Any, name: str) -> Iterator[None]:
+    """Turn errors into one line on the page, in the person's language, with nothing in it that could be markup."""
+    language = person_of(request).language
+    try:
+        yield
+    except AnimeAIError as error:
+        raise toast(error.say(language), language) from error
+    except ImportError as error:
+        log.exception("%s: a package cannot be imported", name)
+        raise toast(text("ui.error.package", language, package=error.name or error), language) from error
+    except gr.Error:
+        raise
+    except Exception as error:
+        log.exception("%s failed", name)
+        raise toast(text("ui.error.unknown", language), language) from error
+
+
+def toast(line: str, language: str) -> gr.Error:
+    """A message for the corner of the page; Gradio would render markup in it, so it is escaped."""
+    return gr.Error(escape(line), title=text("ui.error.title", language), print_exception=False)
+
+
+def note(line: str, language: str) -> None:
+    """Say something that is no error."""
+    gr.Info(escape(line), title=text("ui.note", language))

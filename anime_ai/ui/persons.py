@@ -1,0 +1,208 @@
+"""Who is asking: the owner or a visitor, and in which language. Knows no handler, no page and no service.
+
+A visitor is a browser with a signed cookie; where cookies are blocked (a page embedded in another site) it is a page load,
+by its session hash. The owner is whoever comes from this machine itself, or who knows the password where one is set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import parse_qs
+
+from anime_ai.errors import StorageError
+from anime_ai.texts import LANGUAGES, pick_language
+
+VISITOR_COOKIE = "anime_ai_visitor"
+OWNER_COOKIE = "anime_ai_owner"
+LANGUAGE_COOKIE = "anime_ai_language"
+MONTH = 30 * 24 * 3600
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+FORWARDED = (
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+    "cf-connecting-ip",
+)
+SCOPE_KEY = "anime_ai.person"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks. `id` owns conversations; `role` is "owner" or "visitor"; `session` is the page load ("" outside one)."""
+
+    id: str
+    role: str
+    language: str = "zh"
+    session: str = ""
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role == "owner"
+
+
+NOBODY = Person("", "visitor")
+
+
+def person_of(request: Any) -> Person:
+    """The person behind a Gradio or Starlette request; `NOBODY` where the guard did not see the request."""
+    inner = getattr(request, "request", None) or request
+    scope = getattr(inner, "scope", None) or {}
+    person = scope.get(SCOPE_KEY)
+    return person if isinstance(person, Person) else NOBODY
+
+
+def header(scope: Any, name: str) -> str:
+    """The value of one header, "" where it is missing. Bytes outside Latin-1 cannot occur; others are kept."""
+    wanted = name.encode("ascii")
+    return next((value.decode("latin-1") for key, value in scope.get("headers", ()) if key.lower() == wanted), "")
+
+
+def cookies(scope: Any) -> dict[str, str]:
+    """The request's cookies; a malformed header counts as none."""
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header(scope, "cookie")).items()}
+    except CookieError:
+        return {}
+
+
+def language_of(scope: Any) -> str:
+    """The language that the browser asks for, or the one that its user chose on the page."""
+    chosen = wanted_language(scope) or cookies(scope).get(LANGUAGE_COOKIE, "")
+    return chosen if chosen in LANGUAGES else pick_language(header(scope, "accept-language"))
+
+
+def wanted_language(scope: Any) -> str:
+    """The language that the page's own switch asks for (`?lang=en`), "" where it does not."""
+    wanted = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("lang", [""])[0]
+    return wanted if wanted in LANGUAGES else ""
+
+
+def read_secret(path: Path) -> bytes:
+    """The signing key in `path`, made at the first call. Raises StorageError that names the path."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+            # 0600 from the first byte on; Windows keeps the rights of the folder.
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+            os.replace(beside, path)
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError("storage.write", path=path, why=getattr(error, "strerror", None) or error) from error
+    if len(secret) < 32:
+        raise StorageError("storage.write", path=path, why="secret.key")
+    return secret.encode("ascii")
+
+
+@dataclass
+class Persons:
+    """Recognises persons, signs their cookies, and keeps each page load with the person that opened it."""
+
+    secret: bytes
+    password: str = ""
+    shared: bool = False
+    """Sharing by a tunnel: its requests come from this machine too, so being local proves nothing."""
+    sessions: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _tries: dict[str, list[float]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def recognise(self, scope: Any, session: str = "") -> Person:
+        """The person of a request. `session` is its session hash, used where the browser keeps no cookie."""
+        kept = cookies(scope)
+        language = language_of(scope)
+        if self._is_owner(scope, kept):
+            return Person("owner", "owner", language, session)
+        visitor = self._verified(kept.get(VISITOR_COOKIE, ""), "visitor")
+        if not visitor:
+            visitor = "s" + self._sign(session, "session")[:31] if session else ""
+        return Person(visitor, "visitor", language, session)
+
+    def knows_visitor(self, scope: Any) -> bool:
+        """Whether the browser already carries a visitor cookie of ours."""
+        return bool(self._verified(cookies(scope).get(VISITOR_COOKIE, ""), "visitor"))
+
+    def owns_session(self, person: Person, session: str) -> bool:
+        """Whether `session` is this person's; the first to use a session hash keeps it."""
+        with self._lock:
+            owner = self.sessions.setdefault(session, person.id)
+            self.sessions.move_to_end(session)
+            while len(self.sessions) > 10_000:
+                self.sessions.popitem(last=False)
+        return owner == person.id
+
+    def new_visitor(self) -> str:
+        """The value of a fresh visitor cookie."""
+        return self._signed("v" + secrets.token_hex(16), "visitor")
+
+    def try_password(self, given: str, peer: str) -> bool | None:
+        """Whether `given` is the owner's password; None when this peer tried five times within a minute."""
+        now = time.monotonic()
+        with self._lock:
+            recent = [moment for moment in self._tries.get(peer, []) if now - moment < 60]
+            if len(recent) >= 5:
+                return None
+            if len(self._tries) > 1000:
+                self._tries.clear()
+            self._tries[peer] = [*recent, now]
+        return bool(self.password) and hmac.compare_digest(given.encode(), self.password.encode())
+
+    def owner_cookie(self) -> str:
+        """The value of an owner cookie; it ends after a month, or when the password changes."""
+        return self._signed(str(int(time.time())), "owner" + self.password)
+
+    def _is_owner(self, scope: Any, kept: dict[str, str]) -> bool:
+        if self.password:
+            issued = self._verified(kept.get(OWNER_COOKIE, ""), "owner" + self.password)
+            return issued.isdigit() and 0 <= time.time() - int(issued) < MONTH
+        if self.shared or any(header(scope, name) for name in FORWARDED):
+            return False
+        return is_loopback(scope.get("client")) and host_name(header(scope, "host")) in LOOPBACK_HOSTS
+
+    def _sign(self, value: str, purpose: str) -> str:
+        return hmac.new(self.secret, f"{purpose}\0{value}".encode(), hashlib.sha256).hexdigest()
+
+    def _signed(self, value: str, purpose: str) -> str:
+        return f"{value}.{self._sign(value, purpose)}"
+
+    def _verified(self, cookie: str, purpose: str) -> str:
+        value, _, mark = cookie.partition(".")
+        good = value and hmac.compare_digest(mark.encode("latin-1", "replace"), self._sign(value, purpose).encode())
+        return value if good else ""
+
+
+def set_cookie(name: str, value: str, seconds: int, on_space: bool) -> str:
+    """A Set-Cookie value. A Space's page is framed by another site, where only a partitioned cookie is kept."""
+    kept = "SameSite=None; Secure; Partitioned" if on_space else "SameSite=Lax"
+    return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; {kept}"
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header or an origin's authority, in lower case and without the port."""
+    if host.startswith("["):
+        return host[: host.find("]") + 1].lower()
+    return host.partition(":")[0].lower()
+
+
+def is_loopback(client: Any) -> bool:
+    """Whether an ASGI peer is this machine. A unix socket or an unknown peer is not."""
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except (TypeError, IndexError, ValueError):
+        return False
