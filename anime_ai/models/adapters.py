@@ -18,6 +18,20 @@ def read_card(folder: Path) -> dict[str, object]:
     return card if isinstance(card, dict) else {}
 
 
+def base_of(folder: Path) -> str:
+    """The model name on which an adapter was trained, as it can be found on this machine; "" where nothing says.
+
+    Its card names the base as the world knows it; in a run folder `config.json` beside it knows the local folder.
+    """
+    run = read_json(folder.parent / "config.json")
+    named = run.get("recipe", {}).get("base", "") if isinstance(run, dict) else ""
+    if named and named != "auto":
+        return str(named)
+    config = read_json(folder / "adapter_config.json")
+    published = config.get("base_model_name_or_path", "") if isinstance(config, dict) else ""
+    return str(read_card(folder).get("base") or published or "")
+
+
 def check_adapter(folder: Path, base: Base) -> None:
     """Raise ModelError unless `folder` is a whole LoRA adapter in safetensors that was trained on `base`."""
     config = read_json(folder / "adapter_config.json")

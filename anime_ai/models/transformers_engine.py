@@ -6,6 +6,7 @@ PEFT's choice of the active adapter is global to the model, so it is set and use
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from anime_ai.errors import ModelError
 from anime_ai.models.adapters import check_adapter
@@ -22,7 +24,12 @@ from anime_ai.models.bases import Base
 from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed_threads
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.generation import KeptCache, generate, new_cache
-from anime_ai.prompting import Layout, Prompt
+from anime_ai.prompting import MASKED, Layout, Prompt
+
+# Bars and hints of libraries do not belong between the lines of an answer.
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 KEPT_CACHES = 4
 KEPT_ADAPTERS = 4
@@ -100,14 +107,28 @@ class TransformersEngine:
         try:
             name = self._use(adapter)
             kept = self._kept(name, cache_key)
-            without = self._model.disable_adapter() if self._adapters and not name else nullcontext()
-            with without:
+            with self._only(name):
                 yield from generate(self._model, self._tokenizer, prompt, sampling, stop, kept)
         except torch.OutOfMemoryError as error:
             self._caches.clear()
             raise ModelError("model.out_of_memory", name=self.base.id) from error
         finally:
             self._busy.release()
+
+    def loss(self, ids: tuple[int, ...], labels: tuple[int, ...], adapter: Adapter | None = None) -> float:
+        """Mean cross entropy, in nats, of the tokens of one row that carry a label."""
+        with self._busy:
+            name = self._use(adapter)
+            tokens = torch.tensor([ids], device=self._model.device)
+            targets = torch.tensor([labels], device=self._model.device)[:, 1:]
+            with self._only(name), torch.inference_mode():
+                logits = self._model(input_ids=tokens, use_cache=False).logits[:, :-1].float()
+            kept = targets != MASKED
+            return float(torch.nn.functional.cross_entropy(logits[kept], targets[kept]))
+
+    def _only(self, name: str) -> Any:
+        """The base alone where no adapter is named."""
+        return self._model.disable_adapter() if self._adapters and not name else nullcontext()
 
     def _ready(self) -> Any:
         self.tokenizer()

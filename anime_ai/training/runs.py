@@ -38,7 +38,10 @@ ACTIVE = ("queued", "starting", "running", "stopping")
 
 @dataclass(frozen=True)
 class Run:
-    """What the run folder says now. `error` is a text key (under "error.") and its values."""
+    """What the run folder says now. `error` is a text key (under "error.") and its values.
+
+    `waiting`: queued, and no trainer has been started for it yet; it will go on from a checkpoint where `resumes`.
+    """
 
     id: str
     folder: Path
@@ -54,6 +57,8 @@ class Run:
     notices: tuple[dict[str, Any], ...]
     created: float
     updated: float
+    waiting: bool = False
+    resumes: bool = False
 
     @property
     def active(self) -> bool:
@@ -133,6 +138,8 @@ def read_run(folder: Path) -> Run:
         notices=tuple(status.get("notices") or ()),
         created=float(config.get("created") or 0),
         updated=float(status.get("updated") or 0),
+        waiting=state == "queued" and not status.get("pid"),
+        resumes=bool(status.get("resume")),
     )
 
 

@@ -159,11 +159,16 @@ def _data(job: Job, layout: Layout) -> tuple[Any, Any, Manifest]:
         known = "、".join(name for name in manifest.personas if name)
         raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known or "-")
     parts = datasets.load_from_disk(str(folder))
-    own = {name: part.filter(lambda row: row["persona"] == recipe.persona) for name, part in parts.items()}
+    own = {name: _of_persona(part, recipe.persona) for name, part in parts.items()}
     if not len(own["train"]):
         raise TrainingError("dataset.all_too_long", rows=manifest.personas[recipe.persona], most=recipe.max_length)
     held_out = own.get("test")
     return own["train"], held_out if held_out is not None and len(held_out) else None, manifest
+
+
+def _of_persona(part: Any, persona: str) -> Any:
+    """The rows of one persona, by position: `filter` would write a cache file beside the data."""
+    return part.select([place for place, name in enumerate(part["persona"]) if name == persona])
 
 
 class Collator:

@@ -1,0 +1,86 @@
+"""Single answers outside a conversation: a base, perhaps an adapter, a persona. Knows neither database nor page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anime_ai.config import Settings
+from anime_ai.models.adapters import base_of, check_adapter, read_card
+from anime_ai.models.bases import Base, find_base
+from anime_ai.models.engine import Adapter, Sampling
+from anime_ai.persona.cards import Personas
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer; `tokens` that were generated and `seconds` that it took."""
+
+    prompt: str
+    reply: str
+    thinking: str
+    tokens: int
+    seconds: float
+
+
+class Speaker:
+    """Somebody who answers. The model is loaded at the first answer."""
+
+    def __init__(self, settings: Settings, base: Base, adapter: Path | None, persona: str) -> None:
+        from anime_ai.models.transformers_engine import TransformersEngine
+
+        self.settings = settings
+        self.base = base
+        self.adapter = adapter
+        self.persona = persona
+        self.trained = read_card(adapter) if adapter else {}
+        self.engine = TransformersEngine(base, sixteen=settings.fp16)
+
+    @classmethod
+    def open(
+        cls, settings: Settings, adapter: Path | None, persona: str | None = None, base_named: bool = False
+    ) -> Speaker:
+        """The speaker of an adapter, on the base that it was trained on unless another one was named.
+
+        Raises ModelError when the adapter or the base cannot be used, or do not fit.
+        """
+        trained = read_card(adapter) if adapter else {}
+        name = settings.model_name
+        if adapter is not None and not base_named:
+            name = base_of(adapter) or name
+        base = find_base(name, settings, download=base_named)
+        if adapter is not None:
+            check_adapter(adapter, base)
+        return cls(settings, base, adapter, persona or str(trained.get("persona") or settings.persona))
+
+    def answer(self, question: str, sampling: Sampling, alone: bool = False) -> Answer:
+        """One answer; `alone` is the base without the adapter, in the same persona's prompt."""
+        began = time.monotonic()
+        spoken = self._chain(sampling, alone).invoke(
+            {"card": Personas().system_line(self.persona), "question": question, "history": []}
+        )
+        seconds = round(time.monotonic() - began, 3)
+        return Answer(question, spoken.text.strip(), spoken.thinking.strip(), spoken.tokens, seconds)
+
+    def ended(self, question: str, history: list[Any], sampling: Sampling, alone: bool = False) -> tuple[str, bool]:
+        """An answer behind a history of LangChain messages, and whether the model ended it itself."""
+        values = {"card": Personas().system_line(self.persona), "question": question, "history": history}
+        spoken = self._chain(sampling, alone).invoke(values)
+        return spoken.text.strip(), spoken.ended
+
+    def _chain(self, sampling: Sampling, alone: bool) -> Any:
+        from anime_ai.chat.chain import reply_chain
+        from anime_ai.chat.model import EngineChatModel
+
+        model = EngineChatModel(
+            engine=self.engine,
+            adapter=Adapter(self.adapter) if self.adapter and not alone else None,
+            prompt_format=str(self.trained.get("prompt_format") or self.settings.prompt_format),
+            think=str(self.trained.get("think") or self.settings.think),
+            sampling=sampling,
+            stopping=threading.Event(),
+        )
+        return reply_chain(model)

@@ -1,0 +1,72 @@
+"""The LangChain chain of a reply: prompt template → chat model → parser. Values are variables, never templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.prompts import (
+    ChatPromptTemplate,
+    HumanMessagePromptTemplate,
+    MessagesPlaceholder,
+    SystemMessagePromptTemplate,
+)
+from langchain_core.runnables import Runnable, RunnableGenerator
+
+from anime_ai.chat.model import EngineChatModel
+from anime_ai.prompting import ThoughtSplitter
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A stretch of an answer: thought and speech apart, tokens counted. Stretches add up to the whole answer.
+
+    `ended`: the model ended the answer itself. `cut`: the answer ended inside a thought.
+    """
+
+    text: str = ""
+    thinking: str = ""
+    tokens: int = 0
+    ended: bool = False
+    cut: bool = False
+
+    def __add__(self, other: Spoken) -> Spoken:
+        return Spoken(
+            self.text + other.text,
+            self.thinking + other.thinking,
+            self.tokens + other.tokens,
+            self.ended or other.ended,
+            other.cut,
+        )
+
+
+PROMPT = ChatPromptTemplate(
+    [
+        SystemMessagePromptTemplate.from_template("{card}"),
+        MessagesPlaceholder("facts", optional=True),
+        MessagesPlaceholder("history", optional=True),
+        HumanMessagePromptTemplate.from_template("{question}"),
+    ]
+)
+"""Slots: `card`, `facts` and `history` (messages, the greeting first), `question`."""
+
+
+def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
+    """The parser: thought and speech of a streamed answer."""
+    splitter: ThoughtSplitter | None = None
+    for chunk in chunks:
+        notes = chunk.additional_kwargs
+        if splitter is None:
+            splitter = ThoughtSplitter(bool(notes.get("inside_thought")))
+        thinking, text = splitter.feed(str(chunk.text))
+        yield Spoken(text, thinking, int(notes.get("tokens", 0)), bool(notes.get("ended")), splitter.inside)
+    if splitter is not None:
+        thinking, text = splitter.close()
+        yield Spoken(text, thinking, cut=splitter.inside)
+
+
+def reply_chain(model: EngineChatModel) -> Runnable[dict[str, Any], Spoken]:
+    """A chain that answers `{"card", "question", "history", "facts"}` with `Spoken` stretches."""
+    return PROMPT | model | RunnableGenerator(split_thought)

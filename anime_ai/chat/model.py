@@ -1,0 +1,109 @@
+"""A LangChain chat model over our engines. Knows neither personas nor conversations.
+
+Messages become the slots of a prompt: the first system message is the card, later ones are facts about the user, an
+assistant message before the first user message is the greeting, and `additional_kwargs["brought"]` of a user message is
+what that turn brought along.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict
+
+from anime_ai.models.engine import Adapter, Engine, Sampling
+from anime_ai.prompting import Dialogue, Exchange
+
+
+class EngineChatModel(BaseChatModel):
+    """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    engine: Any
+    adapter: Adapter | None = None
+    prompt_format: str = "auto"
+    think: str = "silent"
+    sampling: Sampling = Sampling()
+    cache_key: str = ""
+    stopping: threading.Event | None = None
+
+    @property
+    def _llm_type(self) -> str:
+        return "anime-ai-engine"
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        engine: Engine = self.engine
+        layout = engine.layout(self.prompt_format, self.think)
+        budget = engine.context_length() - self.sampling.max_new_tokens
+        prompt = layout.prompt(to_dialogue(messages), budget=budget)
+        stopping = self.stopping or threading.Event()
+        opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
+        try:
+            for piece in engine.stream(prompt, self.adapter, self.cache_key, self.sampling, stopping):
+                # Counts, not lists of ids: LangChain joins chunks by adding, and would add the ids up.
+                notes = {"tokens": len(piece.ids), "ended": int(piece.ended)}
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece.text, additional_kwargs=notes))
+                if run_manager is not None:
+                    run_manager.on_llm_new_token(piece.text, chunk=chunk)
+                yield chunk
+        finally:
+            stopping.set()
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+
+
+def to_dialogue(messages: Sequence[BaseMessage]) -> Dialogue:
+    """The prompt slots of some messages, of which the last is the user's question."""
+    system = [_text(message) for message in messages if isinstance(message, SystemMessage)]
+    turns = [message for message in messages if isinstance(message, (HumanMessage, AIMessage))]
+    greeting = ""
+    if turns and isinstance(turns[0], AIMessage):
+        greeting = _text(turns.pop(0))
+    question = turns.pop() if turns and isinstance(turns[-1], HumanMessage) else HumanMessage("")
+    history: list[Exchange] = []
+    asked: HumanMessage | None = None
+    for message in turns:
+        if isinstance(message, HumanMessage):
+            # A question that was never answered (stopped before the first word) leaves no trace.
+            asked = message
+        elif asked is not None:
+            history.append(Exchange(_text(asked), _text(message), _brought(asked)))
+            asked = None
+    return Dialogue(
+        card=system[0] if system else "",
+        facts="\n\n".join(text for text in system[1:] if text),
+        greeting=greeting,
+        history=tuple(history),
+        question=_text(question),
+        brought=_brought(question),
+    )
+
+
+def _text(message: BaseMessage) -> str:
+    return str(message.text)
+
+
+def _brought(message: BaseMessage) -> str:
+    return str(message.additional_kwargs.get("brought", ""))

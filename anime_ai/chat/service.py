@@ -1,0 +1,275 @@
+"""Replies: which adapter on which base answers, in whose voice, and where it is kept. Knows no page.
+
+The model is loaded at the first reply; one base is held at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.config import ASSETS, Settings
+from anime_ai.errors import AnimeAIError, ModelError
+from anime_ai.models.adapters import base_of, read_card
+from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
+from anime_ai.models.engine import Adapter, Engine, Sampling
+from anime_ai.persona.cards import Personas
+from anime_ai.texts import text
+from anime_ai.training.runs import FINAL, Run
+
+if TYPE_CHECKING:
+    from anime_ai.models.transformers_engine import TransformersEngine
+
+SHIPPED = ASSETS / "starter" / "adapters"
+SAVE_EVERY = 0.5
+"""Seconds between two saves of an answer that is being written."""
+
+
+@dataclass(frozen=True)
+class AdapterChoice:
+    """An adapter that can answer. `id` "" is the base model alone. `base` is a model name as in the settings."""
+
+    id: str
+    label: str
+    persona: str
+    base: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Which model answers: a line for the page. Making one loads nothing."""
+
+    label: str
+    starter: bool
+    loaded: bool
+    notice: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought."""
+
+    message_id: str
+    text: str
+    thinking: str = ""
+    done: bool = False
+    stopped: bool = False
+    cut: bool = False
+    tokens: int = 0
+
+
+class Chat:
+    """See the module. `runs` tells the training runs, newest first."""
+
+    def __init__(
+        self, settings: Settings, conversations: Conversations, personas: Personas, runs: Callable[[], list[Run]]
+    ) -> None:
+        self.settings = settings
+        self.conversations = conversations
+        self.personas = personas
+        self._runs = runs
+        self._engine: TransformersEngine | None = None
+        self._choosing = threading.Lock()
+        self._answering: set[str] = set()
+
+    def adapters(self, persona: str = "") -> list[AdapterChoice]:
+        """What can answer: this persona's adapters first, newest first, then the others, and the base model last."""
+        found: list[AdapterChoice] = []
+        for run in self._runs():
+            if run.adapter is not None:
+                label = run.name or run.id[:8]
+                found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
+        final = self.settings.output_dir / FINAL
+        if (final / "adapter_config.json").is_file():
+            found.append(_of_folder("final", final))
+        for folder in sorted(SHIPPED.glob("*/adapter_config.json")):
+            found.append(_of_folder(f"shipped:{folder.parent.name}", folder.parent))
+        found.sort(key=lambda choice: choice.persona != persona)
+        return [*found, AdapterChoice("", self._base_name(), "", self.settings.model_name)]
+
+    def answering(self, adapter_id: str = "", language: str | None = None) -> Answering:
+        """The line that names the model that answers, honestly about the starter."""
+        choice = self.choice(adapter_id)
+        name = self._base_name() if choice.base == "auto" else choice.base
+        starter = name == STARTER
+        label = text("chat.answering", language, base=text("model.starter", language) if starter else name)
+        if choice.id:
+            label = text("chat.answering_with", language, answering=label, adapter=choice.label)
+        loaded = self._engine is not None and self._engine.loaded and self._engine.base.id == name
+        return Answering(label, starter, loaded, text("chat.starter_notice", language) if starter else "")
+
+    def choice(self, adapter_id: str) -> AdapterChoice:
+        """The choice with this id. Raises ModelError when it is gone."""
+        for choice in self.adapters():
+            if choice.id == adapter_id:
+                return choice
+        raise ModelError("model.unknown_adapter", adapter=adapter_id)
+
+    def reply(
+        self,
+        person: str,
+        conversation_id: str,
+        message: str,
+        adapter_id: str = "",
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+        stop: threading.Event | None = None,
+        think: str | None = None,
+    ) -> Iterator[Reply]:
+        """Her answer to `message` as it grows, kept in the conversation from the first word on.
+
+        Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
+        the user can mend; one conversation answers one message at a time.
+        """
+        if not message.strip():
+            raise AnimeAIError("chat.blank")
+        conversation = self.conversations.get(person, conversation_id)
+        choice = self.choice(adapter_id)
+        with self._alone(conversation_id):
+            self.conversations.append(person, conversation_id, "user", message.strip())
+            pieces = self._speak(conversation, message.strip(), choice, sampling, stop or threading.Event(), think)
+            yield from self._keep(person, conversation_id, choice, pieces)
+
+    def ask(
+        self,
+        question: str,
+        persona: str,
+        adapter_id: str = "",
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+        stop: threading.Event | None = None,
+    ) -> Iterator[Reply]:
+        """One answer without a conversation; nothing is kept."""
+        if not question.strip():
+            raise AnimeAIError("chat.blank")
+        fresh = Conversation("", persona, "", (), 0.0)
+        choice = self.choice(adapter_id)
+        total = None
+        pieces = self._speak(fresh, question.strip(), choice, sampling, stop or threading.Event(), None)
+        try:
+            for total in pieces:
+                yield _reply("", total)
+        finally:
+            pieces.close()
+        if total is not None:
+            yield _reply("", total, done=True)
+
+    def engine(self, base: Base) -> TransformersEngine:
+        """The engine of a base model; a second base takes the place of the first."""
+        from anime_ai.models.transformers_engine import TransformersEngine
+
+        with self._choosing:
+            if self._engine is None or self._engine.base != base:
+                if self._engine is not None:
+                    self._engine.close()
+                self._engine = TransformersEngine(base, sixteen=self.settings.fp16)
+            return self._engine
+
+    def _base_name(self) -> str:
+        if self.settings.model_name != "auto":
+            return self.settings.model_name
+        return DEFAULT if on_disk(DEFAULT) else STARTER
+
+    def _speak(
+        self,
+        conversation: Conversation,
+        question: str,
+        choice: AdapterChoice,
+        sampling: Sampling,
+        stop: threading.Event,
+        think: str | None,
+    ) -> Any:
+        """A generator of `Spoken` totals."""
+        from langchain_core.messages import AIMessage, HumanMessage
+
+        from anime_ai.chat.chain import Spoken, reply_chain
+        from anime_ai.chat.model import EngineChatModel
+
+        engine = self.engine(find_base(choice.base, self.settings))
+        trained = read_card(choice.path) if choice.path else {}
+        model = EngineChatModel(
+            engine=engine,
+            adapter=Adapter(choice.path) if choice.path else None,
+            prompt_format=str(trained.get("prompt_format") or self.settings.prompt_format),
+            think=think or str(trained.get("think") or self.settings.think),
+            sampling=sampling,
+            cache_key=conversation.id,
+            stopping=stop,
+        )
+        check_layout(trained, engine, model)
+        kinds = {"user": HumanMessage, "assistant": AIMessage}
+        history = [kinds[said.role](said.content) for said in conversation.messages if said.content]
+        values = {
+            "card": self.personas.system_line(conversation.persona),
+            "history": history,
+            "question": question,
+        }
+        total = Spoken()
+        for spoken in reply_chain(model).stream(values):
+            total = total + spoken
+            yield total
+
+    def _keep(self, person: str, conversation_id: str, choice: AdapterChoice, pieces: Any) -> Iterator[Reply]:
+        meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
+        message_id, total, saved = "", None, 0.0
+        try:
+            for total in pieces:
+                if not (total.text or total.thinking):
+                    continue
+                if not message_id:
+                    kept = self.conversations.append(person, conversation_id, "assistant", total.text, meta=meta)
+                    message_id, saved = kept.id, time.monotonic()
+                elif time.monotonic() - saved > SAVE_EVERY:
+                    self.conversations.update(person, message_id, total.text, total.thinking)
+                    saved = time.monotonic()
+                yield _reply(message_id, total)
+        finally:
+            pieces.close()
+            if message_id and total is not None:
+                done = {**meta, "done": total.ended, "tokens": total.tokens}
+                self.conversations.update(person, message_id, total.text, total.thinking, done)
+        if total is not None:
+            yield _reply(message_id, total, done=True)
+
+    @contextmanager
+    def _alone(self, conversation_id: str) -> Iterator[None]:
+        with self._choosing:
+            if conversation_id in self._answering:
+                raise AnimeAIError("chat.busy")
+            self._answering.add(conversation_id)
+        try:
+            yield
+        finally:
+            with suppress(KeyError):
+                self._answering.remove(conversation_id)
+
+
+def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None:
+    """Raise ModelError when an adapter was trained on another prompt layout than it would now be asked in."""
+    if trained.get("layout") and model.think == trained.get("think"):
+        layout = engine.layout(model.prompt_format, model.think)
+        if layout.fingerprint() != trained["layout"]:
+            raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
+
+
+def _of_folder(id: str, folder: Path) -> AdapterChoice:
+    card = read_card(folder)
+    persona = str(card.get("persona", ""))
+    return AdapterChoice(id, persona or folder.name, persona, base_of(folder), folder)
+
+
+def _reply(message_id: str, total: Any, done: bool = False) -> Reply:
+    return Reply(
+        message_id,
+        total.text,
+        total.thinking,
+        done=done,
+        stopped=done and not total.ended,
+        cut=done and total.cut,
+        tokens=total.tokens,
+    )

@@ -1,0 +1,323 @@
+"""The command line: `python -m anime_ai COMMAND`. Only words and progress; the work is the library's.
+
+With `--json` stdout holds one JSON value and nothing else. Exit status 0: done; 1: failed, with one line on stderr that
+says what to do; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anime_ai.config import Settings
+from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
+from anime_ai.texts import process_language, text
+
+if TYPE_CHECKING:
+    from anime_ai.dataset.preprocess import Manifest
+    from anime_ai.dataset.rows import Row
+    from anime_ai.training.runs import Run
+
+app = typer.Typer(help="Anime AI Studio", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+SAMPLE = ("你喜欢什么动漫？", "可以帮我写作业吗？")
+"""The original project's sample conversation."""
+RULER = "=" * 30
+
+OutputDir = Annotated[Path | None, typer.Option("--output-dir", help=text("cli.output_dir"))]
+Json = Annotated[bool, typer.Option("--json", help=text("cli.json"))]
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Pipes of a GBK or ASCII locale would otherwise die on the first Chinese or English word they lack.
+        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Deprecations inside the libraries are no news for who uses this.
+    warnings.simplefilter("ignore", FutureWarning)
+    try:
+        app()
+    except AnimeAIError as error:
+        _say(error.say())
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _give(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+@app.command(help=text("cli.preprocess"))
+def preprocess(
+    dataset: Annotated[str | None, typer.Option(help=text("cli.dataset"))] = None,
+    output_dir: OutputDir = None,
+    model: Annotated[str | None, typer.Option(help=text("cli.model"))] = None,
+    encoding: Annotated[str | None, typer.Option(help=text("cli.encoding"))] = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help=text("cli.skip_bad_rows"))] = False,
+    as_json: Json = False,
+) -> None:
+    settings = Settings.load(output_dir=output_dir, model_name=model, dataset=dataset)
+    manifest = _preprocess(settings, encoding, skip_bad_rows)
+    if as_json:
+        _give(asdict(manifest))
+        return
+    folder = settings.output_dir / "processed_data"
+    counts: dict[str, Any] = {"train": manifest.train, "held_out": manifest.held_out, "tokens": manifest.tokens}
+    print(text("cli.preprocessed", folder=folder, trained=manifest.trained_tokens, **counts))
+    if manifest.shortened:
+        print(text("cli.shortened", count=len(manifest.shortened), most=manifest.max_length))
+    if manifest.too_long:
+        print(text("cli.too_long", rows=_numbers(manifest.too_long), most=manifest.max_length))
+
+
+def _preprocess(settings: Settings, encoding: str | None = None, skip_bad: bool = False) -> Manifest:
+    from anime_ai.dataset.preprocess import preprocess as encode
+    from anime_ai.files import check_writable
+    from anime_ai.models.bases import find_base
+    from anime_ai.persona.cards import Personas
+    from anime_ai.prompting import Layout
+
+    rows = _read(settings, encoding, skip_bad)
+    check_writable(settings.output_dir)
+    base = find_base(settings.model_name, settings, download=True)
+    from anime_ai.models.transformers_engine import load_tokenizer
+
+    layout = Layout(load_tokenizer(base), settings.prompt_format, settings.think)
+    limits = {"max_length": settings.max_length, "seed": settings.seed}
+    target = settings.output_dir / "processed_data"
+    return encode(rows, Personas(), layout, target, origin=Path(settings.dataset).name, **limits)
+
+
+def _read(settings: Settings, encoding: str | None, skip_bad: bool) -> list[Row]:
+    """Rows of `--dataset`: a file, or else a dataset of the app by name."""
+    from anime_ai.dataset.files import good_rows, read_rows
+
+    path = Path(settings.dataset)
+    if not path.exists() and not path.suffix and (settings.studio_dir / "studio.db").exists():
+        from anime_ai.dataset.store import Datasets
+        from anime_ai.storage import Database
+
+        with Database.open(settings) as database:
+            datasets = Datasets(database)
+            return datasets.rows(datasets.find(settings.dataset).id)
+    reading = read_rows(path, settings.persona, encoding)
+    rows = good_rows(reading, path, skip_bad)
+    for problem in reading.problems:
+        _say(text("cli.skipped", problem=problem.say()))
+    return list(rows)
+
+
+@app.command(help=text("cli.train"))
+def train(
+    output_dir: OutputDir = None,
+    dataset: Annotated[str | None, typer.Option(help=text("cli.dataset"))] = None,
+    model: Annotated[str | None, typer.Option(help=text("cli.model"))] = None,
+    persona: Annotated[str | None, typer.Option(help=text("cli.persona"))] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help=text("cli.set"))] = None,
+    resume: Annotated[bool, typer.Option("--resume", help=text("cli.resume"))] = False,
+    as_json: Json = False,
+) -> None:
+    from anime_ai.dataset.preprocess import Manifest
+    from anime_ai.files import check_writable
+    from anime_ai.persona.cards import Personas
+    from anime_ai.training import runs
+    from anime_ai.training.queue import accelerator_lock
+    from anime_ai.training.recipe import Recipe
+
+    settings = Settings.load(output_dir=output_dir, model_name=model, dataset=dataset)
+    folder = settings.output_dir
+    check_writable(folder)
+    if resume:
+        if runs.read_run(folder).active:
+            raise TrainingError("training.busy", path=folder)
+        if runs.last_checkpoint(folder) is None:
+            raise TrainingError("training.nothing_to_resume", path=folder)
+    else:
+        named = _assignments(set_ or [])
+        if persona is not None:
+            named["persona"] = _persona_name(Personas(), persona)
+        recipe = Recipe.from_values({**named, **({"base": model} if model else {})}, settings)
+        _find(recipe.base, settings)
+        if dataset is not None or Manifest.read(folder / runs.DATA) is None:
+            _preprocess(settings)
+        manifest = Manifest.read(folder / runs.DATA)
+        origin = manifest.dataset if manifest else ""
+        runs.create(folder, recipe, run_id="cli", name=recipe.persona, dataset=origin, rows=None)
+    runs.launch(folder, accelerator_lock(settings), resume)
+    run = _follow(folder, quiet=as_json)
+    if as_json:
+        _give({"state": run.state, "step": run.step, "total": run.total, "final_model": str(run.adapter or "")})
+    elif run.adapter is not None:
+        print(text("cli.trained", folder=run.adapter, step=run.step, total=run.total))
+
+
+def _find(name: str, settings: Settings) -> None:
+    """Fetch the base before the trainer starts, so that a wrong name or a silent hub is told at once."""
+    from anime_ai.models.bases import find_base, on_disk
+
+    if not on_disk(name):
+        _say(text("cli.downloading", name=name))
+    find_base(name, settings, download=True)
+
+
+def _persona_name(personas: Any, name: str) -> str:
+    """The dataset's name of a persona that was named by id or by her own name; a name of the user's own stays."""
+    for persona in personas.list():
+        if name in (persona.id, persona.character):
+            return persona.name
+    return name
+
+
+def _assignments(pairs: list[str]) -> dict[str, str]:
+    values = {}
+    for pair in pairs:
+        name, found, value = pair.partition("=")
+        if not found:
+            raise SettingsError("settings.not_an_assignment", given=pair)
+        values[name.strip()] = value.strip()
+    return values
+
+
+def _follow(folder: Path, quiet: bool) -> Run:
+    """Show a run's progress until it ends. Ctrl-C asks it to save and end; a second one leaves it running."""
+    from anime_ai.training import runs
+
+    stopping = False
+    with _progress(quiet) as tell:
+        while True:
+            try:
+                run = runs.read_run(folder)
+                lines = runs.metrics(folder) if not quiet else []
+                tell(run, lines)
+                if not run.active:
+                    break
+                time.sleep(0.3)
+            except KeyboardInterrupt:
+                if stopping:
+                    raise
+                stopping = True
+                runs.request_stop(folder)
+                _say(text("cli.stopping"))
+    if run.state == "failed" and run.error:
+        raise TrainingError(str(run.error["key"]), **run.error["values"])
+    if run.state == "interrupted":
+        raise TrainingError("training.interrupted", step=run.step)
+    for notice in run.notices:
+        _say(text(f"notice.{notice['key']}", **notice["values"]))
+    return run
+
+
+class _progress:
+    """A progress bar on a terminal, a line every tenth of the way elsewhere, nothing when quiet."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.bar: Any = None
+        self.told = -1
+
+    def __enter__(self) -> Any:
+        return self.tell
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def tell(self, run: Run, lines: list[dict[str, Any]]) -> None:
+        if self.quiet or not run.total:
+            return
+        losses = {key: line[key] for line in lines for key in ("loss", "eval_loss") if key in line}
+        figures = " ".join(f"{key} {value:.3f}" for key, value in losses.items())
+        if sys.stderr.isatty():
+            if self.bar is None:
+                from tqdm import tqdm
+
+                self.bar = tqdm(total=run.total, file=sys.stderr, unit="step")
+            self.bar.update(run.step - self.bar.n)
+            self.bar.set_postfix_str(figures)
+        elif run.step * 10 // run.total > self.told:
+            self.told = run.step * 10 // run.total
+            _say(f"{run.step}/{run.total} {figures}")
+
+
+@app.command(help=text("cli.infer"))
+def infer(
+    prompt: Annotated[list[str] | None, typer.Option(help=text("cli.prompt"))] = None,
+    persona: Annotated[str | None, typer.Option(help=text("cli.persona"))] = None,
+    model: Annotated[str | None, typer.Option(help=text("cli.model"))] = None,
+    adapter: Annotated[Path | None, typer.Option(help=text("cli.adapter"))] = None,
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    from dataclasses import replace
+
+    from anime_ai.chat.answers import Speaker
+    from anime_ai.models.engine import GREEDY, Sampling
+    from anime_ai.persona.cards import Personas
+
+    settings = Settings.load(output_dir=output_dir, model_name=model)
+    own = settings.output_dir / "final_model"
+    folder = adapter or (own if own.is_dir() else None)
+    name = _persona_name(Personas(), persona) if persona else None
+    speaker = Speaker.open(settings, folder, persona=name, base_named=model is not None)
+    # The sample conversation is greedy, so that a trained answer comes back word for word.
+    sampling = replace(GREEDY, max_new_tokens=256) if not prompt else Sampling(seed=settings.seed)
+    answers = []
+    for question in prompt or SAMPLE:
+        answer = speaker.answer(question, sampling)
+        answers.append(asdict(answer))
+        if not as_json:
+            print(f"用户：{question}\nAI：{answer.reply}\n{RULER}", flush=True)
+    if as_json:
+        _give(answers)
+    elif speaker.base.starter:
+        _say(text("chat.starter_notice"))
+
+
+@app.command(help=text("cli.evaluate"))
+def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
+    from anime_ai.training.evaluation import evaluate_run
+
+    settings = Settings.load(output_dir=output_dir)
+    report = evaluate_run(settings.output_dir, settings, tell=lambda line: None if as_json else _say(line))
+    if as_json:
+        _give({name: asdict(figure) for name, figure in report.items()})
+        return
+    rows = [(text(f"metric.{name}"), figure) for name, figure in report.items()]
+    print(f"{text('cli.metric')}\t{text('cli.base')}\t{text('cli.adapter_column')}\t{text('cli.interval')}")
+    for label, figure in rows:
+        print(f"{label}\t{figure.base:.3f}\t{figure.adapter:.3f}\t[{figure.low:.3f}, {figure.high:.3f}]")
+
+
+@app.command(help=text("cli.doctor"))
+def doctor(output_dir: OutputDir = None, as_json: Json = False) -> None:
+    from anime_ai.doctor import check_all
+
+    settings = Settings.load(output_dir=output_dir)
+    checks = check_all(settings)
+    if as_json:
+        _give({"checks": [asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            print(
+                f"{'✓' if check.ok else '✗'} {check.name}: {check.found}"
+                + (f"\n    → {check.mend}" if check.mend else "")
+            )
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _numbers(rows: tuple[int, ...]) -> str:
+    shown = "、" if process_language() == "zh" else ", "
+    return shown.join(str(row) for row in rows[:10]) + (" …" if len(rows) > 10 else "")

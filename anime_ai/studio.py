@@ -1,0 +1,94 @@
+"""All services in one object: what the page, the command line and a notebook open. Knows no Gradio.
+
+Opening it loads no model.
+
+from anime_ai.studio import Studio
+with Studio.open() as studio:
+    print(studio.say("你喜欢什么动漫？", persona="傲娇"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anime_ai.chat.conversations import Conversations
+from anime_ai.chat.service import Chat
+from anime_ai.config import DATA, Settings
+from anime_ai.dataset.store import Datasets
+from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, on_disk
+from anime_ai.models.engine import Sampling
+from anime_ai.persona.cards import Personas
+from anime_ai.storage import Database
+from anime_ai.training.queue import RunQueue
+
+
+@dataclass(frozen=True)
+class BaseChoice:
+    """A base model that the training page offers. `present`: it is on this disk."""
+
+    id: str
+    present: bool
+    starter: bool
+
+
+class Studio:
+    """The services over one output folder. Close it, or use it as a context."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.datasets = Datasets(database)
+        self.conversations = Conversations(database)
+        self.personas = Personas()
+        self.runs = RunQueue(settings)
+        self.chat = Chat(settings, self.conversations, self.personas, self.runs.list)
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> Studio:
+        """Open the database (migrated where it is older), import what ships, and start the queue.
+
+        Raises StorageError when the folder or the database cannot be used.
+        """
+        settings = settings or Settings.load()
+        studio = cls(settings, Database.open(settings))
+        studio.datasets.import_shipped(DATA / "dataset.json")
+        studio.runs.start()
+        return studio
+
+    def close(self) -> None:
+        """Let go of everything; trainers at work go on."""
+        self.runs.close()
+        self.database.close()
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def bases(self) -> list[BaseChoice]:
+        """The default first, what is on the disk next, then what can be downloaded."""
+        names = ["auto", STARTER, *KNOWN]
+        if self.settings.model_name not in names:
+            names.insert(0, self.settings.model_name)
+        choices = [BaseChoice(name, on_disk(name), self._starts(name)) for name in names]
+        return sorted(choices, key=lambda choice: not choice.present)
+
+    def say(self, question: str, persona: str = "", adapter_id: str = "", sampling: Sampling | None = None) -> str:
+        """Her whole answer to one question."""
+        persona = persona or self.settings.persona
+        if not adapter_id:
+            adapter_id = self.chat.adapters(persona)[0].id
+        answer = ""
+        for reply in self.chat.ask(question, persona, adapter_id, sampling or Sampling()):
+            answer = reply.text
+        return answer
+
+    def stream(self, question: str, persona: str = "", adapter_id: str = "") -> Iterator[str]:
+        """Her answer so far, again and again as it grows."""
+        for reply in self.chat.ask(question, persona or self.settings.persona, adapter_id):
+            yield reply.text
+
+    def _starts(self, name: str) -> bool:
+        return name == STARTER or (name == "auto" and not on_disk(DEFAULT))
