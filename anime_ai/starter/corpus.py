@@ -1,0 +1,239 @@
+"""The corpus of the starter language model: neutral conversations, the same for the same seed. Knows no tokens.
+
+Its text is the project's own: topics and word tables under `phrases/`, and the hand-written rows of `data/neutral.json`.
+`KINDS` names what it is mixed of; a new kind of training text is one more function there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from anime_ai.config import DATA
+from anime_ai.dataset.rows import Row, check_rows
+from anime_ai.files import read_json
+from anime_ai.prompting import Dialogue, Exchange
+from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped
+
+NEUTRAL = DATA / "neutral.json"
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A whole conversation; every exchange's reply is to be learned, in what stands before it."""
+
+    turns: tuple[Exchange, ...]
+    card: str = ""
+    examples: tuple[Exchange, ...] = ()
+    facts: str = ""
+    greeting: str = ""
+
+    def dialogues(self) -> Iterator[tuple[Dialogue, str]]:
+        """The prompt of every turn, and the reply to it."""
+        for place, turn in enumerate(self.turns):
+            yield (
+                Dialogue(
+                    self.card, self.examples, self.facts, self.greeting, self.turns[:place], turn.user, turn.brought
+                ),
+                turn.reply,
+            )
+
+
+Kind = Callable[["Source", random.Random], Talk]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the kinds draw from."""
+
+    grammar: Grammar
+    rows: tuple[Row, ...]
+    openers: tuple[Topic, ...]
+    carded: tuple[Topic, ...]
+    factual: tuple[Topic, ...]
+
+
+def source(neutral: Path = NEUTRAL) -> Source:
+    """The shipped grammar and the neutral rows. Rows that have a fault are left out."""
+    grammar = shipped()
+    rows, _ = check_rows(read_json(neutral) or [])
+    plain = tuple(topic for topic in grammar.topics if not topic.card and not topic.facts and not topic.brought)
+    return Source(
+        grammar,
+        tuple(row for row in rows if not row.persona),
+        plain,
+        tuple(topic for topic in grammar.topics if topic.card),
+        tuple(topic for topic in grammar.topics if topic.facts),
+    )
+
+
+def talks(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+    """`count` conversations in an order that is already mixed."""
+    chance = random.Random(seed)
+    drawn = source(neutral)
+    weights = [weight for weight, _ in KINDS.values()]
+    for _ in range(count):
+        (_, kind), *_ = chance.choices(list(KINDS.values()), weights)
+        yield kind(drawn, chance)
+
+
+def texts(talked: Iterable[Talk]) -> Iterator[str]:
+    """All that stands in some conversations, piece by piece."""
+    for talk in talked:
+        yield talk.card
+        yield talk.facts
+        for turn in talk.turns:
+            yield from (turn.brought, turn.user, turn.reply)
+
+
+def _small_talk(drawn: Source, chance: random.Random) -> Talk:
+    """One to three topics, now and then under a card or behind facts that do not matter."""
+    talk = Talk((), card=_card(drawn, chance) if chance.random() < 0.35 else "")
+    if chance.random() < 0.12:
+        talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
+    if talk.card and chance.random() < 0.1:
+        talk = replace(talk, greeting=chance.choice(GREETINGS))
+    if chance.random() < 0.06:
+        talk = replace(talk, examples=_run(drawn, chance, talk, chance.randint(1, 3)).turns)
+    return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4), (60, 22, 12, 6))[0])
+
+
+def _written(drawn: Source, chance: random.Random) -> Talk:
+    """A row that somebody wrote, its history with it; small talk where there are none."""
+    if not drawn.rows:
+        return _small_talk(drawn, chance)
+    row = chance.choice(drawn.rows)
+    turns = tuple(Exchange(_rough(said, chance), reply) for said, reply in (*row.history, (row.input, row.output)))
+    named = any(mark in turn.reply for turn in turns for mark in ("助手", "我没有", "程序", "AI"))
+    return Talk(turns, card="" if named or chance.random() < 0.7 else _card(drawn, chance))
+
+
+def _carded(drawn: Source, chance: random.Random) -> Talk:
+    """A question that the card answers, then perhaps small talk."""
+    topic = _pick(drawn.carded, chance)
+    bound: Bound = {}
+    card = drawn.grammar.expand(chance.choice(topic.card), chance, bound)
+    if chance.random() < 0.3:
+        card = f"{card}\n{_manner(chance)}"
+    talk = Talk((), card=card)
+    if chance.random() < 0.35:
+        talk = _run(drawn, chance, talk, 1)
+    talk = replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, bound))
+    return _run(drawn, chance, talk, 1) if chance.random() < 0.2 else talk
+
+
+def _remembered(drawn: Source, chance: random.Random) -> Talk:
+    """A question that the facts about the user answer, among other facts."""
+    topic = _pick(drawn.factual, chance)
+    bound: Bound = {}
+    needed = drawn.grammar.expand(chance.choice(topic.facts), chance, bound)
+    facts = [needed, *_other_facts(drawn, chance, chance.randint(0, 3), topic)]
+    chance.shuffle(facts)
+    card = _card(drawn, chance) if chance.random() < 0.4 else ""
+    talk = Talk((), card=card, facts=_fact_list(facts, chance))
+    if chance.random() < 0.3:
+        talk = _run(drawn, chance, talk, 1)
+    return replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, bound))
+
+
+KINDS: dict[str, tuple[float, Kind]] = {
+    "small talk": (70, _small_talk),
+    "written": (12, _written),
+    "card": (10, _carded),
+    "facts": (8, _remembered),
+}
+
+
+def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int) -> Talk:
+    """`talk` with some more topics behind it."""
+    for _ in range(topics):
+        before = {
+            name
+            for name, there in (("card", talk.card), ("facts", talk.facts), ("before", talk.turns or talk.greeting))
+            if there
+        }
+        topic = _pick(drawn.openers, chance)
+        while topic.apart & before:
+            topic = _pick(drawn.openers, chance)
+        talk = replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, {}))
+    return talk
+
+
+def _turns(grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound) -> tuple[Exchange, ...]:
+    brought = grammar.expand(chance.choice(topic.brought), chance, bound) if topic.brought else ""
+    said, reply = grammar.say(topic.openings, chance, bound)
+    turns = [Exchange(_rough(said, chance), reply, brought)]
+    if topic.follow_ups and chance.random() < 0.45:
+        said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound)
+        turns.append(Exchange(_rough(said, chance), reply))
+    return tuple(turns)
+
+
+def _pick(topics: tuple[Topic, ...], chance: random.Random) -> Topic:
+    return chance.choices(topics, [topic.weight for topic in topics])[0]
+
+
+FILLERS = ("嗯，", "那个，", "话说，", "对了，", "请问，", "我问你，", "哎，", "诶，", "嘿，", "说起来，", "啊，", "那，")
+TAILS = {"。": ("", "", "。", "！", "啊。", "…", "……", "~", "呢。"), "？": ("", "", "？", "?", "呀？", "？？", "啊？")}
+
+
+def _rough(said: str, chance: random.Random) -> str:
+    """What people do to a sentence when they type: no stop, another one, a word to begin with."""
+    if chance.random() < 0.06 and len(said) > 3:
+        said = chance.choice(FILLERS) + said
+    if said[-1] in TAILS and chance.random() < 0.4:
+        tail = chance.choice(TAILS[said[-1]])
+        if len(tail) > 1 and tail[0] in "啊呀呢" and said[-2] in "吗呢啊呀吧了的啦哦嘛":
+            tail = tail[1:]
+        said = said[:-1] + tail
+    return said
+
+
+def _card(drawn: Source, chance: random.Random) -> str:
+    topic = _pick(drawn.carded, chance)
+    bound: Bound = {}
+    card = drawn.grammar.expand(chance.choice(topic.card), chance, bound)
+    return f"{card}\n{_manner(chance)}" if chance.random() < 0.3 else card
+
+
+MANNERS = (
+    "请用简体中文口语聊天，每次一到三句。",
+    "用简短的中文回答。",
+    "和用户聊天，每次说一两句话。",
+    "不替用户说话。",
+    "被认真问到是不是AI时坦然承认。",
+    "先回应对方的心情，再给一个小建议。",
+    "语气自然，不讲大道理。",
+    "说话要符合角色的身份。",
+    "不要写括号里的动作。",
+    "回答要友好、简短。",
+)
+GREETINGS = (
+    "你好，今天想聊点什么？",
+    "你来了，坐下歇一会儿吧。",
+    "欢迎回来，今天过得怎么样？",
+    "早上好，昨晚睡得好吗？",
+    "晚上好，忙了一天辛苦了。",
+    "好久不见，最近还好吗？",
+    "你好呀，我等你好一会儿了。",
+    "外面冷吧？先喝杯热茶。",
+)
+
+
+def _manner(chance: random.Random) -> str:
+    return "".join(chance.sample(MANNERS, chance.randint(1, 3)))
+
+
+def _other_facts(drawn: Source, chance: random.Random, most: int, but: Topic | None = None) -> list[str]:
+    """Facts of other topics than `but`, no two of one topic."""
+    others = [topic for topic in drawn.factual if topic is not but]
+    chosen = chance.sample(others, min(most, len(others)))
+    return [drawn.grammar.expand(chance.choice(topic.facts), chance, {}) for topic in chosen]
+
+
+def _fact_list(facts: list[str], chance: random.Random) -> str:
+    if chance.random() < 0.5:
+        return "关于用户：" + "；".join(facts) + "。"
+    return "关于用户：\n" + "\n".join(f"- {fact}" for fact in facts)

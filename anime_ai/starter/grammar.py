@@ -1,0 +1,175 @@
+"""Hand-written phrases to dialogues: word tables and topics, read from `phrases/*.txt`. Knows no tokens and no model.
+
+A line's first sign says what it is:
+
+    @食物 口味 做法      a table: its name and columns; the rows follow, a row a line, cells apart by blanks
+    # 下雨没带伞         a topic; a number behind the name is its weight ("# 问名字 3")
+    & 你是{名字}。       the card that the topic needs (optional)
+    * 用户叫{人名}       a fact about the user that it needs (optional)
+    = 【观察】…          what its first turn brings along (optional)
+    ^ card facts         what must not stand before the topic: a card, facts, earlier turns ("before") (optional)
+    ? 有(没有|没)伞      something the user asks; a full-width question mark is put behind it where it ends bare
+    - 我没带伞           something the user says; a full stop is put behind it
+    ! 可以先避雨。       an answer to what stands above it, up to the answers before
+    +                    one of the turns that may follow the first one; its ?, - and ! lines come next
+    // …                 a remark
+
+(a|b|) stands for one of the alternatives; {食物} for a word of a table, the same within one dialogue, {食物.口味} for
+another cell of its row and {食物2} for another row.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+PHRASES = Path(__file__).parent / "phrases"
+
+Table = tuple[dict[str, str], ...]
+Bound = dict[str, dict[str, str]]
+
+_CHOICE = re.compile(r"\(([^()]*)\)")
+_SLOT = re.compile(r"\{([^\d.{}]+)(\d?)(?:\.([^{}]+))?\}")
+_ASKS = re.compile("吗|呢|什么|怎|谁|哪|几|多少|能|可以|何|啥|[^吧]不[^了]|几|=|嘛")
+_STOPS = "。！？…～~!?；：，、"
+
+
+@dataclass
+class Turn:
+    """Templates of what the user says, each with its stop, and of what is answered; any goes with any."""
+
+    says: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Topic:
+    """Ways to begin, and turns of which one may follow."""
+
+    name: str
+    weight: float
+    openings: list[Turn] = field(default_factory=lambda: [Turn()])
+    follow_ups: list[list[Turn]] = field(default_factory=list)
+    card: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    brought: list[str] = field(default_factory=list)
+    apart: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Word tables and topics."""
+
+    tables: Mapping[str, Table]
+    topics: tuple[Topic, ...]
+
+    def expand(self, template: str, chance: random.Random, bound: Bound) -> str:
+        """One text of `template`. Words are drawn once and kept in `bound`. Raises KeyError for an unknown table."""
+        while True:
+            chosen = _CHOICE.sub(lambda found: chance.choice(found.group(1).split("|")), template)
+            if chosen == template:
+                break
+            template = chosen
+        return _SLOT.sub(lambda found: self._word(found, chance, bound), template)
+
+    def say(self, turns: list[Turn], chance: random.Random, bound: Bound) -> tuple[str, str]:
+        """What the user says and what is answered, out of one of `turns`."""
+        turn = chance.choices(turns, [len(turn.says) for turn in turns])[0]
+        template, stop = chance.choices(turn.says, [variants(template) ** 0.5 for template, _ in turn.says])[0]
+        said = self.expand(template, chance, bound)
+        if said[-1] not in _STOPS:
+            said += stop if stop != "？" or _ASKS.search(said) else "。"
+        return said, self.expand(chance.choice(turn.answers), chance, bound)
+
+    def _word(self, found: re.Match[str], chance: random.Random, bound: Bound) -> str:
+        name, number, column = found.groups()
+        place = name + number
+        if place not in bound:
+            taken = [row for key, row in bound.items() if key.rstrip("0123456789") == name]
+            bound[place] = chance.choice([row for row in self.tables[name] if row not in taken])
+        return bound[place][column or ""]
+
+
+def read(texts: Iterable[str], tables: Mapping[str, Table] | None = None) -> Grammar:
+    """The grammar of some texts, beside `tables` that were computed. Raises ValueError that cites a line it cannot read."""
+    known: dict[str, Table] = dict(tables or {})
+    topics: list[Topic] = []
+    for text in texts:
+        columns: list[str] = []
+        table = ""
+        for line in text.splitlines():
+            sign, rest = line[:1], line[1:].strip()
+            if not line.strip() or line.startswith("//"):
+                continue
+            if sign == "@":
+                table, *columns = rest.split()
+                known[table] = ()
+            elif sign == "#":
+                table = ""
+                name, _, weight = rest.partition(" ")
+                topics.append(Topic(name, float(weight or 0)))
+            elif table:
+                known[table] += (_row(line, columns),)
+            elif not topics:
+                raise ValueError(line)
+            else:
+                _add(topics[-1], sign, rest, line)
+    for topic in topics:
+        if not all(turn.says and turn.answers for turns in (topic.openings, *topic.follow_ups) for turn in turns):
+            raise ValueError(topic.name)
+        topic.weight = topic.weight or _weight(topic)
+    return Grammar(known, tuple(topics))
+
+
+@cache
+def shipped() -> Grammar:
+    """The grammar under `phrases/` with the computed tables."""
+    from anime_ai.starter.words import computed
+
+    files = sorted(PHRASES.glob("*.txt"))
+    return read((file.read_text(encoding="utf-8") for file in files), computed())
+
+
+def variants(template: str) -> int:
+    """How many texts the choices of a template make, words left aside."""
+    number = 1
+    while found := _CHOICE.search(template):
+        number *= found.group(1).count("|") + 1
+        template = template[: found.start()] + template[found.end() :]
+    return number
+
+
+def _weight(topic: Topic) -> float:
+    """Grows slowly with the number of ways in which a topic can begin, and with the words it speaks of."""
+    says = [template for turn in topic.openings for template, _ in turn.says]
+    wordy = any(_SLOT.search(template) for template in says)
+    return min(sum(map(variants, says)), 64) ** 0.4 * (2.0 if wordy else 1.0) * (1 + 0.25 * len(topic.follow_ups))
+
+
+def _row(line: str, columns: list[str]) -> dict[str, str]:
+    cells = line.split()
+    if len(cells) != len(columns) + 1:
+        raise ValueError(line)
+    return {"": cells[0], **dict(zip(columns, cells[1:], strict=True))}
+
+
+def _add(topic: Topic, sign: str, rest: str, line: str) -> None:
+    turns = topic.follow_ups[-1] if topic.follow_ups else topic.openings
+    if sign in "?-":
+        if turns[-1].answers:
+            turns.append(Turn())
+        turns[-1].says.append((rest, "？" if sign == "?" else "。"))
+    elif sign == "!":
+        turns[-1].answers.append(rest)
+    elif sign == "+":
+        topic.follow_ups.append([Turn()])
+    elif sign == "^":
+        topic.apart = frozenset(rest.split())
+    elif sign in "&*=":
+        {"&": topic.card, "*": topic.facts, "=": topic.brought}[sign].append(rest)
+    else:
+        raise ValueError(line)

@@ -1,0 +1,205 @@
+"""The starter language model's architecture and its training on conversations. Knows no grammar.
+
+A plain loop: batches of like length within a token budget, loss on the answers only, bf16 weights with fp32 masters,
+cosine schedule. The number of steps is given, so that the same seed sees the same batches.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from anime_ai.prompting import MASKED, Layout
+from anime_ai.starter.corpus import Talk
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of the model: 5.7 M parameters with a vocabulary of 6,000."""
+
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    kv_heads: int = 2
+    inner: int = 640
+    positions: int = 2048
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train; `tokens` a batch, padding included."""
+
+    steps: int = 900
+    tokens: int = 2048
+    peak: float = 2e-3
+    floor: float = 2e-4
+    warmup: int = 60
+    decay: float = 0.05
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: a linear start, then a cosine down to `floor`."""
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.floor + (self.peak - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A conversation in tokens, with a label at every token of every reply."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step did: mean loss of its trained tokens, and what was read and trained since the start."""
+
+    step: int
+    loss: float
+    tokens: int
+    trained: int
+    seconds: float
+
+
+def fold(layout: Layout, talk: Talk) -> Sequence:
+    """One sequence for all turns of a conversation.
+
+    The row of each turn is a prefix of the next one's, as prompts are append-only, so their labels can be laid over
+    each other. Raises ValueError where that does not hold.
+    """
+    ids: tuple[int, ...] = ()
+    labels: list[int] = []
+    for dialogue, answer in talk.dialogues():
+        row = layout.training_row(dialogue, answer)
+        if row.ids[: len(ids)] != ids:
+            raise ValueError("the prompts of a conversation are not append-only")
+        labels += row.labels[len(ids) :]
+        ids = row.ids
+    return Sequence(ids, tuple(labels))
+
+
+def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> Iterator[list[Sequence]]:
+    """Batches without end, each of like lengths and at most `tokens` with padding; a pass sees every sequence once."""
+    while True:
+        order = sorted(range(len(sequences)), key=lambda place: (len(sequences[place].ids), chance.random()))
+        found: list[list[Sequence]] = [[]]
+        for place in order:
+            one = sequences[place]
+            if found[-1] and len(one.ids) * (len(found[-1]) + 1) > tokens:
+                found.append([])
+            found[-1].append(one)
+        chance.shuffle(found)
+        yield from found
+
+
+def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
+    """A fresh Qwen2 model in fp32 whose ends are the tokenizer's."""
+    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.positions,
+        tie_word_embeddings=True,
+        use_sliding_window=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.02,
+    )
+    model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        temperature=0.6,
+        top_p=0.95,
+    )
+    return model
+
+
+def train(
+    model: Any, sequences: list[Sequence], schedule: Schedule, device: str = "cpu", compiled: bool = False
+) -> Iterator[Progress]:
+    """Train `model` in place; it ends in bf16. Yields after every step."""
+    chance = random.Random(schedule.seed)
+    model.to(device=device, dtype=torch.bfloat16).train()
+    masters, optimiser = _optimiser(model, schedule)
+    forward = torch.compile(model.model) if compiled else model.model
+    source = batches(sequences, schedule.tokens, chance)
+    began, read, trained = time.perf_counter(), 0, 0
+    for step in range(schedule.steps):
+        batch = next(source)
+        ids, labels = _tensors(batch, device)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate(step)
+        loss = _loss(model, forward, ids, labels)
+        loss.backward()
+        for master, weight in masters:
+            master.grad = weight.grad.float()
+            weight.grad = None
+        torch.nn.utils.clip_grad_norm_([master for master, _ in masters], 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            for master, weight in masters:
+                weight.copy_(master)
+        read += sum(len(one.ids) for one in batch)
+        trained += int((labels != MASKED).sum())
+        yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
+    model.eval()
+
+
+def _optimiser(model: Any, schedule: Schedule) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.optim.Optimizer]:
+    """fp32 copies of the weights, each beside its weight, and AdamW on the copies."""
+    masters = [(weight.detach().float().clone().requires_grad_(), weight) for weight in model.parameters()]
+    matrices = [master for master, _ in masters if master.ndim > 1]
+    others = [master for master, _ in masters if master.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
+    return masters, torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.95), fused=True)
+
+
+def _tensors(batch: list[Sequence], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels, (rows, longest); padding stands on the right, where causal attention never looks at it."""
+    longest = max(len(one.ids) for one in batch)
+    ids = torch.zeros((len(batch), longest), dtype=torch.long)
+    labels = torch.full((len(batch), longest), MASKED, dtype=torch.long)
+    for place, one in enumerate(batch):
+        ids[place, : len(one.ids)] = torch.tensor(one.ids)
+        labels[place, : len(one.labels)] = torch.tensor(one.labels)
+    return ids.to(device), labels.to(device)
+
+
+def _loss(model: Any, forward: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of the labelled tokens; the head is computed for those alone."""
+    states = forward(input_ids=ids, use_cache=False).last_hidden_state
+    wanted = labels[:, 1:]
+    kept = wanted != MASKED
+    logits = model.lm_head(states[:, :-1][kept])
+    return torch.nn.functional.cross_entropy(logits.float(), wanted[kept])
+
+
+def held_loss(model: Any, sequences: Iterable[Sequence]) -> float:
+    """Mean cross entropy over sequences that were not trained on."""
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for one in sequences:
+            ids, labels = _tensors([one], "cpu")
+            trained = int((labels[:, 1:] != MASKED).sum())
+            total += _loss(model, model.model, ids, labels).item() * trained
+            count += trained
+    return total / max(1, count)

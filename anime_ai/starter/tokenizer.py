@@ -1,0 +1,165 @@
+"""The starter's tokenizer: byte-level BPE in the manner of Qwen2, with DeepSeek-R1's marks. Knows no model.
+
+Merges are at most two Chinese characters long, so that a word is cut the same way wherever it stands, and every common
+character is a token of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from anime_ai.config import DATA
+from anime_ai.files import read_json, write_json
+
+VOCABULARY = 6_000
+LONGEST = 2
+"""Characters of the longest word that is one token."""
+
+# The expression of Qwen2's tokenizer.
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+END, USER, ASSISTANT, BEGIN = "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>"
+# In the order and with the flags of DeepSeek-R1-Distill-Qwen; only begin and end are "special" there.
+MARKS: tuple[tuple[str, bool], ...] = (
+    (END, True),
+    (USER, False),
+    (ASSISTANT, False),
+    (BEGIN, True),
+    ("<|EOT|>", False),
+    ("<think>", False),
+    ("</think>", False),
+    ("<tool_call>", False),
+    ("</tool_call>", False),
+)
+
+# The same layout as anime_ai.prompting writes under "deepseek-r1" and "silent"; a test compares the two.
+TEMPLATE = (
+    "{{ bos_token }}"
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'system' -%}{{ message['content'] }}"
+    "{%- elif message['role'] == 'user' -%}{{ '<｜User｜>' + message['content'] }}"
+    "{%- else -%}{{ '<｜Assistant｜><think>\\n\\n</think>\\n\\n' + message['content'] + eos_token }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<｜Assistant｜><think>\\n\\n</think>\\n\\n' }}{%- endif -%}"
+)
+
+
+def common_characters() -> str:
+    """The 3,755 characters of GB 2312's first level, punctuation, kana and the letters of ASCII."""
+    first_level = [
+        bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) if (high, low) < (0xD7, 0xFA)
+    ]
+    kana = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7))))
+    return b"".join(first_level).decode("gb2312") + "，。！？：；、…—～“”‘’《》（）【】「」『』·" + kana
+
+
+def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
+    """A tokenizer of `vocabulary` entries, marks included, of `texts` and what the project ships in `data/`.
+
+    The same texts make the same one.
+
+    First come the merges that make each common or personal character whole, then those of the texts' words: no token
+    ends inside a character that has one.
+    """
+    own = list(_own_texts())
+    characters = sorted({*common_characters(), *(character for text in own for character in text)})
+    merges = dict.fromkeys(merge for character in characters for merge in _whole(character))
+    tokens = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)])
+    known = {*characters, *map(chr, range(128))}
+    for left, right in _word_merges([*texts, *own], vocabulary):
+        if len(tokens) + len(MARKS) == vocabulary:
+            break
+        if known.issuperset(left + right):
+            merge = (_byte_level(left), _byte_level(right))
+            merges[merge] = None
+            tokens["".join(merge)] = None
+    vocab = {token: place for place, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab, list(merges)))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(mark, special=special, normalized=False) for mark, special in MARKS])
+    return tokenizer
+
+
+def _word_merges(texts: list[str], vocabulary: int) -> list[tuple[str, str]]:
+    """The merges of a BPE over whole characters, the most frequent first."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{Han}+|\p{L}+"), behavior="isolated")
+    alphabet = len({character for text in texts for character in text})
+    trainer = trainers.BpeTrainer(
+        vocab_size=alphabet + vocabulary, max_token_length=LONGEST, min_frequency=8, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def _byte_level(text: str) -> str:
+    return "".join(_BYTES[byte] for byte in text.encode())
+
+
+def _whole(character: str) -> list[tuple[str, str]]:
+    """The merges that make one token of a character's bytes, from the left."""
+    written = _byte_level(character)
+    return [(written[:place], written[place]) for place in range(1, len(written))]
+
+
+def _own_texts() -> Iterator[str]:
+    for file in sorted([*DATA.glob("*.json"), *DATA.glob("personas/*.json")]):
+        for cell in _cells(read_json(file)):
+            yield unicodedata.normalize("NFC", cell)
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """GPT-2's way to write a byte as a printable character."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + place) for place, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
+
+
+def save(tokenizer: Tokenizer, folder: Path) -> None:
+    """`tokenizer.json`, `tokenizer_config.json` and the chat template, as transformers reads them."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": BEGIN,
+            "eos_token": END,
+            "pad_token": END,
+            "unk_token": None,
+            "model_max_length": 2048,
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8", newline="\n")
+
+
+def _cells(value: Any) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _cells(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _cells(inner)

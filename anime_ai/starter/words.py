@@ -1,0 +1,65 @@
+"""Word tables that are computed, not written by hand. Knows no topics."""
+
+from __future__ import annotations
+
+from anime_ai.starter.grammar import Table
+
+_DIGITS = "零一二三四五六七八九"
+
+
+def numeral(number: int) -> str:
+    """`number` (0 to 999) in Chinese numerals."""
+    if number < 10:
+        return _DIGITS[number]
+    if number < 20:
+        return "十" + (_DIGITS[number % 10] if number % 10 else "")
+    if number < 100:
+        return _DIGITS[number // 10] + "十" + (_DIGITS[number % 10] if number % 10 else "")
+    rest = number % 100
+    low = "" if not rest else ("零" + _DIGITS[rest] if rest < 10 else _DIGITS[rest // 10] + "十" + _DIGITS[rest % 10] * (rest % 10 > 0))
+    return _DIGITS[number // 100] + "百" + low
+
+
+def computed() -> dict[str, Table]:
+    """Sums and products of small numbers, weekdays and their neighbours, months and their seasons."""
+    return {"算式": _sums(), "数字算式": _figures(), "星期": _weekdays(), "月份": _months()}
+
+
+def _sums() -> Table:
+    rows = []
+    for left in range(1, 11):
+        for right in range(1, 11):
+            rows.append((f"{numeral(left)}加{numeral(right)}", numeral(left + right)))
+            if left > right:
+                rows.append((f"{numeral(left)}减{numeral(right)}", numeral(left - right)))
+            if left < 10 and right < 10:
+                rows.append((f"{numeral(left)}乘{numeral(right)}", numeral(left * right)))
+    return tuple({"": question, "得": result} for question, result in rows)
+
+
+def _figures() -> Table:
+    rows = []
+    for left in range(1, 11):
+        for right in range(1, 11):
+            rows.append((f"{left}加{right}", left + right))
+            rows.append((f"{left}+{right}", left + right))
+            if left > right:
+                rows.append((f"{left}减{right}", left - right))
+                rows.append((f"{left}-{right}", left - right))
+    return tuple({"": question, "得": str(result)} for question, result in rows)
+
+
+def _weekdays() -> Table:
+    names = "一二三四五六日"
+    return tuple(
+        {"": f"星期{name}", "明天": f"星期{names[(place + 1) % 7]}", "昨天": f"星期{names[place - 1]}"}
+        for place, name in enumerate(names)
+    )
+
+
+def _months() -> Table:
+    seasons = ["冬天", "冬天", *["春天"] * 3, *["夏天"] * 3, *["秋天"] * 3, "冬天"]
+    return tuple(
+        {"": f"{numeral(month)}月", "季节": season, "下": f"{numeral(month % 12 + 1)}月"}
+        for month, season in enumerate(seasons, 1)
+    )
