@@ -49,7 +49,7 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def starter() -> Path:
     """The folder of the starter language model that ships."""
-    assert (STARTER_LM / "model.safetensors").is_file(), "the starter model is not in this checkout"
+    assert any(STARTER_LM.glob("*.safetensors")), "the starter model is not in this checkout"
     return STARTER_LM
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from anime_ai.config import Settings
+from anime_ai.config import ROOT, Settings
 from anime_ai.doctor import PACKAGES, Check, check_all, machine
 from anime_ai.doctor.check import Speaker
 from anime_ai.doctor.device import Card, cuda_command, device_checks, nvidia_card
@@ -296,3 +298,53 @@ def test_everything_is_checked_in_both_languages(settings: Settings) -> None:
     assert all(check.mend for check in checks if not check.ok)
     assert {check.name for check in checks if not check.ok} <= {"encoding", "starter", "base_model", "disk", "memory"}
     json.dumps([check.__dict__ for check in checks])
+
+
+# Starts the page as app.py does, fetches it, and asks a character for an answer, which may fail but must not harm.
+APP = """
+import json, sys, urllib.request
+from pathlib import Path
+from anime_ai.config import Settings
+from anime_ai.models.engine import Sampling
+from anime_ai.studio import Studio
+from anime_ai.ui.launch import free_port, launch
+
+settings = Settings.load(output_dir=Path(sys.argv[1]))
+with Studio.open(settings) as studio:
+    demo = launch(studio, port=free_port("127.0.0.1", 17860))
+    with urllib.request.urlopen(demo.local_url, timeout=30) as answer:
+        page = answer.read().decode()
+    try:
+        studio.say("你好", persona="傲娇", sampling=Sampling(max_new_tokens=2))
+        said = ""
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    with urllib.request.urlopen(demo.local_url, timeout=30) as answer:
+        again = answer.status
+    print(json.dumps({"tabs": sum(block["type"] == "tabitem" for block in demo.config["components"]),
+                      "page": "gradio_config" in page, "said": said, "again": again}))
+    demo.close(verbose=False)
+"""
+# What the page itself is made of cannot be missing: Gradio (which needs huggingface_hub) and the database.
+WITHOUT = [name for name in PACKAGES if name not in ("gradio", "huggingface_hub", "sqlalchemy", "alembic")]
+# One by one what an answer needs; the rest, which only training and later rooms need, all at once.
+ALONE = ("torch", "transformers", "peft", "langchain_core")
+TOGETHER = tuple(name for name in WITHOUT if name not in ALONE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [*((name,) for name in ALONE), TOGETHER], ids=lambda names: names[0])
+def test_the_app_starts_with_a_broken_package(
+    broken: Callable[[str, str], None], tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        broken(name, f'raise RuntimeError("{name} is broken here")\n')
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([sys.path[0], str(ROOT)])}
+    command = [sys.executable, "-c", APP, str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout.decode().splitlines()[-1])
+    assert (found["page"], found["again"]) == (True, 200)
+    assert found["tabs"] >= 3
+    if names != TOGETHER:
+        assert found["said"], "the broken package was not in the way: the test proves nothing"
