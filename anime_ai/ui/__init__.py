@@ -31,7 +31,7 @@ def create_app(studio: Studio) -> gr.Blocks:
 
     page, gate = Page(), Gate()
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
-        line = build_header()
+        build_header()
         with gr.Tabs(elem_id="tabs"):
             for name, make in (("chat", ChatTab), ("dataset", DatasetTab), ("training", TrainingTab)):
                 with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
@@ -41,7 +41,7 @@ def create_app(studio: Studio) -> gr.Blocks:
                         _build(make, studio, page, tab, demo)
                     if name in OWNERS:
                         gate.insides.append(inside)
-        gate.connect(page, demo, line)
+        gate.connect(page, demo)
     return demo
 
 

@@ -255,17 +255,38 @@ class ChatTab:
 
     def _build_talk(self) -> None:
         self.talk = gr.Chatbot(
-            elem_id="talk", show_label=False, label=label("ui.chat.talk"), height="min(56vh, 560px)", layout="bubble",
-            render_markdown=False, sanitize_html=True, allow_tags=False, reasoning_tags=[], latex_delimiters=[], line_breaks=True,
-            buttons=["copy"], feedback_options=None, allow_file_downloads=False, placeholder=label("ui.chat.empty"),
-        )  # fmt: skip
+            elem_id="talk",
+            show_label=False,
+            label=label("ui.chat.talk"),
+            height="clamp(280px, 46vh, 560px)",
+            layout="bubble",
+            render_markdown=False,
+            sanitize_html=True,
+            allow_tags=False,
+            reasoning_tags=[],
+            latex_delimiters=[],
+            line_breaks=True,
+            buttons=["copy"],
+            feedback_options=None,
+            allow_file_downloads=False,
+            placeholder=label("ui.chat.empty"),
+        )
         with gr.Row(elem_classes="chips"):
             self.examples = [gr.Button(label(f"ui.chat.example.{name}"), size="sm") for name in EXAMPLES]
         with gr.Row(equal_height=True, elem_id="say"):
             self.message = gr.Textbox(
-                show_label=False, label=label("ui.chat.message"), placeholder=label("ui.chat.placeholder"), lines=1,
-                max_lines=6, max_length=MOST_CHARACTERS, scale=8, min_width=160, autofocus=True, container=False, elem_id="message",
-            )  # fmt: skip
+                show_label=False,
+                label=label("ui.chat.message"),
+                placeholder=label("ui.chat.placeholder"),
+                lines=1,
+                max_lines=6,
+                max_length=MOST_CHARACTERS,
+                scale=8,
+                min_width=160,
+                autofocus=True,
+                container=False,
+                elem_id="message",
+            )
             self.send_button = gr.Button(
                 label("ui.chat.send"), variant="primary", scale=1, min_width=84, elem_id="send"
             )
@@ -278,9 +299,17 @@ class ChatTab:
         self.answers = gr.HTML(f'<p class="empty">{label("ui.compare.empty")}</p>', elem_id="answers")
         with gr.Row(equal_height=True):
             self.question = gr.Textbox(
-                show_label=False, label=label("ui.chat.message"), placeholder=label("ui.compare.placeholder"), lines=1,
-                max_lines=4, max_length=MOST_CHARACTERS, scale=8, min_width=160, container=False, elem_id="question",
-            )  # fmt: skip
+                show_label=False,
+                label=label("ui.chat.message"),
+                placeholder=label("ui.compare.placeholder"),
+                lines=1,
+                max_lines=4,
+                max_length=MOST_CHARACTERS,
+                scale=8,
+                min_width=160,
+                container=False,
+                elem_id="question",
+            )
             self.ask_button = gr.Button(
                 label("ui.compare.ask"), variant="primary", scale=1, min_width=100, elem_id="ask"
             )
@@ -289,10 +318,20 @@ class ChatTab:
     def _build_sampling(self) -> None:
         default = Sampling()
         self.sampling = [
-            gr.Slider(*BOUNDS[name], value=getattr(default, name), step=step, label=label(f"ui.sampling.{name}"),
-                      info=label(f"ui.sampling.{name}.help"))
-            for name, step in (("temperature", 0.05), ("top_p", 0.05), ("repetition_penalty", 0.05), ("max_new_tokens", 8))
-        ]  # fmt: skip
+            gr.Slider(
+                *BOUNDS[name],
+                value=getattr(default, name),
+                step=step,
+                label=label(f"ui.sampling.{name}"),
+                info=label(f"ui.sampling.{name}.help"),
+            )
+            for name, step in (
+                ("temperature", 0.05),
+                ("top_p", 0.05),
+                ("repetition_penalty", 0.05),
+                ("max_new_tokens", 8),
+            )
+        ]
         self.sampling.append(
             gr.Textbox(label=label("ui.sampling.seed"), info=label("ui.sampling.seed.help"), max_lines=1, max_length=10)
         )
@@ -313,9 +352,13 @@ class ChatTab:
         page.on(self.persona.input, self.choose_persona, role="visitor", inputs=[self.persona], outputs=opened)
         page.on(self.adapter.input, self.choose_adapter, role="visitor", inputs=[self.adapter], outputs=[self.line])
         page.on(
-            [self.message.submit, self.send_button.click], self.send, role="visitor",
-            inputs=[self.message, *asked], outputs=shown, concurrency_limit=16,
-        )  # fmt: skip
+            [self.message.submit, self.send_button.click],
+            self.send,
+            role="visitor",
+            inputs=[self.message, *asked],
+            outputs=shown,
+            concurrency_limit=16,
+        )
         for button in self.examples:
             page.on(
                 button.click, self.send, role="visitor", inputs=[button, *asked], outputs=shown, concurrency_limit=16
@@ -329,10 +372,13 @@ class ChatTab:
             outputs=opened,
         )
         page.on(
-            [self.question.submit, self.ask_button.click], self.compare, role="visitor",
+            [self.question.submit, self.ask_button.click],
+            self.compare,
+            role="visitor",
             inputs=[self.question, self.persona, self.adapter, *self.sampling],
-            outputs=[self.answers, self.ask_button, self.halt_button], concurrency_limit=16,
-        )  # fmt: skip
+            outputs=[self.answers, self.ask_button, self.halt_button],
+            concurrency_limit=16,
+        )
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
 
 

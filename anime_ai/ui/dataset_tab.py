@@ -303,9 +303,12 @@ class DatasetTab:
             )
         page.on(self.dataset.input, self.choose_dataset, role="owner", inputs=[self.dataset], outputs=[*shown, *editor])
         page.on(
-            [self.search.submit, self.search.blur, self.filter.input], self.look, role="owner",
-            inputs=[self.dataset, self.search, self.filter], outputs=shown,
-        )  # fmt: skip
+            [self.search.submit, self.search.blur, self.filter.input],
+            self.look,
+            role="owner",
+            inputs=[self.dataset, self.search, self.filter],
+            outputs=shown,
+        )
         page.on(self.back.click, self.earlier, role="owner", inputs=view, outputs=shown)
         page.on(self.next.click, self.later, role="owner", inputs=view, outputs=shown)
         page.on(self.grid.click, self.choose_row, role="owner", event=True, outputs=editor)

@@ -142,7 +142,10 @@ class Guard:
             receive = replay(body, receive)
         if session and not SESSION.fullmatch(session):
             raise Refused(400, "session")
-        person = self.persons.recognise(scope, session)
+        fresh = is_page(scope) and not self.persons.knows_visitor(scope)
+        if fresh:
+            scope["anime_ai.fresh"] = self.persons.new_visitor()
+        person = self.persons.recognise(scope, session, scope.get("anime_ai.fresh", ""))
         if session and not self.persons.owns_session(person, session):
             raise Refused(403, "session")
         scope[SCOPE_KEY] = person
@@ -230,13 +233,13 @@ class Guard:
 
     def _dressed(self, scope: Scope, send: Send) -> Send:
         """`send` with the security headers, and with the visitor's cookie on the page itself."""
-        is_page = scope["path"] in PAGES and scope["method"] in ("GET", "HEAD")
+        page = is_page(scope)
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [(name, value) for name, value in message.get("headers", ()) if name not in self.policy]
                 headers += self.policy.items()
-                if is_page:
+                if page:
                     headers.append((b"cache-control", b"no-store"))
                     headers += [(b"set-cookie", value.encode("ascii")) for value in self._new_cookies(scope)]
                 message = {**message, "headers": headers}
@@ -246,8 +249,8 @@ class Guard:
 
     def _new_cookies(self, scope: Scope) -> list[str]:
         made = []
-        if not self.persons.knows_visitor(scope):
-            made.append(set_cookie(VISITOR_COOKIE, self.persons.new_visitor(), 12 * MONTH, self.on_space))
+        if "anime_ai.fresh" in scope:
+            made.append(set_cookie(VISITOR_COOKIE, scope["anime_ai.fresh"], 12 * MONTH, self.on_space))
         language = wanted_language(scope)
         if language:
             made.append(set_cookie(LANGUAGE_COOKIE, language, 12 * MONTH, self.on_space))
@@ -284,6 +287,11 @@ def known_route(path: str, method: str) -> bool:
         rest = path.removeprefix(API)
         return rest.rstrip("/") in (*CALLS, "upload") or rest.startswith(tuple(c for c in CALLS if c.endswith("/")))
     return False
+
+
+def is_page(scope: Scope) -> bool:
+    """Whether this request is for the page itself, with which a visitor begins."""
+    return scope["path"] in PAGES and scope["method"] in ("GET", "HEAD")
 
 
 def session_in_path(scope: Scope) -> str:

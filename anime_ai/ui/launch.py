@@ -14,7 +14,8 @@ from anime_ai.ui import create_app
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
 from anime_ai.ui.persons import Persons, person_of, read_secret
-from anime_ai.ui.theme import CSS, HEAD, theme
+from anime_ai.ui.shell import MARK
+from anime_ai.ui.theme import HEAD, STYLE, theme
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -67,8 +68,8 @@ def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: boo
         prevent_thread_lock=True,
         quiet=True,
         theme=theme(),
-        css=CSS,
-        head=HEAD,
+        css_paths=STYLE,
+        head_paths=HEAD,
         auth_dependency=lambda request: person_of(request).id or None,
         app_kwargs={
             "middleware": [guard, Middleware(Labels)],
@@ -88,6 +89,7 @@ def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: boo
         allowed_paths=[],
         blocked_paths=[str(settings.output_dir.resolve())],
         footer_links=[],
+        favicon_path=MARK,
     )
     return demo
 

@@ -123,13 +123,14 @@ class Persons:
     _tries: dict[str, list[float]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def recognise(self, scope: Any, session: str = "") -> Person:
-        """The person of a request. `session` is its session hash, used where the browser keeps no cookie."""
+    def recognise(self, scope: Any, session: str = "", fresh: str = "") -> Person:
+        """The person of a request. `session` is its session hash, used where the browser keeps no cookie; `fresh` the
+        cookie that the answer is going to set."""
         kept = cookies(scope)
         language = language_of(scope)
         if self._is_owner(scope, kept):
             return Person("owner", "owner", language, session)
-        visitor = self._verified(kept.get(VISITOR_COOKIE, ""), "visitor")
+        visitor = self._verified(fresh or kept.get(VISITOR_COOKIE, ""), "visitor")
         if not visitor:
             visitor = "s" + self._sign(session, "session")[:31] if session else ""
         return Person(visitor, "visitor", language, session)

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between two looks at a run's folder."""
-MARKS = {"queued": "◌", "starting": "◐", "running": "●", "stopping": "◐", "finished": "✓", "stopped": "■", "failed": "✕",
-         "interrupted": "✕"}  # fmt: skip
+MARKS = {
+    "queued": "◌",
+    "starting": "◐",
+    "running": "●",
+    "stopping": "◐",
+    "finished": "✓",
+    "stopped": "■",
+    "failed": "✕",
+    "interrupted": "✕",
+}
 RESUMABLE = ("stopped", "failed", "interrupted")
 
 
