@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import exc as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from anime_ai.config import Settings
@@ -45,6 +46,8 @@ HEAD = "0001"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+
+_migrating = threading.Lock()  # alembic keeps the migration that is running in a global
 
 
 def new_id() -> str:
@@ -81,10 +84,7 @@ class RowRecord(Base):
     """One dialogue row. `version` grows by one with every save; a deleted row stays until its dataset is removed."""
 
     __tablename__ = "rows"
-    __table_args__ = (
-        Index("ix_rows_dataset_id_deleted_position", "dataset_id", "deleted", "position"),
-        Index("ix_rows_dataset_id_deleted_persona", "dataset_id", "deleted", "persona"),
-    )
+    __table_args__ = (Index("ix_rows_dataset_id_deleted_position", "dataset_id", "deleted", "position"),)
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     position: Mapped[int] = mapped_column(Integer)
@@ -205,7 +205,7 @@ class Database:
             engine = create_engine(
                 self._url, json_serializer=_as_json, max_overflow=35, connect_args={"timeout": self._busy_s}
             )
-        except (ArgumentError, ImportError) as error:
+        except (sql.ArgumentError, ImportError) as error:
             raise StorageError("storage.url", why=_first_line(error)) from error
 
         @event.listens_for(engine, "connect")
@@ -225,12 +225,12 @@ class Database:
         """Driver errors as StorageError; a broken statement stays what it is, because it is a fault of the program."""
         try:
             yield
-        except (IntegrityError, ProgrammingError):
+        except (sql.IntegrityError, sql.ProgrammingError):
             raise
-        except (DatabaseError, DBAPIError, SQLAlchemyError, sqlite3.Error) as error:
-            raise self._explain(error) from error
-        except (UnicodeEncodeError, OverflowError) as error:
+        except (sql.DataError, UnicodeEncodeError, OverflowError) as error:
             raise StorageError("storage.value") from error
+        except (sql.DBAPIError, sql.TimeoutError, sqlite3.Error) as error:
+            raise self._explain(error) from error
 
     def _explain(self, error: Exception) -> StorageError:
         why = _first_line(getattr(error, "orig", None) or error)
@@ -272,7 +272,7 @@ class Database:
         # Rebuilding a table in SQLite drops the old one, and foreign keys would delete what refers to it.
         engine = self._make_engine(foreign_keys=False)
         try:
-            with engine.begin() as connection:
+            with _migrating, engine.begin() as connection:
                 stored = _revision(connection)
                 if stored == HEAD:
                     return
@@ -299,8 +299,8 @@ def _checked_url(url: str) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         parsed.get_dialect()
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        why = "" if isinstance(error, (ArgumentError, ValueError)) else _first_line(error)
+    except (sql.SQLAlchemyError, ImportError, ValueError) as error:
+        why = "" if isinstance(error, (sql.ArgumentError, ValueError)) else _first_line(error)
         raise StorageError("storage.url", why=why or "?") from error
     if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StorageError("storage.memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_order_survives_a_clock_that_runs_backwards(
     conversations: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = conversations.open("a", "傲娇")
-    clock = iter([2_000_000_000.0, 1_000_000_000.0] * 20)
+    clock = itertools.count(2_000_000_000.0, -1.0)
     monkeypatch.setattr("anime_ai.chat.conversations.time.time", lambda: next(clock))
     for number in range(6):
         conversations.append("a", opened.id, "user", str(number))

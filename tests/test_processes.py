@@ -63,15 +63,11 @@ def test_variables_are_added_and_the_folder_is_set(
     run: Callable[..., Process], log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FROM_PARENT", "有")
-    monkeypatch.setenv("PYTHONIOENCODING", "")
-    monkeypatch.setenv("LC_ALL", "zh_CN.GBK")
-    process = run(
-        "import os; print(os.environ['FROM_PARENT'], os.environ['ADDED'], os.getcwd())",
-        env={"ADDED": "新"},
-        cwd=tmp_path,
-    )
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    code = "import os, sys; print(os.environ['FROM_PARENT'], os.environ['ADDED'], sys.flags.utf8_mode, os.getcwd())"
+    process = run(code, env={"ADDED": "新"}, cwd=tmp_path)
     wait_for(lambda: not is_alive(process))
-    assert said(log).strip() == f"有 新 {tmp_path.resolve()}"
+    assert said(log).strip() == f"有 新 1 {tmp_path.resolve()}"
 
 
 def test_arguments_never_meet_a_shell(log: Path, tmp_path: Path) -> None:
@@ -289,15 +285,23 @@ def test_lock_is_held_across_processes_and_freed_by_death(
 
 
 def test_lock_belongs_to_no_thread(tmp_path: Path) -> None:
-    lock = Lock(tmp_path / "x.lock")
-    taken: list[bool] = []
-    thread = threading.Thread(target=lambda: taken.append(lock.try_acquire()))
+    lock, other = Lock(tmp_path / "x.lock"), Lock(tmp_path / "x.lock")
+    taken, over = threading.Event(), threading.Event()
+
+    def take() -> None:
+        if lock.try_acquire():
+            taken.set()
+        over.wait(30)
+
+    thread = threading.Thread(target=take)
     thread.start()
-    thread.join()
-    assert taken == [True]
-    assert not Lock(tmp_path / "x.lock").try_acquire()
+    assert taken.wait(30)
+    assert not other.try_acquire()
     lock.release()
-    assert Lock(tmp_path / "x.lock").try_acquire()
+    assert other.try_acquire(), "another thread than the one that took it can release it"
+    over.set()
+    thread.join()
+    other.release()
 
 
 def test_lock_is_freed_when_the_block_fails(tmp_path: Path) -> None:

@@ -257,6 +257,24 @@ def test_processes_that_start_at_once_migrate_once(file: Path) -> None:
     assert dataset_names(file) == []
 
 
+def test_threads_that_open_new_databases_at_once(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def make(number: int) -> None:
+        try:
+            Database.open(tmp_path / f"{number}.db").close()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [dataset_names(tmp_path / f"{number}.db") for number in range(6)] == [[]] * 6
+
+
 @pytest.mark.parametrize("content", [b"no database at all, only text" * 40, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_corrupt_file_is_said_and_kept(file: Path, content: bytes) -> None:
     file.parent.mkdir()

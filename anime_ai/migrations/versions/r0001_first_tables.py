@@ -42,7 +42,6 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_rows_dataset_id_deleted_position", "rows", ["dataset_id", "deleted", "position"])
-    op.create_index("ix_rows_dataset_id_deleted_persona", "rows", ["dataset_id", "deleted", "persona"])
     op.create_table(
         "runs",
         sa.Column("id", sa.String(32), nullable=False),
