@@ -61,7 +61,8 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
         if splitter is None:
             splitter = ThoughtSplitter(bool(notes.get("inside_thought")))
         thinking, text = splitter.feed(str(chunk.text))
-        yield Spoken(text, thinking, int(notes.get("tokens", 0)), bool(notes.get("ended")), splitter.inside)
+        tokens = chunk.usage_metadata["output_tokens"] if chunk.usage_metadata else 0
+        yield Spoken(text, thinking, tokens, bool(notes.get("ended")), splitter.inside)
     if splitter is not None:
         thinking, text = splitter.close()
         yield Spoken(text, thinking, cut=splitter.inside)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
@@ -23,7 +26,11 @@ from anime_ai.prompting import Dialogue, Exchange
 
 
 class EngineChatModel(BaseChatModel):
-    """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation."""
+    """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation.
+
+    The first chunk's `additional_kwargs` tell `inside_thought` and `dropped`, the last one's `ended`; tokens are told as
+    LangChain counts them, in `usage_metadata`.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -48,21 +55,22 @@ class EngineChatModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         engine: Engine = self.engine
         layout = engine.layout(self.prompt_format, self.think)
-        budget = engine.context_length() - self.sampling.max_new_tokens
-        prompt = layout.prompt(to_dialogue(messages), budget=budget)
-        stopping = self.stopping or threading.Event()
+        most = engine.context_length()
+        # An answer may take at most half of what the model can see, whatever was asked for.
+        sampling = replace(self.sampling, max_new_tokens=min(self.sampling.max_new_tokens, most // 2))
+        prompt = layout.prompt(to_dialogue(messages), budget=most - sampling.max_new_tokens)
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
-        try:
-            for piece in engine.stream(prompt, self.adapter, self.cache_key, self.sampling, stopping):
-                # Counts, not lists of ids: LangChain joins chunks by adding, and would add the ids up.
-                notes = {"tokens": len(piece.ids), "ended": int(piece.ended)}
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece.text, additional_kwargs=notes))
+        with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
+            for piece in pieces:
+                # Joined chunks must say the same as single ones: what stands in several of them is added up.
+                usage = UsageMetadata(input_tokens=0, output_tokens=len(piece.ids), total_tokens=len(piece.ids))
+                notes = {"ended": True} if piece.ended else {}
+                message = AIMessageChunk(content=piece.text, additional_kwargs=notes, usage_metadata=usage)
+                chunk = ChatGenerationChunk(message=message)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
-        finally:
-            stopping.set()
 
     def _generate(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,8 @@ class Chat:
         self._runs = runs
         self._engine: TransformersEngine | None = None
         self._choosing = threading.Lock()
-        self._answering: set[str] = set()
+        self._entering = threading.Lock()
+        self._answering: set[tuple[str, str]] = set()
 
     def adapters(self, persona: str = "") -> list[AdapterChoice]:
         """What can answer: this persona's adapters first, newest first, then the others, and the base model last."""
@@ -102,7 +103,8 @@ class Chat:
         label = text("chat.answering", language, base=text("model.starter", language) if starter else name)
         if choice.id:
             label = text("chat.answering_with", language, answering=label, adapter=choice.label)
-        loaded = self._engine is not None and self._engine.loaded and self._engine.base.id == name
+        engine = self._engine
+        loaded = engine is not None and engine.loaded and name in (engine.base.id, str(engine.base.path))
         return Answering(label, starter, loaded, text("chat.starter_notice", language) if starter else "")
 
     def choice(self, adapter_id: str) -> AdapterChoice:
@@ -129,9 +131,9 @@ class Chat:
         """
         if not message.strip():
             raise AnimeAIError("chat.blank")
-        conversation = self.conversations.get(person, conversation_id)
         choice = self.choice(adapter_id)
-        with self._alone(conversation_id):
+        with self._alone(person, conversation_id):
+            conversation = self.conversations.get(person, conversation_id)
             self.conversations.append(person, conversation_id, "user", message.strip())
             pieces = self._speak(conversation, message.strip(), choice, sampling, stop or threading.Event(), think)
             yield from self._keep(person, conversation_id, choice, pieces)
@@ -210,9 +212,10 @@ class Chat:
             "question": question,
         }
         total = Spoken()
-        for spoken in reply_chain(model).stream(values):
-            total = total + spoken
-            yield total
+        with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
+            for spoken in stream:
+                total = total + spoken
+                yield total
 
     def _keep(self, person: str, conversation_id: str, choice: AdapterChoice, pieces: Any) -> Iterator[Reply]:
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
@@ -237,16 +240,15 @@ class Chat:
             yield _reply(message_id, total, done=True)
 
     @contextmanager
-    def _alone(self, conversation_id: str) -> Iterator[None]:
-        with self._choosing:
-            if conversation_id in self._answering:
+    def _alone(self, person: str, conversation_id: str) -> Iterator[None]:
+        with self._entering:
+            if (person, conversation_id) in self._answering:
                 raise AnimeAIError("chat.busy")
-            self._answering.add(conversation_id)
+            self._answering.add((person, conversation_id))
         try:
             yield
         finally:
-            with suppress(KeyError):
-                self._answering.remove(conversation_id)
+            self._answering.discard((person, conversation_id))
 
 
 def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None:

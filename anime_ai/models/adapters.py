@@ -1,15 +1,28 @@
-"""Reading an adapter folder before anything of it is loaded: safetensors only, and only for the base at hand."""
+"""Reading an adapter folder before anything of it is loaded: safetensors only, plain LoRA, for the base at hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
-from anime_ai.models.bases import Base
+from anime_ai.models.bases import Base, read_header
 
 CARD = "anime_ai.json"
 """What this project writes beside an adapter: base, persona, prompt format, think policy, layout, figures."""
+WEIGHTS = "adapter_model.safetensors"
+
+_PLAIN = {
+    *("task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r"),
+    *("target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora", "use_dora"),
+    *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "qalora_group_size"),
+    # Names a Python module, which is imported only where `megatron_config` is set.
+    "megatron_core",
+}
+"""Entries of a LoRA configuration that may say anything. The others load code, replace whole modules or rewrite the
+base's own weights, and must be off."""
+_OFF: tuple[Any, ...] = (None, False, "none", {}, [])
 
 
 def read_card(folder: Path) -> dict[str, object]:
@@ -21,26 +34,39 @@ def read_card(folder: Path) -> dict[str, object]:
 def base_of(folder: Path) -> str:
     """The model name on which an adapter was trained, as it can be found on this machine; "" where nothing says.
 
-    Its card names the base as the world knows it; in a run folder `config.json` beside it knows the local folder.
+    Its card names the base as the world knows it; where that was a folder, `config.json` of the run folder around it
+    knows where the folder is.
     """
+    named = _published_base(folder)
     run = read_json(folder.parent / "config.json")
-    named = run.get("recipe", {}).get("base", "") if isinstance(run, dict) else ""
-    if named and named != "auto":
-        return str(named)
+    recipe = run.get("recipe") if isinstance(run, dict) else None
+    local = str(recipe.get("base") or "") if isinstance(recipe, dict) else ""
+    # The run folder may belong to a later run by now, on another base.
+    return local if local and Path(local).expanduser().resolve().name == named else named
+
+
+def _published_base(folder: Path) -> str:
     config = read_json(folder / "adapter_config.json")
     published = config.get("base_model_name_or_path", "") if isinstance(config, dict) else ""
     return str(read_card(folder).get("base") or published or "")
 
 
 def check_adapter(folder: Path, base: Base) -> None:
-    """Raise ModelError unless `folder` is a whole LoRA adapter in safetensors that was trained on `base`."""
+    """Raise ModelError unless `folder` is a whole plain LoRA adapter in safetensors that was trained on `base`."""
     config = read_json(folder / "adapter_config.json")
     if not isinstance(config, dict):
         raise ModelError("model.not_an_adapter", path=folder)
-    if not (folder / "adapter_model.safetensors").is_file():
+    weights = folder / WEIGHTS
+    if not weights.is_file():
         raise ModelError("model.adapter_no_safetensors", path=folder)
-    if config.get("peft_type") != "LORA" or config.get("auto_mapping") or config.get("modules_to_save"):
+    if config.get("peft_type") != "LORA":
         raise ModelError("model.adapter_kind", path=folder, kind=config.get("peft_type"))
-    trained_on = str(read_card(folder).get("base") or config.get("base_model_name_or_path") or "")
+    if config.get("init_lora_weights") not in (True, False, "gaussian", None):
+        raise ModelError("model.adapter_kind", path=folder, kind="init_lora_weights")
+    for name, value in config.items():
+        if name not in _PLAIN and name != "init_lora_weights" and value not in _OFF:
+            raise ModelError("model.adapter_kind", path=folder, kind=name)
+    trained_on = _published_base(folder)
     if trained_on != base.id:
         raise ModelError("model.adapter_other_base", path=folder, trained_on=trained_on or "?", base=base.id)
+    read_header(weights)

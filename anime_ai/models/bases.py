@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,36 +39,58 @@ class Base:
         return sum(_count(file) for file in self.path.glob("*.safetensors"))
 
 
-def find_base(name: str, settings: Settings, download: bool = False) -> Base:
+def find_base(
+    name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None
+) -> Base:
     """The base model that `name` means: auto, starter, a folder, or a Hub id.
 
     `auto` is DeepSeek-R1-Distill-Qwen-1.5B where it is on the disk, else the starter. A model that was named is never
-    replaced by another. Raises ModelError when it is not there and cannot be downloaded.
+    replaced by another. `tell` is called when a download begins. Raises ModelError when the model is not there and
+    cannot be downloaded.
     """
     if name == "auto":
         cached = _cached(DEFAULT)
         return Base(DEFAULT, cached) if cached else _starter()
     if name == STARTER:
         return _starter()
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = _folder(name)
+    if folder is not None:
         _check_folder(folder, name)
-        return Base(folder.resolve().name, folder)
-    if folder.is_absolute() or name.startswith(".") or name.count("/") != 1:
-        raise ModelError("model.unknown", name=name)
+        return Base(folder.name, folder)
+    if not _is_hub_id(name):
+        raise ModelError("model.unknown", name=name[:100])
     cached = _cached(name)
     if cached:
         return Base(name, cached)
     if not download:
         raise ModelError("model.not_on_disk", name=name)
-    return Base(name, _download(name, settings.hub_timeout))
+    return Base(name, _download(name, settings.hub_timeout, tell))
 
 
 def on_disk(name: str) -> bool:
     """Whether a base can be used without a download."""
-    if name in ("auto", STARTER) or Path(name).expanduser().is_dir():
+    if name in ("auto", STARTER) or _folder(name) is not None:
         return True
-    return name.count("/") == 1 and _cached(name) is not None
+    return _is_hub_id(name) and _cached(name) is not None
+
+
+def _folder(name: str) -> Path | None:
+    """The folder that a name means; an empty, overlong or otherwise impossible name means none."""
+    try:
+        path = os.path.expanduser(name)
+        return Path(path).resolve() if name.strip() and os.path.isdir(path) else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def _starter() -> Base:
@@ -104,7 +130,7 @@ def _cached(name: str) -> Path | None:
     return folder
 
 
-def _download(name: str, timeout: float) -> Path:
+def _download(name: str, timeout: float, tell: Callable[[], None]) -> Path:
     """Fetch a model from the Hub or its mirror (`HF_ENDPOINT`); a hub that does not answer is told in seconds."""
     import httpx
     from huggingface_hub import constants, snapshot_download
@@ -113,28 +139,31 @@ def _download(name: str, timeout: float) -> Path:
     endpoint = constants.ENDPOINT
     try:
         answer = httpx.get(f"{endpoint}/api/models/{name}", timeout=timeout, follow_redirects=True)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=type(error).__name__) from error
     if answer.status_code in (401, 403, 404):
         raise ModelError("model.unknown", name=name)
     if answer.status_code >= 400:
         raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=answer.status_code)
+    tell()
     try:
         folder = Path(snapshot_download(name, allow_patterns=_FILES, etag_timeout=timeout))
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
         raise ModelError("model.download_failed", name=name, endpoint=endpoint, why=type(error).__name__) from error
     _check_folder(folder, name)
     return folder
 
 
 def _count(file: Path) -> int:
-    """Parameters in one safetensors file, by its header, which also tells whether the file is whole.
+    """Parameters in one safetensors file."""
+    return sum(math.prod(shape) for shape in read_header(file).values())
+
+
+def read_header(file: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a safetensors file. Raises ModelError unless the file is whole.
 
     Format: https://github.com/huggingface/safetensors#format
     """
-    import json
-    import math
-
     try:
         with open(file, "rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
@@ -146,6 +175,6 @@ def _count(file: Path) -> int:
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if 8 + length + end != size:
             raise ValueError("the file is cut short")
-        return sum(math.prod(entry["shape"]) for entry in header.values())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {name: tuple(int(size) for size in entry["shape"]) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError("model.broken_file", path=file, why=error) from error

@@ -13,8 +13,10 @@ from typing import Any
 from anime_ai.models.engine import Piece, Sampling
 from anime_ai.prompting import Prompt
 
-READ = 256
-"""Prompt tokens that are read between two looks at the stop event."""
+READ = {"cpu": 64}
+"""Prompt tokens that are read between two looks at the stop event: so few that a CPU with a 1.5 B model looks every
+second or so."""
+READ_FAST = 512
 
 
 @dataclass
@@ -52,34 +54,36 @@ def generate(
     stop: threading.Event | None = None,
     kept: KeptCache | None = None,
 ) -> Iterator[Piece]:
-    """Pieces of the answer to `prompt`. `kept` is read and extended; without one nothing is kept."""
-    import torch
+    """Pieces of the answer to `prompt`. `kept` is read and extended; without one nothing is kept.
 
+    Each step may run in another thread than the one before (a page's server does that), so nothing that belongs to a
+    thread, such as torch's inference mode, is held between two pieces.
+    """
     kept = kept or new_cache(model)
     words = _TextStream(tokenizer, prompt.stop_texts)
     draw = _Sampler(sampling, model.device)
-    with torch.inference_mode():
-        logits = None
-        start = kept.rewind(prompt.ids)
-        for begin in range(start, len(prompt.ids), READ):
-            if stop is not None and stop.is_set():
-                return
-            logits = _forward(model, kept, prompt.ids[begin : begin + READ])
-        answer: list[int] = []
-        for _ in range(sampling.max_new_tokens):
-            if stop is not None and stop.is_set():
-                break
-            token = draw(logits, answer)
-            if token in prompt.stop_ids:
-                yield Piece(words.close(), (token,), ended=True)
-                return
-            answer.append(token)
-            text = words.feed(token)
-            if words.stopped:
-                yield Piece(text, (token,), ended=True)
-                return
-            yield Piece(text, (token,))
-            logits = _forward(model, kept, (token,))
+    logits = None
+    start, read = kept.rewind(prompt.ids), READ.get(model.device.type, READ_FAST)
+    for begin in range(start, len(prompt.ids), read):
+        if stop is not None and stop.is_set():
+            return
+        logits = _forward(model, kept, prompt.ids[begin : begin + read])
+    answer: list[int] = []
+    for _ in range(sampling.max_new_tokens):
+        if stop is not None and stop.is_set():
+            break
+        if answer:
+            logits = _forward(model, kept, (answer[-1],))
+        token = draw(logits, answer)
+        if token in prompt.stop_ids:
+            yield Piece(words.close(), (token,), ended=True)
+            return
+        answer.append(token)
+        text = words.feed(token)
+        if words.stopped:
+            yield Piece(text, (token,), ended=True)
+            return
+        yield Piece(text, (token,))
     rest = words.close()
     if rest:
         yield Piece(rest)
@@ -89,10 +93,11 @@ def _forward(model: Any, kept: KeptCache, ids: tuple[int, ...]) -> Any:
     """Logits of shape (1, vocabulary) behind the last of `ids`, in fp32."""
     import torch
 
-    tokens = torch.tensor([ids], device=model.device)
-    result = model(input_ids=tokens, past_key_values=kept.cache, use_cache=True, logits_to_keep=1)
-    kept.ids.extend(ids)
-    return result.logits[:, -1].float()
+    with torch.inference_mode():
+        tokens = torch.tensor([ids], device=model.device)
+        result = model(input_ids=tokens, past_key_values=kept.cache, use_cache=True, logits_to_keep=1)
+        kept.ids.extend(ids)
+        return result.logits[:, -1].float()
 
 
 class _Sampler:
@@ -130,6 +135,10 @@ class _Sampler:
     def __call__(self, logits: Any, answer: list[int]) -> int:
         import torch
 
+        with torch.inference_mode():
+            return self._draw(torch, logits, answer)
+
+    def _draw(self, torch: Any, logits: Any, answer: list[int]) -> int:
         seen = torch.tensor([answer], dtype=torch.long, device=logits.device)
         if self.penalty is not None and answer:
             logits = self.penalty(seen, logits)

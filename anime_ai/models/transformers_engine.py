@@ -5,6 +5,7 @@ PEFT's choice of the active adapter is global to the model, so it is set and use
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import threading
@@ -14,13 +15,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from anime_ai.errors import ModelError
-from anime_ai.models.adapters import check_adapter
-from anime_ai.models.bases import Base
+from anime_ai.models.adapters import WEIGHTS, check_adapter
+from anime_ai.models.bases import Base, read_header
 from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed_threads
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.generation import KeptCache, generate, new_cache
@@ -33,10 +32,14 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 KEPT_CACHES = 4
 KEPT_ADAPTERS = 4
+_PREFIX = "base_model.model."
+"""What PEFT writes before the name of a layer."""
 
 
 def load_tokenizer(base: Base) -> Any:
     """The tokenizer of a base model. Raises ModelError."""
+    from transformers import AutoTokenizer
+
     try:
         return AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise
@@ -45,6 +48,8 @@ def load_tokenizer(base: Base) -> Any:
 
 def load_model(base: Base, dtype: Any, **options: Any) -> Any:
     """The weights of a base model, in `dtype`. Raises ModelError."""
+    from transformers import AutoModelForCausalLM
+
     try:
         return AutoModelForCausalLM.from_pretrained(
             base.path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
@@ -89,9 +94,15 @@ class TransformersEngine:
     def close(self) -> None:
         """Free the model once no generation runs any more."""
         with self._busy:
-            self._model = None
-            self._caches.clear()
-            self._adapters.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._model = None
+        self._caches.clear()
+        self._adapters.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def stream(
         self,
@@ -104,6 +115,7 @@ class TransformersEngine:
         while not self._busy.acquire(timeout=0.05):
             if stop is not None and stop.is_set():
                 return
+        name = ""
         try:
             name = self._use(adapter)
             kept = self._kept(name, cache_key)
@@ -112,6 +124,10 @@ class TransformersEngine:
         except torch.OutOfMemoryError as error:
             self._caches.clear()
             raise ModelError("model.out_of_memory", name=self.base.id) from error
+        except Exception:
+            # The layers of a cache may have grown unevenly.
+            self._caches.pop((name, cache_key), None)
+            raise
         finally:
             self._busy.release()
 
@@ -163,12 +179,22 @@ class TransformersEngine:
         return name
 
     def _load(self, model: Any, adapter: Adapter, name: str) -> None:
+        # PEFT, and bitsandbytes with it, take seconds to import: only who has an adapter waits for them.
+        from peft import PeftModel
+
+        trained = _trained_layers(adapter, model)
         try:
             if isinstance(model, PeftModel):
                 model.load_adapter(str(adapter.path), adapter_name=name, torch_device=str(model.device))
             else:
-                self._model = PeftModel.from_pretrained(model, str(adapter.path), adapter_name=name).eval()
-        except Exception as error:  # PEFT and safetensors raise what their parsers raise; the base still chats
+                self._model = PeftModel.from_pretrained(model, str(adapter.path), adapter_name=name)
+            self._model.eval()
+            changed = {path for path, module in self._model.named_modules() if name in getattr(module, "lora_A", ())}
+            if {path.removeprefix(_PREFIX) for path in changed} != trained:
+                raise ValueError("layers without weights")
+        except Exception as error:  # PEFT and safetensors raise what their parsers raise
+            # PEFT changes the model in place, perhaps half: the next answer loads the base afresh.
+            self._forget()
             raise ModelError("model.adapter_broken", path=adapter.path, why=_first_line(error)) from error
         self._adapters[name] = str(adapter.path)
         while len(self._adapters) > KEPT_ADAPTERS:
@@ -176,6 +202,32 @@ class TransformersEngine:
             self._model.delete_adapter(oldest)
             for key in [key for key in self._caches if key[0] == oldest]:
                 del self._caches[key]
+
+
+def _trained_layers(adapter: Adapter, model: Any) -> set[str]:
+    """The layers that an adapter changes. Raises ModelError unless each tensor of the adapter belongs to a linear layer of the model and fits it.
+
+    PEFT passes over what it finds no place for, and answers with the bare base without a word.
+    """
+    layers = {}
+    for path, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.dim() == 2:
+            layers[path.removeprefix(_PREFIX).removesuffix(".base_layer")] = module
+    found = set()
+    for tensor, shape in read_header(adapter.path / WEIGHTS).items():
+        path, _, part = tensor.removeprefix(_PREFIX).partition(".lora_")
+        layer = layers.get(path)
+        sizes = (getattr(layer, "in_features", 0), getattr(layer, "out_features", 0))
+        fits = {
+            "A.weight": len(shape) == 2 and shape[1] == sizes[0],
+            "B.weight": len(shape) == 2 and shape[0] == sizes[1],
+            "magnitude_vector": shape == (sizes[1],),
+        }
+        if layer is None or not fits.get(part, False):
+            raise ModelError("model.adapter_broken", path=adapter.path, why=f"{tensor} {list(shape)}")
+        found.add(path)
+    return found
 
 
 def _first_line(error: Exception) -> str:
