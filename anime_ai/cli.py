@@ -24,6 +24,7 @@ from anime_ai.texts import process_language, text
 if TYPE_CHECKING:
     from anime_ai.dataset.preprocess import Manifest
     from anime_ai.dataset.rows import Row
+    from anime_ai.models.bases import Base
     from anime_ai.training.runs import Run
 
 app = typer.Typer(help="Anime AI Studio", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -52,7 +53,7 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(" ".join(line.split()), file=sys.stderr, flush=True)
 
 
 def _give(value: Any) -> None:
@@ -85,13 +86,12 @@ def preprocess(
 def _preprocess(settings: Settings, encoding: str | None = None, skip_bad: bool = False) -> Manifest:
     from anime_ai.dataset.preprocess import preprocess as encode
     from anime_ai.files import check_writable
-    from anime_ai.models.bases import find_base
     from anime_ai.persona.cards import Personas
     from anime_ai.prompting import Layout
 
     rows = _read(settings, encoding, skip_bad)
     check_writable(settings.output_dir)
-    base = find_base(settings.model_name, settings, download=True)
+    base = _find(settings.model_name, settings)
     from anime_ai.models.transformers_engine import load_tokenizer
 
     layout = Layout(load_tokenizer(base), settings.prompt_format, settings.think)
@@ -149,10 +149,16 @@ def train(
         if persona is not None:
             named["persona"] = _persona_name(Personas(), persona)
         recipe = Recipe.from_values({**named, **({"base": model} if model else {})}, settings)
+        # Before anything of the folder is replaced: all that can be wrong by what was typed.
+        if (folder / runs.STATUS).exists() and runs.read_run(folder).active:
+            raise TrainingError("training.busy", path=folder)
         _find(recipe.base, settings)
         if dataset is not None or Manifest.read(folder / runs.DATA) is None:
             _preprocess(settings)
         manifest = Manifest.read(folder / runs.DATA)
+        if manifest is not None and recipe.persona not in manifest.personas:
+            known = "、".join(name for name in manifest.personas if name) or "-"
+            raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known)
         origin = manifest.dataset if manifest else ""
         runs.create(folder, recipe, run_id="cli", name=recipe.persona, dataset=origin, rows=None)
     runs.launch(folder, accelerator_lock(settings), resume)
@@ -163,13 +169,11 @@ def train(
         print(text("cli.trained", folder=run.adapter, step=run.step, total=run.total))
 
 
-def _find(name: str, settings: Settings) -> None:
+def _find(name: str, settings: Settings) -> Base:
     """Fetch the base before the trainer starts, so that a wrong name or a silent hub is told at once."""
-    from anime_ai.models.bases import find_base, on_disk
+    from anime_ai.models.bases import find_base
 
-    if not on_disk(name):
-        _say(text("cli.downloading", name=name))
-    find_base(name, settings, download=True)
+    return find_base(name, settings, download=True, tell=lambda: _say(text("cli.downloading", name=name)))
 
 
 def _persona_name(personas: Any, name: str) -> str:
@@ -266,6 +270,8 @@ def infer(
     from anime_ai.models.engine import GREEDY, Sampling
     from anime_ai.persona.cards import Personas
 
+    if any(not question.strip() for question in prompt or ()):
+        raise AnimeAIError("chat.blank")
     settings = Settings.load(output_dir=output_dir, model_name=model)
     own = settings.output_dir / "final_model"
     folder = adapter or (own if own.is_dir() else None)

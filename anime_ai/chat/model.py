@@ -28,8 +28,8 @@ from anime_ai.prompting import Dialogue, Exchange
 class EngineChatModel(BaseChatModel):
     """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation.
 
-    The first chunk's `additional_kwargs` tell `inside_thought` and `dropped`, the last one's `ended`; tokens are told as
-    LangChain counts them, in `usage_metadata`.
+    The first chunk's `additional_kwargs` tell `inside_thought` and `dropped`, the last one's `ended`; tokens are told
+    as LangChain counts them, in `usage_metadata`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

@@ -39,9 +39,7 @@ class Base:
         return sum(_count(file) for file in self.path.glob("*.safetensors"))
 
 
-def find_base(
-    name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None
-) -> Base:
+def find_base(name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None) -> Base:
     """The base model that `name` means: auto, starter, a folder, or a Hub id.
 
     `auto` is DeepSeek-R1-Distill-Qwen-1.5B where it is on the disk, else the starter. A model that was named is never

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -77,7 +77,7 @@ class Engine(Protocol):
         cache_key: str = "",
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
         stop: threading.Event | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         """Pieces of the answer as they come. `stop` is looked at on every token and while the prompt is read; closing
         the iterator frees everything. Raises ModelError when the model or the adapter cannot be used."""
         ...

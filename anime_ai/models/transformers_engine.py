@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import nullcontext
 from typing import Any
 
@@ -111,7 +111,7 @@ class TransformersEngine:
         cache_key: str = "",
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
         stop: threading.Event | None = None,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         while not self._busy.acquire(timeout=0.05):
             if stop is not None and stop.is_set():
                 return
@@ -205,7 +205,7 @@ class TransformersEngine:
 
 
 def _trained_layers(adapter: Adapter, model: Any) -> set[str]:
-    """The layers that an adapter changes. Raises ModelError unless each tensor of the adapter belongs to a linear layer of the model and fits it.
+    """The layers that an adapter changes. Raises ModelError unless each tensor belongs to one of them and fits it.
 
     PEFT passes over what it finds no place for, and answers with the bare base without a word.
     """

@@ -63,7 +63,14 @@ class Reporter(TrainerCallback):
         line["memory_mb"] = round(_memory() / 2**20)
         runs.append_line(self.folder / runs.METRICS, {"step": state.global_step, **line, "time": time.time()})
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # The collator has counted the held-out rows too, and their time is no training time.
+        self._counted, self._counted_at = self.tokens(), time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        # A loss is told only every few steps: without this look a checkpoint could keep what has gone wrong since.
+        if model is not None and not _finite(model):
+            raise TrainingError("training.not_finite", what="weights", step=state.global_step)
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
         write_json(folder / runs.WHOLE, {"step": state.global_step, "files": sizes})
@@ -89,6 +96,11 @@ class Reporter(TrainerCallback):
         runs.write_status(
             self.folder, state="running", step=state.global_step, total=state.max_steps, eta_s=eta and round(eta, 1)
         )
+
+
+def _finite(model: Any) -> bool:
+    """Whether all that is trained is a number."""
+    return all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad)
 
 
 def _memory() -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
-from anime_ai.dataset.preprocess import dialogue_of, stored_rows
+from anime_ai.dataset.preprocess import encode_rows, stored_rows
 from anime_ai.dataset.rows import Row
 from anime_ai.dataset.split import split_rows
 from anime_ai.errors import TrainingError
@@ -60,6 +60,8 @@ def evaluate_run(
     )
     speaker = Speaker.open(settings, folder / runs.FINAL, persona=persona)
     losses = _losses(speaker, held, int(recipe.get("max_length", settings.max_length)))
+    if not losses["adapter"]:
+        raise TrainingError("training.nothing_held_out", persona=persona)
     asked = held[:MOST_REPLIES]
     replies = {}
     for name, alone in (("base", True), ("adapter", False)):
@@ -133,8 +135,8 @@ def _losses(speaker: Any, rows: Sequence[Row], max_length: int) -> dict[str, lis
 
     engine, trained = speaker.engine, speaker.trained
     layout = engine.layout(str(trained["prompt_format"]), str(trained["think"]))
-    encoded = [layout.training_row(dialogue_of(row, Personas()), row.output, row.inner, max_length) for row in rows]
+    encoded, _, _ = encode_rows(rows, Personas(), layout, max_length)
     return {
-        name: [engine.loss(row.ids, row.labels, adapter) for row in encoded]
+        name: [engine.loss(row.ids, row.labels, adapter) for row in encoded.values()]
         for name, adapter in (("base", None), ("adapter", Adapter(speaker.adapter)))
     }

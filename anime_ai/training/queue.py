@@ -17,7 +17,7 @@ from pathlib import Path
 
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import AnimeAIError, DatasetError, TrainingError
+from anime_ai.errors import AnimeAIError, DatasetError, StorageError, TrainingError
 from anime_ai.processes import Lock
 from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe
@@ -66,7 +66,7 @@ class RunQueue:
     def list(self) -> builtins.list[Run]:
         """All runs, newest first. A folder that is none, or is being made, is passed over."""
         found = []
-        for folder in self._folder.glob("*/"):
+        for folder in self._folder.glob("[!.]*/"):
             with suppress(TrainingError):
                 found.append(runs.read_run(folder))
         return sorted(found, key=lambda run: run.created, reverse=True)
@@ -112,7 +112,10 @@ class RunQueue:
             if run.active:
                 raise TrainingError("training.still_running")
             aside = run.folder.with_name(f".{run.folder.name}.partial")
-            run.folder.rename(aside)
+            try:
+                run.folder.rename(aside)
+            except OSError as error:
+                raise StorageError("storage.write", path=run.folder, why=error.strerror or error) from error
         shutil.rmtree(aside, ignore_errors=True)
 
     def close(self) -> None:

@@ -23,9 +23,9 @@ from typing import Any
 from anime_ai import __version__
 from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import TrainingError
-from anime_ai.files import check_writable, read_json, write_json
-from anime_ai.processes import Process, is_alive, start
+from anime_ai.errors import StorageError, TrainingError
+from anime_ai.files import check_writable, read_json, write_bytes, write_json
+from anime_ai.processes import Process, current, is_alive, start
 from anime_ai.training.recipe import Recipe
 
 CONFIG, STATUS, METRICS, SAMPLES, LOG, STOP = (
@@ -82,9 +82,12 @@ def create(folder: Path, recipe: Recipe, *, run_id: str, name: str, dataset: str
     if rows is not None:
         (folder / DATA).mkdir(parents=True, exist_ok=True)
         write_rows(folder / DATA / "rows.json", rows)
+    me = current()
     config = {"id": run_id, "name": name, "dataset": dataset, "created": time.time(), "version": __version__}
     write_json(folder / CONFIG, {**config, "recipe": recipe.as_json()})
-    write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[])
+    # A run that its creator starts at once is lost when the creator is; a queued one waits for whoever comes.
+    owner = {"pid": me.pid, "started": me.started} if rows is None else {}
+    write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[], **owner)
 
 
 def launch(folder: Path, lock: Path, resume: bool = False) -> Process:
@@ -159,9 +162,12 @@ def samples(folder: Path) -> list[dict[str, Any]]:
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:
-    """Add one line of JSON in a single write."""
-    with open(path, "ab") as file:
-        file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+    """Add one line of JSON in a single write. Raises StorageError."""
+    try:
+        with open(path, "ab") as file:
+            file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+    except OSError as error:
+        raise StorageError("storage.write", path=path, why=error.strerror or error) from error
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -170,14 +176,19 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def drop_unfinished(folder: Path) -> None:
+    """Remove checkpoints that were not written whole."""
+    for path in (folder / CHECKPOINTS).glob("checkpoint-*"):
+        if not (path / WHOLE).is_file():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def forget_after(folder: Path, step: int) -> None:
-    """Drop what was recorded behind `step`, so that a resumed curve stays ordered."""
+    """Drop what was recorded behind `step` (-1: all of it), so that a resumed curve stays ordered."""
     for name in (METRICS, SAMPLES):
         kept = [line for line in _lines(folder / name, 0) if int(line.get("step", 0)) <= step]
         content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)
-        beside = folder / f".{name}.partial"
-        beside.write_text(content, encoding="utf-8")
-        os.replace(beside, folder / name)
+        write_bytes(folder / name, content.encode())
 
 
 def _lines(path: Path, after: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ python -m anime_ai.training.trainer RUN_FOLDER ACCELERATOR_LOCK [--resume]
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import shutil
 import signal
@@ -52,8 +53,9 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lower_priority()
     me = current()
-    runs.write_status(folder, state="queued", pid=me.pid, started=me.started, error=None)
+    _wait_for_starter(folder, me.pid)
     try:
+        runs.write_status(folder, state="queued", pid=me.pid, started=me.started, error=None)
         lock = Lock(args.lock)
         while not lock.try_acquire():
             if (folder / runs.STOP).exists():
@@ -73,14 +75,23 @@ def main() -> int:
     return 0
 
 
+def _wait_for_starter(folder: Path, pid: int) -> None:
+    """Until whoever started this process has written down its pid, or is gone: two must not write the status."""
+    end = time.monotonic() + 3
+    while (read_json(folder / runs.STATUS) or {}).get("pid") != pid and time.monotonic() < end:
+        time.sleep(0.02)
+
+
 def _fail(folder: Path, error: AnimeAIError) -> None:
+    # On a full disk there is room for the last word only once the half-written checkpoint is gone.
+    runs.drop_unfinished(folder)
     values = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.values.items()}
     runs.write_status(folder, state="failed", error={"key": error.key, "values": values}, eta_s=None)
 
 
 def _translate(error: Exception) -> AnimeAIError:
     """What a user can do about an exception of torch, of the disk, or of nobody knows whom."""
-    if isinstance(error, OSError) and error.errno == 28:
+    if _is_disk_full(error):
         return TrainingError("training.disk_full")
     if _is_out_of_memory(error):
         return TrainingError("training.out_of_memory")
@@ -88,10 +99,24 @@ def _translate(error: Exception) -> AnimeAIError:
     return TrainingError("training.crashed", why=f"{type(error).__name__}: {first}")
 
 
+_FULL = ("No space left", "os error 28", "File too large", "PytorchStreamWriter failed", "enforce fail at inline")
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Python tells it by a number, safetensors in words, torch only in that its writer died."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full or any(word in str(error) for word in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     return (
         type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
+        or "not enough memory" in str(error)
         or isinstance(error, MemoryError)
     )
 
@@ -102,26 +127,27 @@ def _train(folder: Path, resume: bool) -> None:
         raise TrainingError("training.no_run", path=folder)
     settings = Settings.load()
     recipe = Recipe.from_values(config["recipe"], settings)
-    base = find_base(recipe.base, settings, download=True)
+    status = read_json(folder / runs.STATUS) or {}
+    # What `auto` meant when the run began is what its checkpoints fit.
+    named = status.get("base") if resume and recipe.base == "auto" else None
+    base = find_base(named or recipe.base, settings, download=True)
     runs.write_status(folder, base=base.id)
     job = Job(folder, recipe, base, str(config.get("dataset", "")))
-    checkpoint = runs.last_checkpoint(folder) if resume else None
-    if checkpoint is not None:
-        runs.forget_after(folder, int(checkpoint.name.rpartition("-")[2]))
-    else:
+    if not resume:
         shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
-        for name in (runs.METRICS, runs.SAMPLES):
-            (folder / name).unlink(missing_ok=True)
     batch = recipe.batch_size
     while True:
+        runs.drop_unfinished(folder)
+        checkpoint = runs.last_checkpoint(folder)
+        runs.forget_after(folder, int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
         try:
             _fit(job, checkpoint, batch)
             return
         except Exception as error:
             if not _is_out_of_memory(error) or batch == 1:
                 raise
-            batch = batch // 2
-            checkpoint = runs.last_checkpoint(folder)
+            # Only a divisor keeps the effective batch.
+            batch = max(size for size in range(1, batch) if recipe.batch_size % size == 0)
             _notice(folder, "training.smaller_batch", batch=batch)
         import gc
 
@@ -306,7 +332,7 @@ def _arguments(job: Job, schedule: Plan, kind: str, precision: str, batch: int, 
         per_device_train_batch_size=batch,
         per_device_eval_batch_size=max(batch, 4),
         # A smaller micro-batch after an out-of-memory keeps the effective batch.
-        gradient_accumulation_steps=recipe.accumulation * max(1, recipe.batch_size // batch),
+        gradient_accumulation_steps=recipe.accumulation * (recipe.batch_size // batch),
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=schedule.warmup,
