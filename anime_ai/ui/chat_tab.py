@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from anime_ai.errors import AnimeAIError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page
+from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -83,12 +84,12 @@ class ChatTab:
         shown: list[dict[str, Any]] = []
         persona = self._persona(conversation.persona)
         if persona and persona.greetings:
-            shown.append({"role": "assistant", "content": greeting(persona)})
+            shown.append({"role": "assistant", "content": inert(greeting(persona))})
         for message in conversation.messages:
             if message.thinking.strip():
                 shown.append(thought(message.thinking, language))
             if message.content or message.role == "user":
-                shown.append({"role": message.role, "content": message.content})
+                shown.append({"role": message.role, "content": inert(message.content)})
         return shown
 
     def answering_line(self, adapter: str, language: str) -> str:
@@ -169,14 +170,14 @@ class ChatTab:
         )
         with self.generations.one(str(conversation), person.session) as stop:
             replies = self.studio.chat.reply(person.id, str(conversation), said, str(adapter or ""), chosen, stop)
-            talk = [*before, {"role": "user", "content": said}]
+            talk = [*before, {"role": "user", "content": inert(said)}]
             waiting = {"role": "assistant", "content": "…"}
             try:
                 if said:
                     yield [[*talk, waiting], "", *busy, gr.skip()]
                 for reply in replies:
                     thoughts = [thought(reply.thinking, person.language)] if reply.thinking.strip() else []
-                    answer = [{"role": "assistant", "content": reply.text}] if reply.text else []
+                    answer = [{"role": "assistant", "content": inert(reply.text)}] if reply.text else []
                     yield [[*talk, *(thoughts + answer or [waiting])], gr.skip(), *busy, gr.skip()]
             except Exception:
                 # What she could not answer goes back into the box, so that it need not be typed again.
@@ -214,6 +215,8 @@ class ChatTab:
             raise AnimeAIError("chat.blank")
         if len(asked) > MOST_CHARACTERS:
             raise AnimeAIError("ui.too_long", length=len(asked), most=MOST_CHARACTERS)
+        if not adapter:
+            raise AnimeAIError("ui.compare_alone")
         answers = {"": "…", adapter: "…"}
         names = {id: self.studio.chat.answering(id, person.language).label for id in answers}
         name = f"compare:{person.id}"
@@ -241,8 +244,8 @@ class ChatTab:
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         self.conversation = gr.State("")
         with gr.Row(equal_height=True):
-            self.persona = gr.Dropdown(label=label("ui.chat.persona"), choices=[], scale=2, min_width=140)
-            self.adapter = gr.Dropdown(label=label("ui.chat.model"), choices=[], scale=3, min_width=180)
+            self.persona = chooser(label=label("ui.chat.persona"), scale=2, min_width=140)
+            self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180)
         self.line = gr.HTML(elem_id="answering")
         with gr.Tabs():
             with gr.Tab(label("ui.chat.talk"), id="talk"):
@@ -382,6 +385,12 @@ class ChatTab:
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
 
 
+def inert(said: str) -> str:
+    """Text that the chatbot shows as it stands. It takes every message for HTML, also without Markdown: what could open
+    a tag or an entity is escaped, and only that, because the copy button copies what we send."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=[A-Za-z0-9#])", "&amp;", said))
+
+
 def greeting(persona: Persona) -> str:
     """Her first line, the card's macros filled in."""
     return persona.greetings[0].replace("{{user}}", "你").replace("{{char}}", persona.character)
@@ -390,7 +399,7 @@ def greeting(persona: Persona) -> str:
 def thought(thinking: str, language: str) -> dict[str, Any]:
     """Her thoughts as a folded message."""
     title = text("ui.chat.thinking", language)
-    return {"role": "assistant", "content": thinking.strip(), "metadata": {"title": title, "status": "done"}}
+    return {"role": "assistant", "content": inert(thinking.strip()), "metadata": {"title": title, "status": "done"}}
 
 
 def sampling_of(temperature: Any, top_p: Any, repetition_penalty: Any, max_new_tokens: Any, seed: Any) -> Sampling:

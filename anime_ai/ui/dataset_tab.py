@@ -20,7 +20,7 @@ from anime_ai.dataset.store import ConflictError
 from anime_ai.errors import AnimeAIError, DatasetError
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, note
+from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -225,9 +225,7 @@ class DatasetTab:
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         self.state, self.gone, self.pending = gr.State({}), gr.State(""), gr.State({})
         with gr.Row(equal_height=True):
-            self.dataset = gr.Dropdown(
-                label=label("ui.dataset.name"), choices=[], scale=4, min_width=180, elem_id="dataset"
-            )
+            self.dataset = chooser(label=label("ui.dataset.name"), scale=4, min_width=180, elem_id="dataset")
             self.file = gr.UploadButton(
                 label("ui.upload"), file_types=[".json"], scale=1, min_width=120, elem_id="upload"
             )
@@ -252,7 +250,7 @@ class DatasetTab:
                 scale=3,
                 min_width=150,
             )
-            self.filter = gr.Dropdown(label=label("ui.dataset.persona"), choices=[], scale=2, min_width=120)
+            self.filter = chooser(label=label("ui.dataset.persona"), scale=2, min_width=120)
         self.grid = gr.HTML(elem_id="grid", js_on_load=CHOOSE_ROW)
         with gr.Row(equal_height=True):
             self.back = gr.Button(label("ui.dataset.earlier"), size="sm", min_width=80, scale=1)

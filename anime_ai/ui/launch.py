@@ -87,7 +87,7 @@ def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: boo
         mcp_server=False,
         show_error=False,
         allowed_paths=[],
-        blocked_paths=[str(settings.output_dir.resolve())],
+        blocked_paths=[str(settings.studio_dir.resolve()), str(settings.runs_dir.resolve())],
         footer_links=[],
         favicon_path=MARK,
     )
@@ -119,7 +119,7 @@ def download_of(studio: Studio) -> Any:
 
 def _own_cache(studio: Studio) -> None:
     """Gradio's cache in our folder, emptied at every start: what was uploaded has been moved on or was abandoned."""
-    cache = studio.settings.studio_dir.resolve() / "cache"
+    cache = studio.settings.output_dir.resolve() / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir(parents=True, exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(cache)

@@ -54,6 +54,17 @@ class Page:
         demo.unload(guarded(handler, role, skipped(0), False))
 
 
+def chooser(**told: Any) -> gr.Dropdown:
+    """A dropdown whose choices are filled in by handlers, which check what comes back.
+
+    Gradio checks it against the choices that it remembers of this page load. After a restart of the app it remembers none
+    and would refuse everything that a page which is still open sends.
+    """
+    made = gr.Dropdown(**{"choices": [], "filterable": False, **told})
+    made.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    return made
+
+
 def skipped(count: int) -> Any:
     """The answer that changes none of `count` outputs."""
     return [gr.skip() for _ in range(count)] if count > 1 else (gr.skip() if count else None)

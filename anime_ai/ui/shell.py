@@ -29,7 +29,7 @@ def build_header() -> None:
     mark = MARK.read_text(encoding="utf-8")
     gr.HTML(
         f'<header class="hello">{mark}<div><h1>Anime AI Studio</h1>'
-        f'<p>{label("ui.tagline")}</p></div>'
+        f"<p>{label('ui.tagline')}</p></div>"
         f'<nav><button type="button" class="again" data-walked="no">{label("ui.walk.again")}</button>'
         f'<a href="?lang={label("ui.other_language.code")}">{label("ui.other_language")}</a></nav></header>',
         elem_id="hello",

@@ -14,7 +14,7 @@ from anime_ai.training.recipe import Recipe
 from anime_ai.training.runs import metrics, samples
 from anime_ai.ui.chart import Series, line_chart
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, note
+from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class TrainingTab:
         self.timer = gr.Timer(EVERY, active=False)
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                self.dataset = gr.Dropdown(label=label("ui.training.dataset"), choices=[], elem_id="training-dataset")
+                self.dataset = chooser(label=label("ui.training.dataset"), elem_id="training-dataset")
                 self.fields = {name: self._field(name) for name in Recipe.BASIC}
                 with gr.Accordion(label("ui.training.more"), open=False):
                     self.name = gr.Textbox(
@@ -164,7 +164,7 @@ class TrainingTab:
                     self.fields |= {name: self._field(name) for name in self.names if name not in Recipe.BASIC}
                 self.start_button = gr.Button(label("ui.training.start"), variant="primary", elem_id="start")
             with gr.Column(scale=3, min_width=320):
-                self.run = gr.Dropdown(label=label("ui.training.runs"), choices=[], elem_id="runs")
+                self.run = chooser(label=label("ui.training.runs"), elem_id="runs")
                 self.state = gr.HTML(elem_id="run-state")
                 with gr.Row():
                     self.stop_button = gr.Button(
@@ -188,11 +188,12 @@ class TrainingTab:
         default = getattr(Recipe.from_values({}, self.studio.settings), name)
         if one.metadata.get("choices"):
             return gr.Dropdown(list(one.metadata["choices"]), value=default, **told)
-        if name in ("base", "persona"):
-            return gr.Dropdown([default], value=default, allow_custom_value=name == "base", **told)
-        if str(one.type) in ("int", "float"):
-            bounds = {"minimum": one.metadata.get("min"), "maximum": one.metadata.get("max")}
-            return gr.Number(value=default, precision=0 if str(one.type) == "int" else None, **bounds, **told)
+        if name == "base":  # a Hub id or a folder may be typed
+            return gr.Dropdown([default], value=default, allow_custom_value=True, **told)
+        if name == "persona":
+            return chooser(choices=[default], value=default, **told)
+        if str(one.type) in ("int", "float"):  # the recipe checks the bounds, in the reader's language
+            return gr.Number(value=default, precision=0 if str(one.type) == "int" else None, **told)
         return gr.Textbox(value=str(default), max_lines=1, **told)
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:

@@ -1,0 +1,216 @@
+"""The training tab's handlers, called as functions on real run folders; and the charts that they draw."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ui_fakes import OWNER, open_studio
+
+from anime_ai.errors import DatasetError, SettingsError, TrainingError
+from anime_ai.studio import Studio
+from anime_ai.training import runs
+from anime_ai.training.recipe import Recipe
+from anime_ai.ui import training_tab
+from anime_ai.ui.chart import Series, line_chart, thin
+from anime_ai.ui.training_tab import TrainingTab, duration
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(training_tab, "note", lambda line, language: said.append(line))
+    return said
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with open_studio(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def tab(studio: Studio, notes: list[str]) -> TrainingTab:
+    return TrainingTab(studio)
+
+
+def values_of(tab: TrainingTab, **changes: Any) -> list[Any]:
+    recipe = {**Recipe.from_values({}, tab.studio.settings).as_json(), **changes}
+    return [recipe[name] for name in tab.names]
+
+
+def started(tab: TrainingTab, name: str = "三行", **changes: Any) -> runs.Run:
+    dataset = tab.studio.datasets.list()[0].id
+    return tab.studio.runs.get(tab.start(OWNER, dataset, name, *values_of(tab, **changes))[0]["value"])
+
+
+def test_the_form_has_every_field_of_the_recipe_the_basic_ones_first(tab: TrainingTab) -> None:
+    assert tab.names[: len(Recipe.BASIC)] == list(Recipe.BASIC)
+    assert sorted(tab.names) == sorted(one.name for one in fields(Recipe))
+
+
+def test_before_the_first_run_the_page_says_what_to_do(tab: TrainingTab) -> None:
+    dataset, base, persona, run, seen, state, *_ = tab.arrive(OWNER, None, None)
+    assert dataset["value"] == tab.studio.datasets.list()[0].id
+    assert "auto" in [value for _, value in base["choices"]]
+    assert persona["value"] == "傲娇"
+    assert run["value"] is None
+    assert "开始训练" in state
+    assert seen == {}
+
+
+def test_a_run_is_queued_on_the_dataset_as_it_is(tab: TrainingTab, notes: list[str]) -> None:
+    run = started(tab, lora_r=8)
+    assert run.state == "queued"
+    assert run.name == "三行"
+    assert run.persona == "傲娇"
+    assert notes
+    assert tab.arrive(OWNER, None, None)[3]["value"] == run.id, "a new page load finds it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", 1e9),
+        ("lora_r", 0),
+        ("epochs", -1),
+        ("batch_size", "two"),
+        ("think", "loud"),
+        ("epochs", float("nan")),
+    ],
+)
+def test_absurd_numbers_are_refused_by_the_server(tab: TrainingTab, name: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=name):
+        started(tab, **{name: value})
+    assert tab.studio.runs.list() == []
+
+
+def test_a_persona_without_rows_and_a_dataset_that_is_gone_are_said(tab: TrainingTab) -> None:
+    with pytest.raises(DatasetError):
+        started(tab, persona="不存在")
+    with pytest.raises(DatasetError):
+        tab.start(OWNER, None, "", *values_of(tab))
+    with pytest.raises(DatasetError):
+        tab.start(OWNER, "gone", "", *values_of(tab))
+
+
+def test_a_page_that_has_seen_everything_is_told_nothing(tab: TrainingTab) -> None:
+    run = started(tab)
+    first = tab.tick(OWNER, run.id, {})
+    again = tab.tick(OWNER, run.id, first[1])
+    assert [part for part in again if part != {"__type__": "update"}] == []
+    runs.write_status(run.folder, state="running", step=3, total=60)
+    runs.append_line(run.folder / runs.METRICS, {"step": 3, "loss": 4.5, "learning_rate": 1e-3, "time": 1})
+    news = tab.tick(OWNER, run.id, first[1])
+    assert "3 / 60" in news[2]
+    assert "4.5" in news[3]
+    assert "0.001" in news[4]
+
+
+def test_the_curve_grows_with_what_is_on_disk(tab: TrainingTab) -> None:
+    run, counts = started(tab), []
+    runs.write_status(run.folder, state="running", step=0, total=60)
+    for step in range(1, 6):
+        runs.append_line(run.folder / runs.METRICS, {"step": step, "loss": 5 - step / 2})
+        runs.append_line(run.folder / runs.METRICS, {"step": step, "eval_loss": 5 - step / 3})
+        counts.append(tab.choose_run(OWNER, run.id)[3].count("<circle"))
+    assert counts == [2, 4, 6, 8, 10]
+
+
+def test_the_end_is_said_once_and_in_the_state(tab: TrainingTab, notes: list[str]) -> None:
+    run = started(tab)
+    runs.write_status(run.folder, state="running", step=60, total=60)
+    seen = tab.tick(OWNER, run.id, {})[1]
+    runs.write_status(run.folder, state="finished")
+    notes.clear()
+    last = tab.tick(OWNER, run.id, seen)
+    assert "已完成" in last[2]
+    assert len(notes) == 1
+    tab.tick(OWNER, run.id, last[1])
+    assert len(notes) == 1
+    assert not last[9].active, "nothing goes on: the timer rests"
+
+
+def test_a_failure_is_said_in_words_and_as_text(tab: TrainingTab) -> None:
+    run = started(tab, name=f"名{EVIL}")
+    error = {"key": "training.crashed", "values": {"why": EVIL}}
+    runs.write_status(run.folder, state="failed", error=error, notices=[{"key": "no.such"}, "junk"])
+    shown = tab.choose_run(OWNER, run.id)
+    assert "训练意外停下" in shown[2]
+    assert "<img" not in shown[2]
+    assert shown[7]["visible"], "it can be resumed"
+
+
+def test_what_she_answers_shows_the_change_as_text(tab: TrainingTab) -> None:
+    run = started(tab)
+    for step in range(0, 100, 10):
+        runs.append_line(run.folder / runs.SAMPLES, {"step": step, "prompt": "你好", "reply": f"第{step}步{EVIL}"})
+    cards = tab.choose_run(OWNER, run.id)[5]
+    assert "训练前" in cards
+    assert "第 90 步" in cards
+    assert cards.count("<dt>") == 5
+    assert "<img" not in cards
+
+
+def test_stopping_resuming_and_removing_follow_the_runs_state(tab: TrainingTab) -> None:
+    run = started(tab)
+    shown = tab.choose_run(OWNER, run.id)
+    assert [part["visible"] for part in shown[6:9]] == [True, False, False]
+    stopped = tab.stop(OWNER, run.id)
+    assert [part["visible"] for part in stopped[6:9]] == [False, True, True]
+    with pytest.raises(TrainingError):
+        tab.resume(OWNER, run.id)
+    assert tab.remove(OWNER, run.id)[0]["value"] is None
+    for handler in (tab.stop, tab.resume, tab.remove):
+        for id in (run.id, "", None, "../../etc"):
+            with pytest.raises(TrainingError):
+                handler(OWNER, id)  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_removed_elsewhere_ends_the_look_quietly(tab: TrainingTab) -> None:
+    assert "开始训练" in tab.tick(OWNER, "f" * 32, {"run": "f" * 32})[2]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(5, "5 秒"), (125.4, "2 分 5 秒"), (7500, "2 小时 5 分"), (-3, "0 秒")])
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds, "zh") == said
+
+
+# Charts.
+
+
+def test_a_long_curve_is_thinned_to_a_thousand_points_with_both_ends() -> None:
+    points = [(float(step), 1.0 / (step + 1)) for step in range(50_000)]
+    kept = thin(points)
+    assert len(kept) == 1000
+    assert kept[0] == points[0]
+    assert kept[-1] == points[-1]
+    assert kept == sorted(kept)
+
+
+def test_points_are_ordered_by_step_and_what_is_no_number_is_left_out() -> None:
+    assert thin([(3, 1.0), (1, float("nan")), (2, 2.0), (float("inf"), 1)]) == [(2, 2.0), (3, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "points", [[(0, 1.0)], [(0, 1.0), (10, 1.0)], [(5, -3.0), (6, 1e9)], [(1, 1e-12), (2, 2e-12)], [(0, 0.0), (1, 0.0)]]
+)
+def test_any_curve_stays_inside_the_picture(points: list[tuple[float, float]]) -> None:
+    chart = line_chart([Series("x", "train", points)], "标题", "空", 100)
+    path = re.search(r'points="([^"]*)"', chart)
+    assert path
+    for pair in path[1].split():
+        x, y = map(float, pair.split(","))
+        assert 0 <= x <= 640
+        assert 0 <= y <= 240
+
+
+def test_an_empty_chart_says_so_and_names_are_escaped() -> None:
+    assert "还没有" in line_chart([Series("x", "train", [])], "标题", "还没有")
+    assert "<img" not in line_chart([Series(EVIL, "train", [(1, 1)])], EVIL, EVIL)
