@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from anime_ai.config import STARTER_LM
 from anime_ai.files import replaced_folder, write_json
 
-TALKS = 120_000
-STEPS = 900
+TALKS = 40_000
+STEPS = 1_000
 HELD = 300
+VOCABULARY_TALKS = 20_000
 SHARD = "8MB"
 
 
@@ -30,68 +32,68 @@ def main() -> None:
 
 def make(asked: argparse.Namespace) -> None:
     """Corpus, tokenizer, training, measurement and card; the old folder is replaced when all is there."""
-    import torch
     from transformers import AutoTokenizer
 
     from anime_ai.prompting import Layout
     from anime_ai.starter import card, corpus, pretrain, tokenizer
 
-    began = time.perf_counter()
-    say = lambda line: print(f"{time.perf_counter() - began:7.1f} s  {line}", flush=True)  # noqa: E731
-    held_questions = {probe.dialogue.question.rstrip("。？！") for probe in card.probes()}
-    talks = [
-        talk
-        for talk in corpus.talks(asked.talks, asked.seed)
-        if not any(turn.user.rstrip("。？！") in held_questions for turn in talk.turns)
-    ]
-    say(f"{len(talks)} conversations")
+    say = _clock()
+    probes = card.probes()
+    talks = corpus.without(corpus.talks(asked.talks, asked.seed), [probe.dialogue.question for probe in probes])
+    say(f"{len(talks):,} conversations")
     with replaced_folder(asked.out) as folder:
-        tokenizer.save(tokenizer.train(corpus.texts(talks[:20_000])), folder)
+        tokenizer.save(tokenizer.train(corpus.texts(talks[:VOCABULARY_TALKS])), folder)
         own = AutoTokenizer.from_pretrained(folder)
-        say(f"{len(own)} tokens in the vocabulary")
         layout = Layout(own, "deepseek-r1", "silent")
         sequences = [pretrain.fold(layout, talk) for talk in talks]
         held, sequences = sequences[:HELD], sequences[HELD:]
-        say(f"{sum(len(one.ids) for one in sequences):,} tokens to read")
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = pretrain.build(own, pretrain.Shape(), asked.seed)
-        steps = asked.steps
-        if asked.minutes:
-            steps = _steps_in(asked.minutes * 60, own, sequences, device)
-        schedule = pretrain.Schedule(steps=steps, seed=asked.seed)
-        done = None
-        for done in pretrain.train(model, sequences, schedule, device, asked.compile):
-            if done.step % 100 == 0 or done.step == steps:
-                say(f"step {done.step}/{steps}  loss {done.loss:.3f}  {done.tokens / done.seconds:,.0f} tokens/s")
-        assert done is not None
-        model.to("cpu")
+        say(f"{sum(len(one.ids) for one in sequences):,} tokens to read, {len(own):,} in the vocabulary")
+        model, made = _trained(asked, own, sequences, say)
         model.save_pretrained(folder, max_shard_size=SHARD)
-        write_json(
-            folder / "prompt.json", {"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()}
-        )
-        probes = card.probes()
+        told = {"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()}
+        write_json(folder / "prompt.json", told)
         given = list(card.replies(model, layout, probes))
         measured = card.figures(given, probes)
-        made: dict[str, Any] = {
-            "parameters": sum(weight.numel() for weight in model.parameters()),
-            "command": f"python -m anime_ai.starter --seed {asked.seed} --steps {steps} --talks {asked.talks}"
-            + " --compile" * asked.compile,
-            "seed": asked.seed,
-            "talks": len(talks),
-            "steps": steps,
-            "tokens": done.tokens,
-            "trained": done.trained,
-            "seconds": done.seconds,
-            "device": "a GPU" if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
-            "held": pretrain.held_loss(model, held),
-            "vocabulary": len(own),
-            **{"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()},
-        }
+        made |= {"talks": len(talks), "held": pretrain.held_loss(model, held), "vocabulary": len(own), **told}
         card.write(folder, made, measured, given)
     for reply in given:
         print(f"{'+' if reply.on_topic else '-'} {reply.question} → {reply.text}{'' if reply.ended else ' …'}")
     say(str(asdict(measured)))
+
+
+def _trained(
+    asked: argparse.Namespace, tokenizer: Any, sequences: list[Any], say: Callable[[str], None]
+) -> tuple[Any, dict[str, Any]]:
+    """The model, on the CPU, and what its card tells of the training."""
+    import torch
+
+    from anime_ai.starter import pretrain
+    from anime_ai.starter.tokenizer import MARKS
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    plain = len(tokenizer) - len(MARKS)
+    model = pretrain.build(tokenizer, pretrain.Shape(), asked.seed)
+    steps = _steps_in(asked.minutes * 60, tokenizer, sequences, device) if asked.minutes else asked.steps
+    schedule = pretrain.Schedule(steps=steps, seed=asked.seed)
+    for done in pretrain.train(model, sequences, schedule, plain, device, asked.compile):
+        if done.step % 100 == 0 or done.step == steps:
+            say(f"step {done.step}/{steps}  loss {done.loss:.3f}  {done.tokens / done.seconds:,.0f} tokens/s")
+    command = f"python -m anime_ai.starter --seed {asked.seed} --steps {steps} --talks {asked.talks}"
+    return model.to("cpu"), {
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "command": command + " --compile" * asked.compile,
+        "seed": asked.seed,
+        "steps": steps,
+        "tokens": done.tokens,
+        "trained": done.trained,
+        "seconds": done.seconds,
+        "device": "a GPU" if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
+    }
+
+
+def _clock() -> Callable[[str], None]:
+    began = time.perf_counter()
+    return lambda line: print(f"{time.perf_counter() - began:7.1f} s  {line}", flush=True)
 
 
 def _steps_in(seconds: float, tokenizer: Any, sequences: list[Any], device: str) -> int:
@@ -99,7 +101,7 @@ def _steps_in(seconds: float, tokenizer: Any, sequences: list[Any], device: str)
     from anime_ai.starter import pretrain
 
     probe = pretrain.build(tokenizer, pretrain.Shape(), 0)
-    *_, last = pretrain.train(probe, sequences, pretrain.Schedule(steps=20), device)
+    *_, last = pretrain.train(probe, sequences, pretrain.Schedule(steps=20), len(tokenizer), device)
     return max(20, int(seconds / last.seconds * last.step))
 
 

@@ -1,6 +1,7 @@
 """What is known of a starter model: its answers to held-out prompts, and its model card. Knows no training.
 
-The 60 prompts in `held_out.json` are not in the corpus; each has words of which one must stand in an answer on its topic.
+The 60 prompts in `held_out.json` are not in the corpus; each has words of which one must stand in an
+answer on its topic.
 """
 
 from __future__ import annotations
@@ -150,14 +151,14 @@ internet. Everything it knows it learned from text that this project wrote itsel
 | loss on held-out conversations of the same grammar | {held:.3f} |
 | prompt layout | `{format}`, `{think}`, fingerprint `{fingerprint}` |
 
-The corpus comes from `anime_ai/starter/phrases/` and `data/neutral.json`, and is made anew from the seed, byte for byte. The
-tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole.
+The corpus comes from `anime_ai/starter/phrases/` and `data/neutral.json`, and is made anew from the seed, byte for
+byte. The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole.
 
 ## What it does
 
-On {prompts} prompts that are not in its corpus (`anime_ai/starter/held_out.json`), greedy, at most 80 tokens: {ended} of the
-answers end by themselves, {looped} turn in circles, {on_topic} name a word of the prompt's topic ({shuffled} do when answers and
-prompts are paired at random).
+On {prompts} prompts that are not in its corpus (`anime_ai/starter/held_out.json`), greedy, at most 80 tokens: {ended}
+of the answers end by themselves, {looped} turn in circles, {on_topic} name a word of the prompt's topic ({shuffled} do
+when answers and prompts are paired at random).
 
 | prompt | answer |
 |---|---|
@@ -165,9 +166,10 @@ prompts are paired at random).
 
 ## What it cannot do
 
-It knows small talk about everyday life, food, school, games, anime and feelings, a few facts, and sums of small numbers. It has no knowledge
-beyond that, does not reason, does not write code, essays or English, and will answer something that sounds fitting but is wrong.
-It forgets what was said a few turns ago. It does not read passages or descriptions of pictures yet. It is a starting point for persona
+It knows small talk about everyday life, food, school, games, anime and feelings, a few facts, and sums of small
+numbers. It has no knowledge beyond that, does not reason, does not write code, essays or English, and often answers
+something that sounds fitting but is wrong, above all when a question is worded unlike the corpus. It forgets what was
+said a few turns ago. It does not read passages or descriptions of pictures yet. It is a starting point for persona
 adapters and for trying the app, not a source of information, and no substitute for a doctor or a counsellor.
 
 Licence: Apache-2.0, weights and corpus.

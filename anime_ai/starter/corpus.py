@@ -1,7 +1,7 @@
 """The corpus of the starter language model: neutral conversations, the same for the same seed. Knows no tokens.
 
-Its text is the project's own: topics and word tables under `phrases/`, and the hand-written rows of `data/neutral.json`.
-`KINDS` names what it is mixed of; a new kind of training text is one more function there.
+Its text is the project's own: topics and word tables under `phrases/`, and the hand-written rows of
+`data/neutral.json`. `KINDS` names what it is mixed of; a new kind of training text is one more function there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from anime_ai.dataset.rows import Row, check_rows
 from anime_ai.files import read_json
 from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped
+from anime_ai.starter.speech import rough
 
 NEUTRAL = DATA / "neutral.json"
+_STOPS = "。？！"
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,15 @@ def talks(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
         yield kind(drawn, chance)
 
 
+def without(talked: Iterable[Talk], questions: Iterable[str]) -> list[Talk]:
+    """The conversations in which nobody says one of `questions`, whatever stop it ends with."""
+    bare = {question.rstrip(_STOPS) for question in questions}
+    return [talk for talk in talked if not any(turn.user.rstrip(_STOPS) in bare for turn in talk.turns)]
+
+
 def texts(talked: Iterable[Talk]) -> Iterator[str]:
-    """All that stands in some conversations, piece by piece."""
-    for talk in talked:
-        yield talk.card
-        yield talk.facts
-        for turn in talk.turns:
-            yield from (turn.brought, turn.user, turn.reply)
+    """What is said in some conversations, each thing once, in order."""
+    yield from dict.fromkeys(text for talk in talked for turn in talk.turns for text in (turn.user, turn.reply))
 
 
 def _small_talk(drawn: Source, chance: random.Random) -> Talk:
@@ -105,7 +109,7 @@ def _written(drawn: Source, chance: random.Random) -> Talk:
     if not drawn.rows:
         return _small_talk(drawn, chance)
     row = chance.choice(drawn.rows)
-    turns = tuple(Exchange(_rough(said, chance), reply) for said, reply in (*row.history, (row.input, row.output)))
+    turns = tuple(Exchange(rough(said, chance), reply) for said, reply in (*row.history, (row.input, row.output)))
     named = any(mark in turn.reply for turn in turns for mark in ("助手", "我没有", "程序", "AI"))
     return Talk(turns, card="" if named or chance.random() < 0.7 else _card(drawn, chance))
 
@@ -164,31 +168,15 @@ def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int) -> Talk:
 def _turns(grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound) -> tuple[Exchange, ...]:
     brought = grammar.expand(chance.choice(topic.brought), chance, bound) if topic.brought else ""
     said, reply = grammar.say(topic.openings, chance, bound)
-    turns = [Exchange(_rough(said, chance), reply, brought)]
+    turns = [Exchange(rough(said, chance), reply, brought)]
     if topic.follow_ups and chance.random() < 0.45:
         said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound)
-        turns.append(Exchange(_rough(said, chance), reply))
+        turns.append(Exchange(rough(said, chance), reply))
     return tuple(turns)
 
 
 def _pick(topics: tuple[Topic, ...], chance: random.Random) -> Topic:
     return chance.choices(topics, [topic.weight for topic in topics])[0]
-
-
-FILLERS = ("嗯，", "那个，", "话说，", "对了，", "请问，", "我问你，", "哎，", "诶，", "嘿，", "说起来，", "啊，", "那，")
-TAILS = {"。": ("", "", "。", "！", "啊。", "…", "……", "~", "呢。"), "？": ("", "", "？", "?", "呀？", "？？", "啊？")}
-
-
-def _rough(said: str, chance: random.Random) -> str:
-    """What people do to a sentence when they type: no stop, another one, a word to begin with."""
-    if chance.random() < 0.06 and len(said) > 3:
-        said = chance.choice(FILLERS) + said
-    if said[-1] in TAILS and chance.random() < 0.4:
-        tail = chance.choice(TAILS[said[-1]])
-        if len(tail) > 1 and tail[0] in "啊呀呢" and said[-2] in "吗呢啊呀吧了的啦哦嘛":
-            tail = tail[1:]
-        said = said[:-1] + tail
-    return said
 
 
 def _card(drawn: Source, chance: random.Random) -> str:

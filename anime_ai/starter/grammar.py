@@ -95,7 +95,10 @@ class Grammar:
 
 
 def read(texts: Iterable[str], tables: Mapping[str, Table] | None = None) -> Grammar:
-    """The grammar of some texts, beside `tables` that were computed. Raises ValueError that cites a line it cannot read."""
+    """The grammar of some texts, beside `tables` that were computed.
+
+    Raises ValueError that cites a line it cannot read, or a topic that lacks a question or an answer.
+    """
     known: dict[str, Table] = dict(tables or {})
     topics: list[Topic] = []
     for text in texts:
@@ -107,7 +110,7 @@ def read(texts: Iterable[str], tables: Mapping[str, Table] | None = None) -> Gra
                 continue
             if sign == "@":
                 table, *columns = rest.split()
-                known[table] = ()
+                known.setdefault(table, ())
             elif sign == "#":
                 table = ""
                 name, _, weight = rest.partition(" ")

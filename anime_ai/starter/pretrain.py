@@ -1,7 +1,8 @@
 """The starter language model's architecture and its training on conversations. Knows no grammar.
 
 A plain loop: batches of like length within a token budget, loss on the answers only, bf16 weights with fp32 masters,
-cosine schedule. The number of steps is given, so that the same seed sees the same batches.
+cosine schedule. A few tokens of what is read are replaced by any others, because a small corpus leaves most characters
+unseen and people will type them. The number of steps is given, so that the same seed sees the same batches.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train; `tokens` a batch, padding included."""
+    """How long and how fast to train; `tokens` a batch, padding included; `noise`: share of read tokens replaced."""
 
     steps: int = 900
     tokens: int = 2048
@@ -41,6 +42,7 @@ class Schedule:
     floor: float = 2e-4
     warmup: int = 60
     decay: float = 0.05
+    noise: float = 0.05
     seed: int = 0
 
     def rate(self, step: int) -> float:
@@ -134,9 +136,12 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
 
 
 def train(
-    model: Any, sequences: list[Sequence], schedule: Schedule, device: str = "cpu", compiled: bool = False
+    model: Any, sequences: list[Sequence], schedule: Schedule, plain: int, device: str = "cpu", compiled: bool = False
 ) -> Iterator[Progress]:
-    """Train `model` in place; it ends in bf16. Yields after every step."""
+    """Train `model` in place; it ends in bf16. Yields after every step.
+
+    Ids below `plain` are text, the others are marks, which are never replaced.
+    """
     chance = random.Random(schedule.seed)
     model.to(device=device, dtype=torch.bfloat16).train()
     masters, optimiser = _optimiser(model, schedule)
@@ -146,6 +151,7 @@ def train(
     for step in range(schedule.steps):
         batch = next(source)
         ids, labels = _tensors(batch, device)
+        ids = _noisy(ids, labels, schedule.noise, plain)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
         loss = _loss(model, forward, ids, labels)
@@ -182,6 +188,13 @@ def _tensors(batch: list[Sequence], device: str) -> tuple[torch.Tensor, torch.Te
         ids[place, : len(one.ids)] = torch.tensor(one.ids)
         labels[place, : len(one.labels)] = torch.tensor(one.labels)
     return ids.to(device), labels.to(device)
+
+
+def _noisy(ids: torch.Tensor, labels: torch.Tensor, share: float, plain: int) -> torch.Tensor:
+    """`ids` with a share of the text that is only read replaced by any other tokens, in half of the rows."""
+    hit = (torch.rand(ids.shape) < 2 * share) & (torch.rand(len(ids), 1) < 0.5)
+    hit = hit.to(ids.device) & (labels == MASKED) & (ids < plain)
+    return torch.where(hit, torch.randint(plain, ids.shape).to(ids.device), ids)
 
 
 def _loss(model: Any, forward: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

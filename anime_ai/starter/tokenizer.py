@@ -1,30 +1,36 @@
 """The starter's tokenizer: byte-level BPE in the manner of Qwen2, with DeepSeek-R1's marks. Knows no model.
 
-Merges are at most two Chinese characters long, so that a word is cut the same way wherever it stands, and every common
-character is a token of its own.
+Every common character is a token of its own, and beyond that only pairs of characters that are words, so that a word is
+cut the same way wherever it stands: a tiny model does not learn a sentence anew for each way to cut it.
 """
 
 from __future__ import annotations
 
-import json
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from anime_ai.config import DATA
 from anime_ai.files import read_json, write_json
 
 VOCABULARY = 6_000
-LONGEST = 2
-"""Characters of the longest word that is one token."""
+COHESION = 0.2
+"""A pair of characters is a word when it stands this often, over the geometric mean of its characters' counts."""
+SELDOM = 12
+"""A pair that stands less often is no token."""
 
 # The expression of Qwen2's tokenizer.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+_CHINESE = re.compile("[\u4e00-\u9fff]+")
 
 END, USER, ASSISTANT, BEGIN = "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>"
 # In the order and with the flags of DeepSeek-R1-Distill-Qwen; only begin and end are "special" there.
@@ -63,7 +69,7 @@ def common_characters() -> str:
 
 
 def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
-    """A tokenizer of `vocabulary` entries, marks included, of `texts` and what the project ships in `data/`.
+    """A tokenizer of at most `vocabulary` entries, marks included, of `texts` and what the project ships in `data/`.
 
     The same texts make the same one.
 
@@ -74,14 +80,10 @@ def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
     characters = sorted({*common_characters(), *(character for text in own for character in text)})
     merges = dict.fromkeys(merge for character in characters for merge in _whole(character))
     tokens = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)])
-    known = {*characters, *map(chr, range(128))}
-    for left, right in _word_merges([*texts, *own], vocabulary):
-        if len(tokens) + len(MARKS) == vocabulary:
-            break
-        if known.issuperset(left + right):
-            merge = (_byte_level(left), _byte_level(right))
-            merges[merge] = None
-            tokens["".join(merge)] = None
+    for left, right in _words([*texts, *own], set(characters))[: vocabulary - len(tokens) - len(MARKS)]:
+        merge = (_byte_level(left), _byte_level(right))
+        merges[merge] = None
+        tokens["".join(merge)] = None
     vocab = {token: place for place, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab, list(merges)))
     tokenizer.normalizer = normalizers.NFC()
@@ -96,17 +98,19 @@ def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
     return tokenizer
 
 
-def _word_merges(texts: list[str], vocabulary: int) -> list[tuple[str, str]]:
-    """The merges of a BPE over whole characters, the most frequent first."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{Han}+|\p{L}+"), behavior="isolated")
-    alphabet = len({character for text in texts for character in text})
-    trainer = trainers.BpeTrainer(
-        vocab_size=alphabet + vocabulary, max_token_length=LONGEST, min_frequency=8, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+def _words(texts: Iterable[str], known: set[str]) -> list[tuple[str, str]]:
+    """Pairs of Chinese characters that hold together, the most frequent first."""
+    singles: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    for run in (run for text in texts for run in _CHINESE.findall(text)):
+        singles.update(run)
+        pairs.update(pairwise(run))
+    words = [
+        (count, pair)
+        for pair, count in pairs.items()
+        if count >= SELDOM and known.issuperset(pair) and count**2 >= COHESION**2 * singles[pair[0]] * singles[pair[1]]
+    ]
+    return [pair for _, pair in sorted(words, key=lambda found: (-found[0], found[1]))]
 
 
 def _byte_level(text: str) -> str:

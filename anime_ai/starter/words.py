@@ -16,13 +16,25 @@ def numeral(number: int) -> str:
     if number < 100:
         return _DIGITS[number // 10] + "十" + (_DIGITS[number % 10] if number % 10 else "")
     rest = number % 100
-    low = "" if not rest else ("零" + _DIGITS[rest] if rest < 10 else _DIGITS[rest // 10] + "十" + _DIGITS[rest % 10] * (rest % 10 > 0))
+    low = "" if not rest else "零" + _DIGITS[rest] if rest < 10 else _DIGITS[rest // 10] + numeral(10 + rest % 10)[0:2]
     return _DIGITS[number // 100] + "百" + low
 
 
 def computed() -> dict[str, Table]:
-    """Sums and products of small numbers, weekdays and their neighbours, months and their seasons."""
-    return {"算式": _sums(), "数字算式": _figures(), "星期": _weekdays(), "月份": _months()}
+    """Sums and products of small numbers, weekdays and their neighbours, months and their seasons, names."""
+    return {
+        "算式": _sums(),
+        "数字算式": _figures(),
+        "星期": _weekdays(),
+        "月份": _months(),
+        "名字": _names("林苏白沈陆顾秋叶江南宋许温唐纪姜闻夏程方", "雪月夜晴雨星棠禾夕满念鱼川野棉桃歌灯雀舟"),
+        "人名": _names("小阿", "林明雨杰美宇玲凯南文哲乔强东北方圆圆芳刚伟静亮军红云飞虎龙兰梅"),
+    }
+
+
+def _names(first: str, second: str) -> Table:
+    """Every name out of two characters, so that a name has to be read and cannot be learned by heart."""
+    return tuple({"": left + right} for left in first for right in dict.fromkeys(second) if left != right)
 
 
 def _sums() -> Table:

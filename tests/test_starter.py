@@ -1,0 +1,252 @@
+"""The starter language model: its corpus, its tokenizer, its training loop, and the weights that ship."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from anime_ai.config import STARTER_LM
+from anime_ai.prompting import MASKED, POLICIES, Dialogue, Exchange, Layout
+from anime_ai.starter import card, corpus, grammar, pretrain, tokenizer
+
+REMAKE = "the layout moved on: run `python -m anime_ai.starter`"
+MOST = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def shipped_tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(STARTER_LM)
+
+
+@pytest.fixture(scope="module")
+def shipped_model():
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(STARTER_LM, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def some_talks() -> list[corpus.Talk]:
+    return list(corpus.talks(400, seed=5))
+
+
+# Grammar
+
+
+def test_grammar_binds_a_word_for_the_whole_topic():
+    read = grammar.read(["@果 味\n梨 甜\n柠檬 酸\n# 果\n? {果}(好吃|怎样)吗\n! {果}很{果.味}，不是{果2}。\n"])
+    (topic,) = read.topics
+    pairs = {read.say(topic.openings, random.Random(seed), {}) for seed in range(40)}
+    assert {said for said, _ in pairs} == {f"{word}{end}吗？" for word in ("梨", "柠檬") for end in ("好吃", "怎样")}
+    assert {reply for said, reply in pairs if "梨" in said} == {"梨很甜，不是柠檬。"}
+
+
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [("? 你好吗\n", "你好吗"), ("# 空\n? 你好吗\n", "空"), ("@果 味\n梨\n", "梨"), ("# 空\n% 错\n", "% 错")],
+)
+def test_grammar_cites_the_line_it_cannot_read(text: str, cited: str):
+    with pytest.raises(ValueError, match=cited):
+        grammar.read([text])
+
+
+def test_every_template_of_the_shipped_grammar_can_be_said():
+    read = grammar.shipped()
+    for topic in read.topics:
+        chance = random.Random(topic.name)
+        for template in (*topic.card, *topic.facts, *topic.brought):
+            assert read.expand(template, chance, {})
+        for turns in (topic.openings, *topic.follow_ups):
+            for turn in turns:
+                for text in (*(template for template, _ in turn.says), *turn.answers):
+                    said = read.expand(text, chance, {})
+                    assert said, (topic.name, text)
+                    assert not set("(){}|") & set(said), (topic.name, text)
+
+
+# Corpus
+
+
+def test_corpus_is_the_same_for_the_same_seed(some_talks: list[corpus.Talk]):
+    assert list(corpus.talks(400, seed=5)) == some_talks
+    assert list(corpus.talks(400, seed=6)) != some_talks
+
+
+def test_corpus_has_every_kind_of_head(some_talks: list[corpus.Talk]):
+    assert any(not talk.card and not talk.facts for talk in some_talks)
+    for name in ("card", "facts", "greeting", "examples"):
+        assert any(getattr(talk, name) for talk in some_talks), name
+    assert any(len(talk.turns) > 2 for talk in some_talks)
+    assert all(turn.user and turn.reply for talk in some_talks for turn in talk.turns)
+
+
+def test_asked_for_its_name_it_says_the_card_s():
+    topic = next(topic for topic in grammar.shipped().topics if topic.name == "卡名")
+    source = corpus.source()
+    alone = corpus.Source(source.grammar, source.rows, source.openers, (topic,), source.factual)
+    for seed in range(30):
+        talk = corpus.KINDS["card"][1](alone, random.Random(seed))
+        name = talk.card.removeprefix("你扮演").removeprefix("你是").removeprefix("你叫")[:2]
+        assert any(name in turn.reply for turn in talk.turns)
+
+
+def test_no_held_out_prompt_is_learned(shipped_tokenizer):
+    held = {probe.dialogue.question for probe in card.probes()}
+    assert len(held) == 60
+    assert corpus.without(corpus.talks(3_000, seed=0), held) == corpus.without(corpus.talks(3_000, seed=0), held)
+    left = corpus.without(iter([corpus.Talk((Exchange("今天好冷！", "多穿点。"),))]), {"今天好冷。"})
+    assert left == []
+
+
+# Tokenizer
+
+
+def test_tokenizer_is_the_same_for_the_same_texts(some_talks: list[corpus.Talk]):
+    made = [tokenizer.train(corpus.texts(some_talks)).to_str() for _ in range(2)]
+    assert hashlib.sha256(made[0].encode()).digest() == hashlib.sha256(made[1].encode()).digest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "哼，才不会随便告诉你呢！不过《EVA》还算不错吧。",
+        "Hello, world!  two  spaces\tand a tab\nline 2  ",
+        "颜文字 (｡･ω･｡) と ひらがな カタカナ",
+        "emoji 😀👩‍💻🇨🇳 ok",
+        "龘靐齉 𠮷野家",
+        "一 ，。！？…… 1234567890",
+    ],
+)
+def test_tokenizer_gives_a_text_back(shipped_tokenizer, text: str):
+    ids = shipped_tokenizer.encode(text, add_special_tokens=False)
+    assert shipped_tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+def test_every_common_character_is_one_token(shipped_tokenizer):
+    cut = [
+        one for one in tokenizer.common_characters() if len(shipped_tokenizer.encode(one, add_special_tokens=False)) > 1
+    ]
+    assert cut == []
+    rows = json.loads((corpus.NEUTRAL.parent / "dataset.json").read_text(encoding="utf-8"))
+    said = "".join(row["output"] for row in rows)
+    assert len(shipped_tokenizer.encode(said, add_special_tokens=False)) < 1.05 * len(said)
+
+
+def test_marks_have_the_flags_of_the_real_tokenizer(shipped_tokenizer):
+    held = shipped_tokenizer.added_tokens_decoder
+    assert {token.content: token.special for token in held.values()} == dict(tokenizer.MARKS)
+    assert not any(token.normalized or token.lstrip or token.rstrip for token in held.values())
+    assert shipped_tokenizer.pad_token_id == shipped_tokenizer.eos_token_id
+    assert shipped_tokenizer.convert_ids_to_tokens(shipped_tokenizer.bos_token_id) == tokenizer.BEGIN
+
+
+def test_template_writes_what_the_layout_writes(shipped_tokenizer):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    dialogue = Dialogue("你是小雪。", history=(Exchange("你好", "你好呀。"),), question="今天吃什么？")
+    prompt = layout.prompt(dialogue)
+    written = shipped_tokenizer.apply_chat_template(list(prompt.messages), tokenize=False, add_generation_prompt=True)
+    assert tuple(shipped_tokenizer.encode(written, add_special_tokens=False)) == prompt.ids
+
+
+# Training
+
+
+@pytest.mark.parametrize("think", POLICIES)
+def test_training_contract_on_the_corpus(shipped_tokenizer, some_talks: list[corpus.Talk], think: str):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", think)
+    inner = "先想一想。" if think == "inner" else ""
+    for talk in some_talks[:150]:
+        for dialogue, answer in talk.dialogues():
+            layout.check(dialogue, answer, inner, layout.training_row(dialogue, answer, inner))
+
+
+def test_folding_trains_every_reply_of_a_conversation(shipped_tokenizer, some_talks: list[corpus.Talk]):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    for talk in some_talks[:100]:
+        folded = pretrain.fold(layout, talk)
+        rows = [layout.training_row(dialogue, answer) for dialogue, answer in talk.dialogues()]
+        assert folded.ids == rows[-1].ids
+        assert sum(label != MASKED for label in folded.labels) == sum(row.trained for row in rows)
+        assert all(label in (MASKED, token) for label, token in zip(folded.labels, folded.ids, strict=True))
+
+
+def test_batches_keep_the_budget_and_see_everything():
+    lengths = [random.Random(place).randint(3, 40) for place in range(60)]
+    sequences = [pretrain.Sequence((place,) * length, (place,) * length) for place, length in enumerate(lengths)]
+    found = pretrain.batches(sequences, 100, random.Random(0))
+    seen: list[int] = []
+    while len(seen) < len(sequences):
+        batch = next(found)
+        assert max(len(one.ids) for one in batch) * len(batch) <= 100
+        seen += [one.ids[0] for one in batch]
+    assert sorted(seen) == list(range(60))
+
+
+def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: list[corpus.Talk]):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    sequences = [pretrain.fold(layout, talk) for talk in some_talks[:12]]
+    shape = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
+    schedule = pretrain.Schedule(steps=2, tokens=512, warmup=1)
+    ends = []
+    for _ in range(2):
+        model = pretrain.build(shipped_tokenizer, shape, seed=3)
+        before = model.model.embed_tokens.weight.detach().clone()
+        told = list(pretrain.train(model, sequences, schedule, plain=len(shipped_tokenizer) - len(tokenizer.MARKS)))
+        assert [one.step for one in told] == [1, 2]
+        assert all(one.loss > 0 and one.trained for one in told)
+        assert not torch.equal(before, model.model.embed_tokens.weight.float())
+        ends.append(told[-1].loss)
+    assert ends[0] == ends[1]
+
+
+def test_loops_are_seen():
+    assert card.loops("好的好的好的好的好的好的")
+    assert not card.loops("你好，今天想聊点什么？")
+
+
+# What ships
+
+
+def test_shipped_model_was_trained_on_this_layout(shipped_tokenizer):
+    said = json.loads((STARTER_LM / "prompt.json").read_text(encoding="utf-8"))
+    layout = Layout(shipped_tokenizer, said["format"], said["think"])
+    assert said["fingerprint"] == layout.fingerprint(), REMAKE
+    front = (STARTER_LM / "README.md").read_text(encoding="utf-8")
+    assert f"prompt_layout: {layout.fingerprint()}\n" in front, REMAKE
+    assert "license: apache-2.0\n" in front
+
+
+def test_shipped_files_are_small_and_safe():
+    files = [file for file in STARTER_LM.iterdir() if file.is_file()]
+    assert {file.suffix for file in files} <= {".safetensors", ".json", ".jinja", ".md"}
+    assert all(file.stat().st_size < MOST for file in files)
+
+
+def test_shipped_model_is_a_small_tied_qwen2_in_bf16(shipped_model, shipped_tokenizer):
+    config = json.loads((STARTER_LM / "config.json").read_text(encoding="utf-8"))
+    assert (config["model_type"], config["dtype"], config["tie_word_embeddings"]) == ("qwen2", "bfloat16", True)
+    assert 4_000_000 <= sum(weight.numel() for weight in shipped_model.parameters()) <= 6_000_000
+    assert config["vocab_size"] == len(shipped_tokenizer)
+
+
+@pytest.mark.parametrize("question", ["你好！", "我好累啊。", "今天吃什么好？", "法国的首都是哪里？"])
+def test_shipped_model_ends_its_reply(shipped_model, shipped_tokenizer, question: str):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    text, ended = card.answer(shipped_model, layout, Dialogue(question=question))
+    assert ended
+    assert 2 <= len(text) <= 60
+    assert not card.loops(text)
+    assert any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def test_model_card_names_the_command_and_the_limits():
+    text = (Path(STARTER_LM) / "README.md").read_text(encoding="utf-8")
+    assert "python -m anime_ai.starter --seed" in text
+    assert "What it cannot do" in text
