@@ -1,0 +1,58 @@
+"""Real but tiny models for tests: a random Qwen2 over a byte-level tokenizer, and random LoRA adapters on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from anime_ai.files import write_json
+from anime_ai.models.adapters import CARD
+from anime_ai.models.bases import Base
+
+
+def make_base(folder: Path, tokenizer: Any, hidden: int = 48, seed: int = 7) -> Base:
+    """A random Qwen2 with large weights, so that its greedy text depends on every token of the prompt."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=0.3,
+    )
+    model = Qwen2ForCausalLM(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Base(folder.resolve().name, folder.resolve())
+
+
+def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", rank: int = 4, scale: float = 0.3) -> Path:
+    """A random LoRA adapter, written as the trainer writes one."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import Qwen2ForCausalLM
+
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM.from_pretrained(base.path)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(model, config)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=scale)
+    model.save_pretrained(folder)
+    change_json(folder / "adapter_config.json", base_model_name_or_path=base.id)
+    write_json(folder / CARD, {"base": base.id, "persona": persona, "prompt_format": "auto", "think": "silent"})
+    return folder
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
