@@ -106,6 +106,10 @@ def _pickle_only(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
+def _no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
 def _shard_missing(folder: Path) -> None:
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
@@ -121,6 +125,7 @@ def _shard_missing(folder: Path) -> None:
         (_remote_code, "model.remote_code"),
         (_pickle_only, "model.no_safetensors"),
         (_shard_missing, "model.incomplete"),
+        (_no_tokenizer, "model.incomplete"),
     ],
 )
 def test_a_broken_model_folder_is_refused_before_it_is_loaded(

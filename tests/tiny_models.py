@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from anime_ai.files import write_json
 from anime_ai.models.adapters import CARD
 from anime_ai.models.bases import Base
+
+# Handing out the work of models as small as these takes longer than the work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def make_base(folder: Path, tokenizer: Any, hidden: int = 48, seed: int = 7) -> Base:

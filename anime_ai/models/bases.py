@@ -23,7 +23,8 @@ KNOWN = (
     "Qwen/Qwen3-0.6B",
     "Qwen/Qwen3-1.7B",
 )
-_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt", "LICENSE*", "README.md"]
+_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.*", "LICENSE*", "README.md"]
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ def _check_folder(folder: Path, name: str) -> None:
         raise ModelError("model.remote_code", name=name)
     if not any(folder.glob("*.safetensors")):
         raise ModelError("model.no_safetensors", name=name, path=folder)
+    if not any((folder / file).is_file() for file in _TOKENIZERS):
+        # transformers would go on with a vocabulary of one entry.
+        raise ModelError("model.incomplete", name=name, path=folder, file=_TOKENIZERS[0])
     index = read_json(folder / "model.safetensors.index.json")
     wanted = set(index.get("weight_map", {}).values()) if isinstance(index, dict) else set()
     missing = sorted(file for file in wanted if not (folder / file).is_file())
