@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -97,6 +98,27 @@ for name in {light}:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_no_library_reports_home() -> None:
+    """TRL pings the Hub at every training, Gradio at every start, unless it is told not to before it is imported."""
+    code = """
+import anime_ai
+import huggingface_hub.constants
+import gradio.analytics
+assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY, "set HF_HUB_DISABLE_TELEMETRY in anime_ai/__init__.py"
+assert not gradio.analytics.analytics_enabled(), "set GRADIO_ANALYTICS_ENABLED in anime_ai/__init__.py"
+"""
+    ours = (
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+        "GRADIO_ANALYTICS_ENABLED",
+        "HF_HUB_OFFLINE",
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_rooms_use_only_what_is_below_them() -> None:
