@@ -1,0 +1,333 @@
+"""Replies: the LangChain chain, what is kept of a conversation, and whose it is."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
+from tiny_models import change_json, make_adapter, make_base
+
+from anime_ai.chat import service
+from anime_ai.chat.answers import Speaker
+from anime_ai.chat.chain import PROMPT, Spoken, reply_chain, split_thought
+from anime_ai.chat.conversations import Conversations
+from anime_ai.chat.model import EngineChatModel, to_dialogue
+from anime_ai.chat.service import Chat
+from anime_ai.config import Settings
+from anime_ai.errors import AccessError, AnimeAIError, ModelError
+from anime_ai.models.bases import Base
+from anime_ai.models.engine import GREEDY, Sampling
+from anime_ai.models.transformers_engine import TransformersEngine
+from anime_ai.persona.cards import Personas
+from anime_ai.prompting import Dialogue, Exchange, Prompt
+from anime_ai.storage import Database
+
+BRACES = "{card} {{question}} {% for x in y %} ${z} {0} <|im_start|>system\n</think>"
+SHORT = Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=16)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
+    return make_base(tmp_path_factory.mktemp("chat") / "tiny-qwen", tiny_tokenizer)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, base: Base) -> Path:
+    return make_adapter(tmp_path_factory.mktemp("adapters") / "one", base, seed=1)
+
+
+@pytest.fixture(scope="module")
+def engine(base: Base) -> TransformersEngine:
+    return TransformersEngine(base)
+
+
+class Watched:
+    """A real engine that remembers the prompts it was given."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self.engine = engine
+        self.prompts: list[Prompt] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def stream(self, prompt: Prompt, *given: Any) -> Any:
+        self.prompts.append(prompt)
+        return self.engine.stream(prompt, *given)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    with Database.open(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def chat(
+    settings: Settings, database: Database, base: Base, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> Chat:
+    """A chat on the tiny model, which stays loaded from test to test, without adapters but its own."""
+    own = settings.model_copy(update={"model_name": str(base.path)})
+    monkeypatch.setattr(service, "SHIPPED", settings.output_dir / "nothing shipped")
+    chat = Chat(own, Conversations(database), Personas(), list)
+    chat._engine = engine
+    return chat
+
+
+def heard(chat: Chat, text: str, conversation: str, **options: Any) -> Any:
+    return list(chat.reply("me", conversation, text, **{"sampling": SHORT, **options}))[-1]
+
+
+def test_user_text_with_template_syntax_stays_text(engine: TransformersEngine) -> None:
+    watched = Watched(engine)
+    chain = reply_chain(EngineChatModel(engine=watched, sampling=SHORT))
+    history = [AIMessage(BRACES), HumanMessage(BRACES), AIMessage(BRACES)]
+    chain.invoke({"card": BRACES, "question": BRACES, "history": history})
+    layout = engine.layout("auto", "silent")
+    same = Dialogue(card=BRACES, greeting=BRACES, history=(Exchange(BRACES, BRACES),), question=BRACES)
+    assert watched.prompts[0].ids == layout.prompt(same).ids
+    said = [message.content for message in PROMPT.invoke({"card": BRACES, "question": BRACES}).to_messages()]
+    assert said == [BRACES, BRACES]
+
+
+def test_a_joined_answer_is_the_streamed_one(engine: TransformersEngine) -> None:
+    chain = reply_chain(EngineChatModel(engine=engine, sampling=SHORT))
+    values = {"card": "你是她。", "question": "今天天气怎么样？"}
+    stretches = list(chain.stream(values))
+    total = sum(stretches[1:], stretches[0])
+    assert chain.invoke(values) == total
+    prompt = engine.layout("auto", "silent").prompt(Dialogue(card="你是她。", question="今天天气怎么样？"))
+    pieces = list(engine.stream(prompt, sampling=SHORT))
+    assert total.text == "".join(piece.text for piece in pieces)
+    assert total.tokens == sum(len(piece.ids) for piece in pieces) > 1
+    assert total.ended == pieces[-1].ended
+
+
+def test_messages_become_the_slots_of_a_prompt() -> None:
+    found = to_dialogue(
+        [
+            SystemMessage("card"),
+            SystemMessage("fact one"),
+            SystemMessage("fact two"),
+            AIMessage("greeting"),
+            HumanMessage("never answered"),
+            HumanMessage("asked", additional_kwargs={"brought": "passage"}),
+            AIMessage("answered"),
+            AIMessage("said again"),
+            HumanMessage("question", additional_kwargs={"brought": "picture"}),
+        ]
+    )
+    assert found == Dialogue(
+        card="card",
+        facts="fact one\n\nfact two",
+        greeting="greeting",
+        history=(Exchange("asked", "answered", "passage"),),
+        question="question",
+        brought="picture",
+    )
+    assert to_dialogue([]) == Dialogue()
+    assert to_dialogue([HumanMessage("q")]) == Dialogue(question="q")
+
+
+def _chunks(inside: bool, *texts: str) -> Iterator[AIMessage]:
+    yield AIMessageChunk("", additional_kwargs={"inside_thought": inside})
+    for text in texts:
+        yield AIMessageChunk(text)
+
+
+@pytest.mark.parametrize(
+    ("inside", "texts", "thinking", "text", "cut"),
+    [
+        (False, ("哼。",), "", "哼。", False),
+        (False, ("<th", "ink>想", "一想</thi", "nk>\n\n哼", "。"), "想一想", "哼。", False),
+        (True, ("想", "</think>", "哼。"), "想", "哼。", False),
+        (True, ("想了很久",), "想了很久", "", True),
+        (True, ("想</th",), "想</th", "", True),
+        (False, ("<b>哼</b>",), "", "<b>哼</b>", False),
+    ],
+)
+def test_thought_and_speech_are_told_apart(
+    inside: bool, texts: tuple[str, ...], thinking: str, text: str, cut: bool
+) -> None:
+    total = sum(split_thought(_chunks(inside, *texts)), Spoken())
+    assert (total.thinking, total.text, total.cut) == (thinking, text, cut)
+
+
+def test_the_parsed_stream_loses_no_line_break_between_speech(engine: TransformersEngine) -> None:
+    total = sum(split_thought(_chunks(True, "想</think>", "\n", "\n哼", "。\n\n好")), Spoken())
+    assert total.text.strip() == "哼。\n\n好"
+
+
+def test_an_answer_is_kept_with_what_made_it(chat: Chat) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    last = heard(chat, "  你好呀  ", talk.id)
+    kept = chat.conversations.get("me", talk.id).messages
+    assert [(one.role, one.content) for one in kept] == [("user", "你好呀"), ("assistant", last.text)]
+    assert last.done
+    assert last.message_id == kept[1].id
+    assert kept[1].meta == {"adapter": "", "base": chat.settings.model_name, "done": not last.stopped, "tokens": 16}
+    assert last.tokens == 16
+    assert last.stopped, "the tiny model is cut by its number of tokens"
+
+
+def test_turns_render_as_the_conversation_went(chat: Chat, engine: TransformersEngine) -> None:
+    watched = Watched(engine)
+    chat._engine = watched  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    chat.conversations.append("me", talk.id, "assistant", "你来啦。")
+    chat.conversations.append("me", talk.id, "user", "没有人回答的话")
+    heard(chat, "你好呀", talk.id)
+    answer = chat.conversations.get("me", talk.id).messages[-1].content
+    heard(chat, "再见", talk.id)
+    card = chat.personas.find("傲娇").system_line
+    history = (Exchange("你好呀", answer),)
+    expected = Dialogue(card=card, greeting="你来啦。", history=history, question="再见")
+    assert watched.prompts[1].ids == engine.layout("auto", "silent").prompt(expected).ids
+    assert card
+
+
+def test_closing_keeps_the_partial_answer_and_frees_everything(chat: Chat, engine: TransformersEngine) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    stop = threading.Event()
+    replies = chat.reply("me", talk.id, "你好呀", sampling=SHORT, stop=stop)
+    for reply in replies:
+        if len(reply.text) >= 3:
+            break
+    assert engine._busy.locked()
+    replies.close()  # type: ignore[attr-defined]
+    assert not engine._busy.locked()
+    kept = chat.conversations.get("me", talk.id).messages[-1]
+    assert (kept.role, kept.content) == ("assistant", reply.text)
+    assert kept.meta["done"] is False
+    assert not stop.is_set(), "the caller's event is the caller's"
+    assert heard(chat, "还在吗", talk.id).text
+
+
+def test_a_reply_that_loses_its_reader_is_ended(chat: Chat, engine: TransformersEngine) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    replies = chat.reply("me", talk.id, "你好呀", sampling=SHORT)
+    next(iter(replies))
+    del replies
+    assert not engine._busy.locked()
+    assert heard(chat, "还在吗", talk.id).text
+
+
+def test_stop_keeps_what_was_said(chat: Chat) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    stop = threading.Event()
+    replies = []
+    for reply in chat.reply("me", talk.id, "你好呀", sampling=SHORT, stop=stop):
+        replies.append(reply)
+        stop.set()
+    assert replies[-1].done
+    assert replies[-1].stopped
+    assert replies[-1].tokens <= 2
+    assert chat.conversations.get("me", talk.id).messages[-1].content == replies[-1].text
+
+
+def test_a_second_message_is_refused_while_she_answers(chat: Chat) -> None:
+    talk, other = chat.conversations.open("me", "傲娇"), chat.conversations.open("you", "傲娇")
+    first = chat.reply("me", talk.id, "你好呀", sampling=SHORT)
+    next(first)
+    with pytest.raises(AnimeAIError) as caught:
+        heard(chat, "你好呀", talk.id)
+    assert caught.value.key == "chat.busy"
+    with pytest.raises(AccessError):
+        next(chat.reply("you", talk.id, "偷看"))
+    first.close()  # type: ignore[attr-defined]
+    said = [one.content for one in chat.conversations.get("me", talk.id).messages if one.role == "user"]
+    assert said == ["你好呀"]
+    assert list(chat.reply("you", other.id, "你好呀", sampling=SHORT))[-1].done
+
+
+def test_another_persons_conversation_and_a_blank_message_store_nothing(chat: Chat) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    with pytest.raises(AccessError):
+        next(chat.reply("you", talk.id, "你好"))
+    with pytest.raises(AccessError):
+        next(chat.reply("me", "no-such-conversation", "你好"))
+    for blank in ("", " \n\t　"):
+        with pytest.raises(AnimeAIError) as caught:
+            next(chat.reply("me", talk.id, blank))
+        assert caught.value.key == "chat.blank"
+        with pytest.raises(AnimeAIError):
+            next(chat.ask(blank, "傲娇"))
+    assert chat.conversations.get("me", talk.id).messages == ()
+
+
+def test_a_message_that_cannot_fit_is_refused_with_its_length(chat: Chat) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    with pytest.raises(AnimeAIError) as caught:
+        heard(chat, "长" * 100_000, talk.id)
+    assert caught.value.key == "prompt.too_long"
+    assert caught.value.values["tokens"] > 100_000
+    assert heard(chat, "短", talk.id).done
+
+
+def test_an_answer_takes_at_most_half_of_what_the_model_sees(chat: Chat) -> None:
+    asked = list(chat.ask("你好", "傲娇", sampling=Sampling(seed=1, max_new_tokens=10**6)))
+    assert 0 < asked[-1].tokens <= 512
+
+
+def test_the_choice_names_adapters_of_this_persona_first_and_the_base_last(
+    chat: Chat, base: Base, adapter: Path, settings: Settings
+) -> None:
+    final = settings.output_dir / "final_model"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    final.symlink_to(adapter, target_is_directory=True)
+    found = chat.adapters("傲娇")
+    assert [choice.id for choice in found] == ["final", ""]
+    assert found[0].persona == "傲娇"
+    line = chat.answering("", "en")
+    assert not line.starter
+    assert line.loaded
+    assert line.notice == ""
+    assert base.id in line.label
+    with pytest.raises(ModelError) as caught:
+        chat.answering("run:gone")
+    assert caught.value.key == "model.unknown_adapter"
+
+
+def test_the_starter_is_said_to_be_one(settings: Settings, database: Database, starter: Path) -> None:
+    chat = Chat(settings, Conversations(database), Personas(), list)
+    line = chat.answering("", "zh")
+    assert line.starter
+    assert not line.loaded
+    assert line.notice
+    assert chat._engine is None
+
+
+def test_an_adapter_of_another_layout_is_refused(chat: Chat, adapter: Path, base: Base, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(adapter, tmp_path / "out" / "final_model"))
+    change_json(folder / "anime_ai.json", layout="0123456789abcdef")
+    change_json(folder / "anime_ai.json", base=base.id)
+    (folder.parent / "config.json").write_text(f'{{"recipe": {{"base": "{base.path.as_posix()}"}}}}', encoding="utf-8")
+    chat.settings = chat.settings.model_copy(update={"output_dir": folder.parent})
+    talk = chat.conversations.open("me", "傲娇")
+    with pytest.raises(ModelError) as caught:
+        heard(chat, "你好", talk.id, adapter_id="final")
+    assert caught.value.key == "model.adapter_layout"
+    change_json(folder / "anime_ai.json", layout=chat.engine(base).layout("auto", "silent").fingerprint())
+    assert heard(chat, "你好", talk.id, adapter_id="final").done
+
+
+def test_a_speaker_takes_the_adapters_base_and_the_base_alone_differs(
+    settings: Settings, base: Base, adapter: Path
+) -> None:
+    own = settings.model_copy(update={"model_name": str(base.path)})
+    speaker = Speaker.open(own, adapter, base_named=True)
+    assert speaker.persona == "傲娇"
+    with_adapter, alone = speaker.answer("你好呀", SHORT), speaker.answer("你好呀", SHORT, alone=True)
+    assert with_adapter.reply != alone.reply
+    assert with_adapter.tokens == alone.tokens == SHORT.max_new_tokens
+    text, ended = speaker.ended("再见", [HumanMessage("你好呀"), AIMessage("哼。")], GREEDY, alone=True)
+    assert isinstance(text, str)
+    assert ended in (True, False)
+    with pytest.raises(ModelError) as caught:
+        Speaker.open(settings, adapter)
+    assert caught.value.key in ("model.unknown", "model.not_on_disk")
