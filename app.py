@@ -36,22 +36,22 @@ def serve(host: str, port: int, output_dir: str | None, share: bool) -> int:
     from anime_ai.config import Settings
     from anime_ai.studio import Studio
     from anime_ai.texts import text
-    from anime_ai.ui.launch import free_port, launch
+    from anime_ai.ui.health import Health
+    from anime_ai.ui.launch import free_port, launch, open_to_others
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings.load(output_dir=output_dir)
-    free = free_port(host, port)
+    free, health = free_port(host, port), Health(settings.studio_dir / "health.json")
     with Studio.open(settings) as studio:
-        demo = launch(studio, host, free, share)
+        demo = launch(studio, host, free, share, health)
         try:
-            if free != port:
-                sys.stdout.write(text("ui.port_taken", taken=port, port=free) + "\n")
-            sys.stdout.write(text("ui.running", address=demo.local_url) + "\n")
-            if (
-                share or host not in ("127.0.0.1", "localhost", "::1")
-            ) and not settings.owner_password.get_secret_value():
-                sys.stdout.write(text("ui.open_without_password") + "\n")
+            lines = [text("ui.port_taken", taken=port, port=free)] if free != port else []
+            lines.append(text("ui.running", address=demo.local_url))
+            if open_to_others(host, share) and not settings.owner_password.get_secret_value():
+                lines.append(text("ui.open_without_password"))
+            sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
+            health.start()
             while True:  # a wait without an end swallows Ctrl-C on Windows
                 threading.Event().wait(1)
         finally:

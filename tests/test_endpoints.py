@@ -1,4 +1,4 @@
-"""Every endpoint of the real app, called as a visitor and as another one, by index, by name, by /run, /call and the queue.
+"""Every endpoint of the real app, called as a visitor and as another one: by index, name, /run, /call and the queue.
 
 Generated from /config: an endpoint that is added is tested, and one without a role fails.
 """

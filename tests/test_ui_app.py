@@ -1,4 +1,4 @@
-"""The served app, driven by Gradio's own client and by bare HTTP: one path through each tab, and what only a server shows."""
+"""The served app, driven by Gradio's client and by bare HTTP: a path through each tab, and what only a server shows."""
 
 from __future__ import annotations
 

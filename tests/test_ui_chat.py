@@ -39,6 +39,13 @@ def conversation_of(tab: ChatTab, person: Person) -> str:
     return str(tab.arrive(person)[0])
 
 
+def collected(stream: Iterator[Any], into: list[Any]) -> list[Any]:
+    """Every step of a stream, put into a list that outlives its failure."""
+    for step in stream:
+        into.append(step)
+    return []
+
+
 def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(message["role"], message["content"]) for message in messages]
 
@@ -152,8 +159,7 @@ def test_a_failure_frees_the_page_and_gives_the_message_back(tab: ChatTab, chat:
         chat.answers = [failure]
         steps: list[Any] = []
         with pytest.raises(type(failure)):
-            for step in tab.send(VISITOR, "你好", conversation, "", *PLAIN):
-                steps.append(step)
+            steps += collected(tab.send(VISITOR, "你好", conversation, "", *PLAIN), steps)
         talk, message, send, stop, _ = steps[-1]
         assert message == "你好"
         assert send["visible"]

@@ -1,4 +1,4 @@
-"""What the page's tests share: a real studio whose model is a queue of answers, the served app, and a bare HTTP client."""
+"""What the page's tests share: a real studio whose model is a queue of answers, the served app, a bare HTTP client."""
 
 from __future__ import annotations
 

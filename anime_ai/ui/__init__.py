@@ -1,4 +1,4 @@
-"""The page: `create_app(studio)` builds it, `anime_ai.ui.launch` serves it. Only this room and `app.py` import Gradio."""
+"""The page: `create_app(studio)` builds it, `anime_ai.ui.launch` serves it. Only they and `app.py` import Gradio."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from anime_ai.studio import Studio
+    from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
 OWNERS = ("dataset", "training")
 """Tabs that a visitor sees closed."""
 
 
-def create_app(studio: Studio) -> gr.Blocks:
+def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     """The whole page over an open studio. A tab that cannot be built says so, and the others work.
 
     Its handlers trust the guard of `anime_ai.ui.launch`: served without it, everybody is nobody and may do nothing.
@@ -29,18 +30,16 @@ def create_app(studio: Studio) -> gr.Blocks:
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
 
-    page, gate = Page(), Gate()
+    page, gate = Page(), Gate(health)
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
         with gr.Tabs(elem_id="tabs"):
             for name, make in (("chat", ChatTab), ("dataset", DatasetTab), ("training", TrainingTab)):
                 with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
-                    if name in OWNERS:
-                        gate.notices.append(gr.HTML())
+                    notice = gr.HTML()
                     with gr.Column() as inside:
                         _build(make, studio, page, tab, demo)
-                    if name in OWNERS:
-                        gate.insides.append(inside)
+                    gate.add(name, tab, notice, inside if name in OWNERS else None)
         gate.connect(page, demo)
     return demo
 

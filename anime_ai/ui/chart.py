@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 640, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 30
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 16, 32
 MOST_POINTS = 1000
 
 
@@ -37,7 +37,8 @@ def line_chart(series: Sequence[Series], title: str, empty: str, last_step: floa
     drawn = [Series(one.name, one.kind, thin(one.points)) for one in series]
     drawn = [one for one in drawn if one.points]
     if not drawn:
-        return f'<figure class="chart"><figcaption>{escape(title)}</figcaption><p class="empty">{escape(empty)}</p></figure>'
+        caption = f"<figcaption>{escape(title)}</figcaption>"
+        return f'<figure class="chart">{caption}<p class="empty">{escape(empty)}</p></figure>'
     steps = [step for one in drawn for step, _ in one.points]
     values = [value for one in drawn for _, value in one.points]
     x_low, x_high = min(0.0, *steps), max(*steps, last_step, 1.0)
@@ -75,7 +76,8 @@ def line_chart(series: Sequence[Series], title: str, empty: str, last_step: floa
     )
     return (
         f'<figure class="chart"><figcaption>{escape(title)}<span class="legend">{legend}</span></figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg></figure>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title, quote=True)}">'
+        f"{''.join(parts)}</svg></figure>"
     )
 
 

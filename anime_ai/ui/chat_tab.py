@@ -1,4 +1,4 @@
-"""The chat tab: one conversation with one persona, and the same question asked of two models. Knows no model and no prompt."""
+"""The chat tab: one conversation with one persona, and the same question asked of two models. Knows no prompt."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class ChatTab:
                 yield [self.messages(kept, person.language), said, *free, gr.skip()]
                 raise
             finally:
-                replies.close()
+                replies.close()  # type: ignore[attr-defined]
             whole = self.studio.conversations.get(person.id, str(conversation))
             line = self.answering_line(str(adapter or ""), person.language)
             yield [self.messages(whole, person.language), gr.skip(), *free, line]
@@ -206,7 +206,7 @@ class ChatTab:
         self.generations.leave(person.session)
 
     def compare(self, person: Person, message: str, persona: str, adapter: str, *sampling: Any) -> Iterator[list[Any]]:
-        """The same question with the same seed to the base and to the adapter: updates of both answers and two buttons."""
+        """One question with one seed to the base and to the adapter: updates of both answers and two buttons."""
         chosen = sampling_of(*sampling)
         if chosen.seed is None:
             chosen = Sampling(**{**vars(chosen), "seed": random.randrange(2**31)})
@@ -245,7 +245,7 @@ class ChatTab:
         self.conversation = gr.State("")
         with gr.Row(equal_height=True):
             self.persona = chooser(label=label("ui.chat.persona"), scale=2, min_width=140)
-            self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180)
+            self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180, elem_id="adapter")
         self.line = gr.HTML(elem_id="answering")
         with gr.Tabs():
             with gr.Tab(label("ui.chat.talk"), id="talk"):
@@ -320,7 +320,7 @@ class ChatTab:
 
     def _build_sampling(self) -> None:
         default = Sampling()
-        self.sampling = [
+        self.sampling: list[Any] = [
             gr.Slider(
                 *BOUNDS[name],
                 value=getattr(default, name),

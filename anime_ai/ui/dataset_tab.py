@@ -237,7 +237,7 @@ class DatasetTab:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self._build_grid()
-            with gr.Column(scale=2, min_width=280):
+            with gr.Column(scale=2, min_width=280, elem_id="editor-side"):
                 self._build_editor()
         self._connect(page, tab, demo)
 
@@ -380,17 +380,18 @@ def grid(page: RowPage, language: str, chosen: str = "") -> str:
     lines = []
     for stored in page.rows:
         kind = ' class="chosen"' if stored.id == chosen else ""
-        cells = "".join(f"<td><div>{escape(cell[:160])}</div></td>" for cell in (stored.row.input, stored.row.output))
+        cells = f'<td class="number">{stored.position + 1}</td>'
+        cells += "".join(f"<td><div>{escape(cell[:160])}</div></td>" for cell in (stored.row.input, stored.row.output))
         lines.append(
-            f'<tr data-row="{escape(stored.id)}" tabindex="0"{kind}><td class="number">{stored.position + 1}</td>{cells}'
+            f'<tr data-row="{escape(stored.id)}" tabindex="0"{kind}>{cells}'
             f'<td class="voice"><div>{escape(stored.row.persona[:40])}</div></td></tr>'
         )
     return f'<table class="rows"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def download_link(dataset: str, name: str, language: str) -> str:
-    say = escape(text("ui.dataset.download", language))
-    return f'<a class="lg secondary download" href="download/{quote(dataset)}.json" download="{escape(name, quote=True)}.json">{say}</a>'
+    say, named = escape(text("ui.dataset.download", language)), escape(name, quote=True)
+    return f'<a class="download" href="download/{quote(dataset)}.json" download="{named}.json">{say}</a>'
 
 
 def conflict_box(conflict: ConflictError, language: str) -> str:

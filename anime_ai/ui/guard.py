@@ -46,14 +46,14 @@ FILES = ("/assets/", "/static/", "/svelte/")
 SINGLE = ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/pwa_icon", "/gradio_api/theme.css")
 CALLS = ("queue/join", "run/", "api/", "call/", "cancel", "reset")
 READS = ("startup-events", "app_id", "user", "login_check", "info", "heartbeat/", "queue/data", "queue/status", "call/")
-"""Gradio has more routes (a proxy, cached files by path, deep links, component functions …): the page needs none of them."""
+"""Gradio has more routes (a proxy, cached files by path, deep links, component functions …); the page needs none."""
 
 HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Hosts:
-    """The names under which this app may be called. An IP address cannot be rebound, so those pass on an open server."""
+    """The names under which this app may be called. An IP address cannot be rebound: on an open server those pass."""
 
     def __init__(self, names: Iterable[str] = (), *, suffixes: Iterable[str] = (), any_address: bool = False) -> None:
         self.names = LOOPBACK_HOSTS | {name.lower() for name in names if name}
@@ -258,7 +258,7 @@ class Guard:
 
 
 def security_headers(shared: bool) -> dict[bytes, bytes]:
-    """Headers of every answer. Gradio's page needs inline scripts and eval; nothing may come from or go to another host."""
+    """Headers of every answer. Gradio's page needs inline scripts and eval; nothing may leave for other hosts."""
     cdn = " https://gradio.s3-us-west-2.amazonaws.com https://cdnjs.cloudflare.com" if shared else ""
     policy = (
         f"default-src 'self'{cdn}; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:{cdn}; "

@@ -1,7 +1,7 @@
-"""Labels in the reader's language. The page is built once with marks (`@@ui.chat.send@@`); each request gets them filled in.
+"""Labels in the reader's language. The page is built once with marks (`@@ui.chat.send@@`), filled in at each request.
 
-Gradio's own translation reaches some properties of some components only, and only in the browser; a mark works everywhere
-that a text can stand. Knows no label's meaning.
+Gradio's own translation reaches some properties of some components, in the browser only; a mark works wherever a text
+can stand. Knows no label's meaning.
 """
 
 from __future__ import annotations

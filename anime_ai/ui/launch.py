@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from anime_ai.studio import Studio
+    from anime_ai.ui.health import Health
 
 TRIES = 50
 
@@ -40,7 +41,14 @@ def free_port(host: str, port: int) -> int:
     raise SettingsError("ui.no_port", host=host, port=port)
 
 
-def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: bool = False) -> gr.Blocks:
+def open_to_others(host: str, share: bool) -> bool:
+    """Whether other machines can reach an app that is bound to `host`."""
+    return share or host not in ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+def launch(
+    studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: bool = False, health: Health | None = None
+) -> gr.Blocks:
     """Serve the studio's page and return at once; `close()` on the answer ends it. `port` has to be free."""
     from starlette.middleware import Middleware
     from starlette.routing import Route
@@ -59,7 +67,7 @@ def launch(studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: boo
         upload_limit=settings.max_upload_mb * 1024 * 1024,
         on_space=bool(os.environ.get("SPACE_ID")),
     )
-    demo = create_app(studio)
+    demo = create_app(studio, health)
     demo.queue(max_size=32, api_open=False)
     demo.launch(
         server_name=host,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,24 +13,7 @@ from anime_ai.ui.persons import MONTH, OWNER_COOKIE, Persons, language_of, set_c
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-PAGE = """<!doctype html>
-<html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title} · Anime AI Studio</title><style>
-:root {{ color-scheme: light dark; }}
-body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: light-dark(#f7f5fb, #17151f);
-  color: light-dark(#2b2540, #ece8f7);
-  font: 16px/1.6 system-ui, "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; }}
-form {{ width: min(20rem, calc(100vw - 4rem)); padding: 2rem; border-radius: 18px; background: light-dark(#fff, #211e2d);
-  box-shadow: 0 12px 40px rgb(60 40 110 / .14); }}
-h1 {{ font-size: 1.2rem; margin: 0 0 .4rem; }} p {{ margin: 0 0 1rem; opacity: .75; font-size: .9rem; }}
-input, button {{ box-sizing: border-box; width: 100%; padding: .7rem .9rem; border-radius: 10px; font: inherit; }}
-input {{ border: 1px solid light-dark(#d9d3ea, #443d5c); background: transparent; color: inherit; }}
-button {{ margin-top: .8rem; border: 0; background: #6d5bd0; color: #fff; cursor: pointer; }}
-.fault {{ color: light-dark(#b3261e, #ff9b93); opacity: 1; }}
-</style></head><body><form method="post" action="./login"><h1>{title}</h1>{line}
-<input type="password" name="password" aria-label="{password}" placeholder="{password}" autocomplete="current-password" autofocus required>
-<button>{enter}</button></form></body></html>
-"""
+PAGE = Path(__file__).with_name("login.html")
 
 
 async def answer_login(
@@ -65,7 +49,7 @@ def _form(language: str, line: str, fault: bool = False) -> str:
         return escape(text(f"ui.{key}", language))
 
     shown = f'<p class="{"fault" if fault else ""}">{say(line)}</p>'
-    return PAGE.format(
+    return PAGE.read_text(encoding="utf-8").format(
         language=language,
         title=say("login.title"),
         line=shown,

@@ -1,7 +1,7 @@
 """The one way in which a handler gets onto the page: with a role, checked on the server at every call.
 
-Knows persons and how an error is said, no tab and no service. Buttons that are hidden, endpoints that are private and tabs
-that are closed protect nothing: whoever knows an index can call it, so each call passes `Page.on`'s wrapper.
+Knows persons and how an error is said, no tab and no service. A hidden button, a private endpoint, a closed tab
+protect nothing: whoever knows an index can call it, so each call passes the wrapper of `Page.on`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("anime_ai.ui")
 
 
 class Page:
-    """Registers handlers. A handler is called as `handler(person, *values)`, with `event=True` `handler(person, event, *values)`."""
+    """Registers handlers, called as `handler(person, *values)`; with `event=True` the event stands before them."""
 
     def on(
         self,
@@ -57,8 +57,8 @@ class Page:
 def chooser(**told: Any) -> gr.Dropdown:
     """A dropdown whose choices are filled in by handlers, which check what comes back.
 
-    Gradio checks it against the choices that it remembers of this page load. After a restart of the app it remembers none
-    and would refuse everything that a page which is still open sends.
+    Gradio checks it against the choices that it remembers of this page load. After a restart of the app it remembers
+    none and would refuse everything that a page which is still open sends.
     """
     made = gr.Dropdown(**{"choices": [], "filterable": False, **told})
     made.preprocess = lambda payload: payload  # type: ignore[method-assign]

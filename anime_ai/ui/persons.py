@@ -1,6 +1,6 @@
 """Who is asking: the owner or a visitor, and in which language. Knows no handler, no page and no service.
 
-A visitor is a browser with a signed cookie; where cookies are blocked (a page embedded in another site) it is a page load,
+A visitor is a browser with a signed cookie; where cookies are blocked (a page inside another site) it is a page load,
 by its session hash. The owner is whoever comes from this machine itself, or who knows the password where one is set.
 """
 
@@ -43,7 +43,7 @@ SCOPE_KEY = "anime_ai.person"
 
 @dataclass(frozen=True)
 class Person:
-    """Who asks. `id` owns conversations; `role` is "owner" or "visitor"; `session` is the page load ("" outside one)."""
+    """Who asks. `id` owns conversations, `role` is "owner" or "visitor", `session` is the page load, "" outside one."""
 
     id: str
     role: str

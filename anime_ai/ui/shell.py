@@ -1,4 +1,4 @@
-"""What stands around the tabs: the name, the first walk, and what a visitor sees of the owner's tabs. Knows no service."""
+"""What stands around the tabs: the name, the first walk, what a visitor sees of the owner's tabs. Knows no service."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from anime_ai.texts import text
+from anime_ai.ui.health import Health
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page
 from anime_ai.ui.persons import Person
@@ -43,20 +44,33 @@ def build_header() -> None:
 
 
 class Gate:
-    """Shows a tab's inside to the owner, and to a visitor the reason why there is nothing to do."""
+    """Opens the owner's tabs to the owner and tells a visitor why not; says in each tab what is broken beneath it."""
 
-    def __init__(self) -> None:
-        self.notices: list[gr.HTML] = []
-        self.insides: list[Any] = []
+    def __init__(self, health: Health | None = None) -> None:
+        self.health = health
+        self.tabs: dict[str, tuple[Any, gr.HTML, Any]] = {}
+
+    def add(self, name: str, tab: Any, notice: gr.HTML, inside: Any) -> None:
+        """`inside` is None where the tab is everybody's."""
+        self.tabs[name] = (tab, notice, inside)
 
     def arrive(self, person: Person) -> list[Any]:
-        """Updates of the notices, then of the insides of the owner's tabs."""
-        if person.is_owner:
-            return [*("" for _ in self.notices), *(gr.update(visible=True) for _ in self.insides)]
-        say = escape(text("ui.gate.closed", person.language))
-        way = escape(text("ui.gate.login", person.language))
-        closed = f'<div class="plain empty">{say} <a href="login">{way}</a></div>'
-        return [*(closed for _ in self.notices), *(gr.update(visible=False) for _ in self.insides)]
+        """Updates of each tab's notice, then of the insides of the owner's tabs."""
+        owned = [name for name, (_, _, inside) in self.tabs.items() if inside is not None]
+        notices = [self.notice(person, name, closed=name in owned and not person.is_owner) for name in self.tabs]
+        return [*notices, *(gr.update(visible=person.is_owner) for _ in owned)]
+
+    def notice(self, person: Person, name: str, closed: bool) -> str:
+        """What stands above a tab's inside, "" when all is well."""
+        if closed:
+            say, way = (escape(text(f"ui.gate.{key}", person.language)) for key in ("closed", "login"))
+            return f'<div class="plain empty">{say} <a href="login">{way}</a></div>'
+        broken = self.health.broken(name) if self.health else {}
+        lines = [text("ui.gate.broken", person.language, package=package, why=why) for package, why in broken.items()]
+        return f'<div class="plain fault">{escape(chr(10).join(lines))}</div>' if lines else ""
 
     def connect(self, page: Page, demo: gr.Blocks) -> None:
-        page.on(demo.load, self.arrive, role="visitor", outputs=[*self.notices, *self.insides])
+        notices = [notice for _, notice, _ in self.tabs.values()]
+        insides = [inside for _, _, inside in self.tabs.values() if inside is not None]
+        for trigger in (demo.load, *(tab.select for tab, _, _ in self.tabs.values())):
+            page.on(trigger, self.arrive, role="visitor", outputs=[*notices, *insides])

@@ -1,4 +1,4 @@
-"""The colours and shapes that Gradio asks for; `style.css` does the rest. No file and no font comes from another host."""
+"""The colours and shapes that Gradio asks for; `style.css` does the rest. Nothing comes from another host."""
 
 from __future__ import annotations
 

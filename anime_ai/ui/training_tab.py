@@ -1,4 +1,4 @@
-"""The training tab: a form out of the recipe, the runs, and what their folders say while they go on. Knows no trainer."""
+"""The training tab: a form out of the recipe, the runs, and what their folders say meanwhile. Knows no trainer."""
 
 from __future__ import annotations
 
@@ -171,9 +171,7 @@ class TrainingTab:
                         label("ui.training.stop"), variant="stop", visible=False, elem_id="stop-run"
                     )
                     self.resume_button = gr.Button(label("ui.training.resume"), visible=False, elem_id="resume-run")
-                    self.remove_button = gr.Button(
-                        label("ui.training.remove"), visible=False, size="sm", elem_id="remove-run"
-                    )
+                    self.remove_button = gr.Button(label("ui.training.remove"), visible=False, elem_id="remove-run")
                 self.loss = gr.HTML(elem_id="loss")
                 self.rate = gr.HTML(elem_id="rate")
                 self.samples = gr.HTML(elem_id="samples")
@@ -247,7 +245,8 @@ def state_card(run: Run, language: str) -> str:
     return (
         f'<div class="state {escape(run.state)}"><div class="line"><b>{MARKS.get(run.state, "")} {escape(line)}</b>'
         f"<span>{escape(steps)}</span><span>{escape(left)}</span></div>"
-        f'<div class="who">{escape(about)}</div><div class="bar"><i style="width:{share * 100:.1f}%"></i></div>{said}</div>'
+        f'<div class="who">{escape(about)}</div>'
+        f'<div class="bar"><i style="width:{share * 100:.1f}%"></i></div>{said}</div>'
     )
 
 

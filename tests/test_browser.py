@@ -1,0 +1,305 @@
+"""What only a browser shows: the whole job in Chromium, inert markup, composition, a phone's width."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ui_fakes import served
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+EVIL = (
+    '<img src=x onerror="document.title=1"> <svg onload=alert(1)> [点我](javascript:alert(1)) '
+    "![图](http://203.0.113.1/a.png) ${alert(1)} {{constructor}}"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("fake"), TEST_PACE="0.01") as found:
+        yield found
+
+
+class Tab:
+    """A page of the app, and everything that it did which it should not have done."""
+
+    def __init__(
+        self, browser: Any, address: str, *, width: int = 1280, locale: str = "zh-CN", dark: bool = False
+    ) -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 860}, locale=locale, color_scheme="dark" if dark else "light"
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.address, self.faults, self.elsewhere = address, [], []
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        self.page.on("request", self._watch)
+
+    def _watch(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def open(self) -> Any:
+        self.page.goto(self.address)
+        self.page.wait_for_selector("#talk .message")
+        return self.page
+
+    def go(self, name: str) -> None:
+        self.page.click(f"button[role=tab][data-tab-id={name}]")
+
+    def say(self, message: str) -> None:
+        self.page.fill("#message textarea", message)
+        self.page.click("#send")
+
+    def answered(self, count: int, seconds: float = 60) -> list[str]:
+        """The messages once there are `count` and she has finished."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            found = self.page.locator("#talk .message-content").all_inner_texts()
+            if len(found) >= count and self.page.is_visible("#send") and found[-1] not in ("", "…"):
+                return list(found)
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"no answer: {self.page.locator('#talk').inner_text()}")
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Tab]:
+    found = Tab(browser, address)
+    yield found
+    assert found.faults == []
+    assert found.elsewhere == []
+    found.context.close()
+
+
+def upload(page: Any, folder: Path, rows: Any, name: str) -> None:
+    file = folder / name
+    file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    page.wait_for_selector("#grid [data-row]")
+    with page.expect_file_chooser() as chooser:
+        page.click("#upload")
+    chooser.value.set_files(str(file))
+
+
+def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> None:
+    page = tab.open()
+    start = page.locator("#talk .message-content").count()
+    tab.say(EVIL)
+    shown = tab.answered(start + 2)
+    assert shown[-2] == EVIL
+    assert shown[-1].endswith(EVIL), "what a model says is text too"
+    assert page.locator("#talk").locator("img, svg[onload], a").count() == 0
+    tab.go("dataset")
+    rows = [{"input": f"{EVIL}{n}", "output": EVIL, "persona": "<b>傲娇</b>"} for n in range(3)]
+    upload(page, tmp_path, rows, "<img src=x onerror=alert(1)>.json")
+    page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 3")
+    assert page.locator("#grid img, #grid b").count() == 0
+    assert "${alert(1)} {{constructor}}" in page.inner_text("#grid tr[data-row] >> nth=0")
+    page.click("#grid tr[data-row] >> nth=1")
+    page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
+    assert page.input_value("#editor textarea >> nth=0") == f"{EVIL}1"
+    upload(page, tmp_path, [{"input": EVIL, "output": ""}], "坏.json")
+    page.wait_for_selector("#upload-box .fault")
+    page.wait_for_timeout(300)
+    assert page.title() == "Anime AI Studio"
+
+
+def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab) -> None:
+    page = tab.open()
+    tab.go("dataset")
+    page.wait_for_selector("#grid [data-row]")
+    page.focus("#grid tr[data-row] >> nth=2")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
+    page.fill("#editor textarea >> nth=1", "新的回答，写给测试。")
+    page.click("#save-row")
+    page.wait_for_selector("#grid tr.chosen:has-text('新的回答，写给测试。')")
+    page.click("#delete-row")
+    page.wait_for_selector("#undo-row")
+    assert "新的回答，写给测试。" not in page.inner_text("#grid")
+    page.click("#undo-row")
+    page.wait_for_selector("#grid tr.chosen:has-text('新的回答，写给测试。')")
+
+
+def test_enter_in_a_composition_sends_nothing(tab: Tab) -> None:
+    page = tab.open()
+    before = page.locator("#talk .message-content").count()
+    page.fill("#message textarea", "ni hao")
+    page.focus("#message textarea")
+    press = """(composing) => {
+        const box = document.querySelector('#message textarea');
+        let reached = 0;
+        box.addEventListener('keydown', () => { reached += 1; }, { once: true });
+        box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, isComposing: composing }));
+        return reached;
+    }"""
+    assert page.evaluate(press, True) == 0, "no component sees the Enter that ends a composition"
+    page.wait_for_timeout(500)
+    assert page.locator("#talk .message-content").count() == before
+    assert page.input_value("#message textarea") == "ni hao"
+    page.keyboard.press("Enter")
+    tab.answered(before + 2)
+
+
+def test_stop_and_a_reload_keep_what_she_said(tab: Tab) -> None:
+    page = tab.open()
+    before = page.locator("#talk .message-content").count()
+    tab.say("长" * 1500)
+    page.wait_for_selector("#stop")
+    page.wait_for_function(f"document.querySelectorAll('#talk .message-content').length >= {before + 2}")
+    page.wait_for_timeout(500)
+    page.click("#stop")
+    stopped = tab.answered(before + 2, seconds=5)
+    assert 0 < len(stopped[-1]) < 1500
+    page.reload()
+    page.wait_for_selector("#talk .message")
+    assert tab.answered(before + 2)[-1] == stopped[-1]
+    page.click("#clear")
+    page.wait_for_function("document.querySelectorAll('#talk .message-content').length === 1")
+
+
+def test_the_walk_leads_through_the_tabs_and_goes_away_for_good(tab: Tab) -> None:
+    page = tab.open()
+    for number, inside in ((1, "#grid"), (2, "#start"), (3, "#question"), (0, "#message")):
+        page.click(f".walk li >> nth={number} >> button")
+        page.wait_for_selector(inside, state="visible")
+    page.click(".walk .away")
+    assert not page.is_visible(".walk")
+    page.reload()
+    page.wait_for_selector("#talk .message")
+    assert not page.is_visible(".walk")
+    page.click(".again")
+    assert page.is_visible(".walk")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phones_width_is_enough(browser: Any, address: str, dark: bool) -> None:
+    tab = Tab(browser, address, width=360, dark=dark)
+    page = tab.open()
+    for name in ("chat", "dataset", "training"):
+        tab.go(name)
+        page.wait_for_timeout(400)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+    tab.go("chat")
+    box = page.locator("#send").bounding_box()
+    assert box["width"] >= 44
+    assert box["x"] + box["width"] <= 360
+    assert tab.faults == []
+    tab.context.close()
+
+
+def test_the_page_is_english_for_an_english_browser_and_can_be_switched(browser: Any, address: str) -> None:
+    tab = Tab(browser, address, locale="en-GB")
+    page = tab.open()
+    assert page.inner_text("#send") == "Send"
+    tab.go("training")
+    page.wait_for_selector("text=Nothing was trained yet")
+    page.click(".hello nav a")
+    page.wait_for_selector("#talk .message")
+    assert page.inner_text("#send") == "发送"
+    tab.context.close()
+
+
+def test_a_visitor_sees_a_reason_and_the_owner_gets_in_by_the_password(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with served(tmp_path_factory.mktemp("locked"), OWNER_PASSWORD="芝麻") as address:
+        tab = Tab(browser, address)
+        page = tab.open()
+        tab.go("training")
+        page.wait_for_selector("text=这里由工作室的主人管理")
+        assert not page.is_visible("#start")
+        page.click("#training a[href=login], a[href=login] >> visible=true")
+        page.fill("input[type=password]", "芝麻")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#talk .message")
+        tab.go("training")
+        page.wait_for_selector("#start", state="visible")
+        assert tab.faults == []
+        tab.context.close()
+
+
+def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Upload a dataset, train on it while the curve moves, find it after a reload, chat with the new adapter."""
+    folder = tmp_path_factory.mktemp("real")
+    with served(folder, real=True) as address:
+        tab = Tab(browser, address)
+        page = tab.open()
+        tab.go("dataset")
+        asked = ("你喜欢什么动漫？", "早上好呀！", "可以帮我写作业吗？", "今天好累", "你叫什么名字？", "晚安")
+        rows = [{"input": f"{said}{'！' * n}", "output": "哼，测试之花已经开了。"} for said in asked for n in range(4)]
+        upload(page, folder, rows, "测试之花.json")
+        page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 24")
+        tab.go("training")
+        choose(page, "#training-dataset", "测试之花")
+        page.fill("#recipe-batch_size input", "4")
+        page.fill("#recipe-epochs input", "1")
+        page.click("#start")
+        page.wait_for_selector("#run-state .running", timeout=120_000)
+        seen = moving(page, wanted=3)
+        page.reload()
+        page.wait_for_selector("#talk .message")
+        tab.go("training")
+        page.wait_for_selector("#run-state .running, #run-state .finished")
+        assert circles(page) >= seen[-1], "the same curve is there again"
+        page.wait_for_selector("#run-state .finished", timeout=400_000)
+        assert circles(page) > seen[-1]
+        assert page.locator("#samples dd").count() > 0
+        tab.go("chat")
+        choose(page, "#adapter", "测试之花")
+        page.wait_for_selector("#answering:has-text('测试之花')")
+        tab.say("你喜欢什么动漫？")
+        assert "测试之花" in tab.answered(3, seconds=120)[-1]
+        page.reload()
+        page.wait_for_selector("#talk .message")
+        assert "测试之花" in tab.answered(3)[-1]
+        assert tab.faults == []
+        assert tab.elsewhere == []
+        tab.context.close()
+
+
+def choose(page: Any, dropdown: str, words: str) -> None:
+    """Pick the choice with these words as soon as it is offered."""
+    option = page.locator(f"[role=option]:has-text('{words}')").first
+    for _ in range(30):
+        page.click(f"{dropdown} input")
+        if option.count():
+            option.click()
+            return
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(300)
+    raise AssertionError(f"{words} is not offered")
+
+
+def circles(page: Any) -> int:
+    return int(page.locator("#loss circle").count())
+
+
+def moving(page: Any, wanted: int) -> list[int]:
+    """The number of points each time there are more of them, `wanted` times."""
+    seen, ends = [circles(page)], time.monotonic() + 200
+    while len(seen) <= wanted and time.monotonic() < ends:
+        now = circles(page)
+        if now > seen[-1]:
+            seen.append(now)
+        page.wait_for_timeout(200)
+    assert len(seen) > wanted, f"the curve stands still: {seen}"
+    return seen
