@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 from anime_ai.config import Settings
 from anime_ai.errors import SettingsError
 
+SMALL = 100_000_000
+"""Parameters under which a base counts as small: it has met few characters often enough to write them."""
 MIN_STEPS = 60
 PLOTTED_POINTS = 30
 EVALUATIONS = 4
@@ -44,6 +46,7 @@ class Recipe:
     lora_r: int = _number(16, 1, 512)
     lora_alpha: int = _number(32, 1, 2048)
     lora_dropout: float = _number(0.0, 0, 0.9)
+    train_tokens: str = _choice("auto", "auto", "on", "off")
     precision: str = _choice("auto", "auto", "bf16", "fp16", "fp32")
     load_in_4bit: str = _choice("auto", "auto", "on", "off")
     checkpointing: str = _choice("auto", "auto", "on", "off")
@@ -87,6 +90,10 @@ class Recipe:
             defaults[name] = _parse(name, value, str(known[name].type))
         return cls(**defaults)
 
+    def trains_tokens(self, parameters: int) -> bool:
+        """Whether the embeddings of the tokens that the rows use are trained beside the LoRA weights."""
+        return self.train_tokens == "on" or (self.train_tokens == "auto" and parameters < SMALL)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -121,9 +128,9 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
     By the number of rows: few rows want many passes before a voice is learned, many rows few. A small model (under
     100 M parameters) learns less from each pass and takes a higher rate.
     """
-    small = parameters < 100_000_000
+    small = parameters < SMALL
     per_epoch = max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulation)))
-    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (3 if small else 1)
+    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (4 if small else 1)
     steps = max(MIN_STEPS, math.ceil(per_epoch * epochs))
     return Plan(
         steps=steps,

@@ -224,6 +224,10 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.models.transformers_engine import load_tokenizer
     from anime_ai.training.callbacks import Reporter
+    from anime_ai.training.model import trainable_model
+
+    def notice(key: str, **values: Any) -> None:
+        _notice(job.folder, key, **values)
 
     use_allowed_threads()
     device = pick_device()
@@ -231,7 +235,7 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
     layout = Layout(tokenizer, job.recipe.prompt_format, job.recipe.think)
     train, held_out, manifest = _data(job, layout)
     schedule = plan(job.recipe, len(train), job.base.parameters())
-    model, precision = _model(job, device, max(len(row) for row in train["input_ids"]) * batch)
+    model, precision = trainable_model(job.base, job.recipe, device, train["input_ids"], batch, notice)
     collator = Collator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
     reporter = Reporter(job.folder, lambda: collator.tokens, _prober(model, layout, job.recipe))
     trainer = SFTTrainer(
@@ -258,68 +262,6 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
     state = "stopped" if reporter.stopped.is_set() else "finished"
     (job.folder / runs.STOP).unlink(missing_ok=True)
     runs.write_status(job.folder, state=state, step=trainer.state.global_step, eta_s=None)
-
-
-def _model(job: Job, device: Any, tokens: int) -> tuple[Any, str]:
-    """The base with a fresh LoRA adapter on it, and the precision. `tokens` is the largest batch."""
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    from anime_ai.models.device import torch_dtype
-    from anime_ai.models.transformers_engine import load_model
-    from anime_ai.training.memory import wants_checkpointing, wants_four_bit
-
-    recipe = job.recipe
-    parameters = job.base.parameters()
-    precision = device.precision(parameters, recipe.precision)
-    if recipe.precision not in ("auto", precision):
-        _notice(job.folder, "training.precision", wanted=recipe.precision, used=precision)
-    options: dict[str, Any] = {}
-    quantised = wants_four_bit(recipe.load_in_4bit, device, parameters)
-    if quantised:
-        why = four_bit_fault(device)
-        if why:
-            quantised = False
-            _notice(job.folder, "training.no_four_bit", why=why)
-        else:
-            options = {"quantization_config": _four_bit(torch_dtype(precision)), "device_map": {"": device.kind}}
-    model = load_model(job.base, torch_dtype(precision), **options)
-    if not quantised:
-        model = model.to(device.kind)
-    shape = (model.config.num_hidden_layers, model.config.hidden_size)
-    checkpointing = wants_checkpointing(recipe.checkpointing, device, parameters, tokens, *shape, quantised)
-    model.config.use_cache = False
-    if quantised:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    lora = LoraConfig(
-        r=recipe.lora_r,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, lora), precision
-
-
-def four_bit_fault(device: Any) -> str:
-    """Why 4-bit weights cannot be used here; empty when they can."""
-    if device.kind == "mps":
-        return "mps"
-    try:
-        import bitsandbytes  # noqa: F401
-    except Exception as error:  # a broken native library raises anything
-        return f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    return ""
-
-
-def _four_bit(dtype: Any) -> Any:
-    """NF4 with double quantisation (Dettmers et al. 2023, QLoRA)."""
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
 
 
 def _arguments(job: Job, schedule: Plan, kind: str, precision: str, batch: int, evaluate: bool) -> Any:
