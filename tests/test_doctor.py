@@ -327,8 +327,8 @@ with Studio.open(settings) as studio:
 """
 # What the page itself is made of cannot be missing: Gradio (which needs huggingface_hub) and the database.
 WITHOUT = [name for name in PACKAGES if name not in ("gradio", "huggingface_hub", "sqlalchemy", "alembic")]
-# One by one what an answer needs; the rest, which only training and later rooms need, all at once.
-ALONE = ("torch", "transformers", "peft", "langchain_core")
+# One by one what every answer needs; the rest all at once.
+ALONE = ("torch", "transformers", "langchain_core")
 TOGETHER = tuple(name for name in WITHOUT if name not in ALONE)
 
 

@@ -249,21 +249,19 @@ def test_the_example_of_the_settings_is_whole() -> None:
 
 def test_the_requirements_cover_what_is_imported() -> None:
     """Every third-party package that the library imports by name is asked for in requirements.txt."""
-    from importlib.metadata import packages_distributions
+    from anime_ai.doctor.packages import distribution
 
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     asked = {
         re.split(r"[<>=\[; ]", line)[0].lower().replace("_", "-") for line in lines if line and line[0] not in "#-"
     }
-    distributions = packages_distributions()
     missing = {}
     for file in [*MODULES, ROOT / "app.py"]:
         for used in imported(file):
             top = used.split(".")[0]
             if top in sys.stdlib_module_names or top == "anime_ai":
                 continue
-            owners = {owner.lower().replace("_", "-") for owner in distributions.get(top, [top])}
-            if not owners & asked:
+            if (distribution(top) or top).lower().replace("_", "-") not in asked:
                 missing.setdefault(top, module_name(file))
     assert missing == {}
 

@@ -55,6 +55,8 @@ PROBE_SECONDS = 120.0
 """Until a package that is still being imported counts as hanging; the slowest takes seconds."""
 TORCH_INDEX = "https://download.pytorch.org/whl"
 PAIR = "torch torchvision"
+# Python 3.10 finds a distribution by its import name only where an old file of its wheel lists it.
+_OTHER_NAMES = {"sklearn": "scikit-learn", "open_clip": "open-clip-torch", "PIL": "pillow", "yaml": "PyYAML"}
 _PROGRAM = Path(__file__).with_name("probe.py")
 _asking = threading.Lock()
 
@@ -135,9 +137,9 @@ def package_check(name: str, report: Mapping[str, Any], say: Speaker) -> Check:
     if "DLL load failed" in whole or "WinError 126" in whole or "WinError 1114" in whole:
         return Check(name, False, causes[-1], say("mend.visual_cpp"))
     culprit = report.get("culprit") or name
-    if causes[-1].startswith("ModuleNotFoundError") and not _distribution(culprit):
+    if causes[-1].startswith("ModuleNotFoundError") and not distribution(culprit):
         return Check(name, False, causes[-1], say("mend.command", command="pip install -r requirements.txt"))
-    command = f"pip install --upgrade --force-reinstall {_distribution(culprit) or _distribution(name) or name}"
+    command = f"pip install --upgrade --force-reinstall {distribution(culprit) or distribution(name) or name}"
     return Check(name, False, causes[-1], say("mend.command", command=command))
 
 
@@ -148,9 +150,14 @@ def pair_command() -> str:
     return f"pip install --upgrade --force-reinstall {PAIR}{index}"
 
 
-def _distribution(name: str) -> str:
-    """The distribution that an import name belongs to, "" where none does."""
-    return next(iter(_distributions().get(name, [])), "")
+def distribution(name: str) -> str:
+    """The distribution that an import name belongs to, "" where none is installed."""
+    for likely in (_OTHER_NAMES.get(name, name), *_distributions().get(name, ())):
+        try:
+            return importlib.metadata.metadata(likely)["Name"]
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            continue
+    return ""
 
 
 @cache
@@ -159,7 +166,6 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def installed(name: str) -> str:
-    try:
-        return importlib.metadata.version(_distribution(name) or name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    """The version of the distribution that an import name belongs to, "" where none is installed."""
+    found = distribution(name)
+    return importlib.metadata.version(found) if found else ""
