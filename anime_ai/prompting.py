@@ -14,7 +14,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from anime_ai.errors import PromptError
@@ -122,9 +122,10 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of tokens; `mark` where the layout wrote it, not a person."""
+    """A stretch of tokens and its text; `mark` where the layout wrote it, not a person."""
 
     ids: tuple[int, ...]
+    text: str
     mark: bool
 
 
@@ -146,8 +147,9 @@ class Layout:
         self.format = format
         self.think: Policy = think  # type: ignore[assignment]
         self._form = FORMATS[format]
-        self._control_ids = frozenset(added.values())
-        self._marks = re.compile("|".join(re.escape(mark) for mark in sorted({*added, *_KNOWN_MARKS}, reverse=True)))
+        control = {mark for mark in added if mark in tokenizer.all_special_tokens or not _is_words(mark)}
+        self._control_ids = frozenset(added[mark] for mark in control)
+        self._marks = re.compile("|".join(re.escape(mark) for mark in sorted({*control, *_KNOWN_MARKS}, reverse=True)))
         self._cache: dict[str, tuple[int, ...]] = {}
         thinks = self._form.thinks and THINK in added
         self._silent = SILENT if thinks else ""
@@ -157,6 +159,11 @@ class Layout:
         if tokenizer.eos_token_id is None:
             raise PromptError("prompt.no_end_token")
         self._end = end if single else (*end, tokenizer.eos_token_id)
+        # Some tokenizers name a mark of the format as their begin token (<|im_start|>): it stands there already.
+        begin = tokenizer.bos_token_id
+        form = self._form
+        marks = "".join((*form.system, *form.user, form.assistant, form.end))
+        self._begin = () if begin is None or tokenizer.bos_token in marks else (begin,)
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -182,7 +189,11 @@ class Layout:
         return hashlib.sha256(written.encode()).hexdigest()[:16]
 
     def clean(self, text: str) -> str:
-        """`text` as it is rendered: NFC, plain line ends, control sequences inert by a full-width first character."""
+        """`text` as it is rendered: NFC, plain line ends, control sequences inert by a full-width first character.
+
+        A lone surrogate, which no tokenizer takes, becomes U+FFFD.
+        """
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
         return self._marks.sub(lambda found: _inert(found.group()), text)
 
@@ -200,8 +211,10 @@ class Layout:
             fixed = _length(head) + _length(tail)
             if fixed > budget:
                 raise PromptError("prompt.too_long", tokens=fixed, most=budget)
+            opening = _length(self._answer_opening())
+            tails = [_length(self._user(said.user, said.brought)) + opening for said in dialogue.history]
             costs = [_length(turn) for turn in turns]
-            first = _first_kept(costs, budget - _length(head), _length(tail))
+            first = _first_kept(costs, [*tails, _length(tail)], budget - _length(head))
         pieces = [*head, *(piece for turn in turns[first:] for piece in turn), *tail]
         return Prompt(
             _join(pieces),
@@ -238,29 +251,32 @@ class Layout:
     def check(self, dialogue: Dialogue, answer: str, inner: str, row: TrainingRow) -> None:
         """The training contract of one row; raises PromptError that says which clause is broken.
 
-        The chat-time prompt is a token prefix of the row and masked, there is exactly one begin token, the end token is
-        inside the loss, no control token stands in anybody's text, something is trained, and the trained tokens read
-        back as the answer.
+        The chat-time prompt is a token prefix of the row and masked, there is exactly one begin token, something is
+        trained and as it stands, the end token is inside the loss, no control token stands in anybody's text, every
+        text reads back out of its tokens, and the trained tokens read back as the answer.
         """
-        kept = Dialogue(**{**dialogue.__dict__, "history": dialogue.history[row.dropped :]})
+        kept = replace(dialogue, history=dialogue.history[row.dropped :])
         prompt = self.prompt(kept).ids
         if row.ids[: len(prompt)] != prompt or any(label != MASKED for label in row.labels[: len(prompt)]):
             raise PromptError("prompt.contract", clause="prefix")
-        begin = self.tokenizer.bos_token_id
-        if begin is not None and (row.ids[0] != begin or row.ids.count(begin) != 1):
+        begin = self._begin
+        if row.ids[: len(begin)] != begin or (begin and begin[0] not in self.stop_ids and begin[0] in row.ids[1:]):
             raise PromptError("prompt.contract", clause="begin")
-        if not row.trained:
+        same = all(label in (MASKED, token) for token, label in zip(row.ids, row.labels, strict=False))
+        if not row.trained or not same or len(row.ids) != len(row.labels):
             raise PromptError("prompt.contract", clause="trained")
-        if row.labels[-1] != self._end[-1] or row.ids[-1] not in self.stop_ids:
+        if row.labels[-len(self._end) :] != self._end:
             raise PromptError("prompt.contract", clause="end")
-        texts = [piece for piece in self._all_pieces(kept, answer, inner) if not piece.mark]
-        if any(token in self._control_ids for piece in texts for token in piece.ids):
+        pieces = self._all_pieces(kept, answer, inner)
+        written = [token for piece in pieces if piece.mark for token in piece.ids if token in self._control_ids]
+        if [token for token in row.ids if token in self._control_ids] != written:
             raise PromptError("prompt.contract", clause="control")
         said = [label for label in row.labels if label != MASKED][: -len(self._end)]
         expected = self.clean(answer)
         if self.think == "inner":
             expected = f"{self.clean(inner)}\n{END_THINK}\n\n{expected}"
-        if self.decode(said) != expected:
+        texts = [(piece.ids, piece.text) for piece in pieces if not piece.mark]
+        if any(self.decode(ids) != text for ids, text in [*texts, (said, expected)]):
             raise PromptError("prompt.contract", clause="text")
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -283,10 +299,18 @@ class Layout:
         return known
 
     def _mark(self, text: str) -> _Piece:
-        return _Piece(self._encode(text), mark=True)
+        return _Piece(self._encode(text), text, mark=True)
 
     def _text(self, text: str, before: str = "") -> _Piece:
-        return _Piece(self._encode(before + self.clean(text)), mark=False)
+        """What a person wrote. Raises PromptError where the tokenizer still reads a control token in it."""
+        text = before + self.clean(text)
+        ids = self._encode(text)
+        if not self._control_ids.isdisjoint(ids):
+            raise PromptError("prompt.contract", clause="control")
+        return _Piece(ids, text, mark=False)
+
+    def _end_piece(self) -> _Piece:
+        return _Piece(self._end, self._form.end, mark=True)
 
     def _system_texts(self, dialogue: Dialogue) -> list[str]:
         """Card, examples and facts, those that are not empty; each but the first opens with a blank line."""
@@ -295,9 +319,7 @@ class Layout:
 
     def _head(self, dialogue: Dialogue) -> tuple[int, list[_Piece]]:
         """Length of the shared part, and the pieces up to the history."""
-        pieces: list[_Piece] = []
-        if self.tokenizer.bos_token_id is not None:
-            pieces.append(_Piece((self.tokenizer.bos_token_id,), mark=True))
+        pieces = [_Piece(self._begin, self.tokenizer.bos_token or "", mark=True)]
         shared = _length(pieces)
         texts = self._system_texts(dialogue)
         if any(texts):
@@ -307,7 +329,7 @@ class Layout:
                 if text:
                     pieces.append(self._text(text, before="\n\n" if started else ""))
                     started = True
-                if place == 1:
+                if place == 1 and started:
                     shared = _length(pieces)
             pieces.append(self._mark(self._form.system[1]))
         if dialogue.greeting:
@@ -319,14 +341,8 @@ class Layout:
         return [self._mark(before), self._text(_user_text(question, brought)), self._mark(after)]
 
     def _reply(self, reply: str) -> list[_Piece]:
-        end = _Piece(self._end, mark=True)
-        return [
-            self._mark(self._form.assistant),
-            self._mark(self._silent),
-            self._text(reply),
-            end,
-            self._mark(self._form.between),
-        ]
+        opening = [self._mark(self._form.assistant), self._mark(self._silent)]
+        return [*opening, self._text(reply), self._end_piece(), self._mark(self._form.between)]
 
     def _exchange(self, exchange: Exchange) -> list[_Piece]:
         return [*self._user(exchange.user, exchange.brought), *self._reply(exchange.reply)]
@@ -337,7 +353,7 @@ class Layout:
     def _answer(self, answer: str, inner: str) -> tuple[list[_Piece], list[_Piece]]:
         """What follows the chat-time prompt: masked pieces, then trained ones."""
         closing = self._mark(f"\n{END_THINK}\n\n")
-        spoken = [self._text(answer), _Piece(self._end, mark=True)]
+        spoken = [self._text(answer), self._end_piece()]
         if self.think == "inner":
             return [], [self._text(inner), closing, *spoken]
         # Under `open` the model's own way of thinking is not for a persona's row to teach: an empty thought, masked.
@@ -354,44 +370,51 @@ class Layout:
 
 
 class ThoughtSplitter:
-    """Tells thought from speech in a streamed answer. `inside`: the prompt already opened the thought."""
+    """Tells thought from speech in a streamed answer, however it is cut into pieces.
+
+    Blank space around the thought and before the speech belongs to the layout and is dropped. `inside`: whether the
+    thought is open, from the prompt on or since the answer opened it.
+    """
 
     def __init__(self, inside: bool) -> None:
         self.inside = inside
         self._held = ""
-        self._began = inside
+        self._opening = not inside
+        self._started = False
 
     def feed(self, text: str) -> tuple[str, str]:
         """New thought and new speech. What may become a mark is held back until it is decided."""
         self._held += text
-        if not self._began:
-            if THINK.startswith(self._held.lstrip()):
+        if self._opening:
+            start = self._held.lstrip()
+            if len(start) < len(THINK) and THINK.startswith(start):
                 return "", ""
-            self._began = True
-            if self._held.lstrip().startswith(THINK):
-                self.inside = True
-                self._held = self._held.lstrip()[len(THINK) :]
-        if not self.inside:
-            return "", self._take(len(self._held))
-        thought, found, speech = self._held.partition(END_THINK)
-        if found:
-            self.inside = False
-            self._held = ""
-            return thought.rstrip("\n"), speech.lstrip("\n")
-        safe = len(self._held)
-        for length in range(min(len(END_THINK) - 1, len(self._held)), 0, -1):
-            if END_THINK.startswith(self._held[-length:]):
-                safe = len(self._held) - length
-                break
-        return self._take(safe), ""
+            self._opening = False
+            self.inside = start.startswith(THINK)
+            self._held = start[len(THINK) :] if self.inside else start
+        thought = self._thought() if self.inside else ""
+        return thought, "" if self.inside else self._take(len(self._held))
 
     def close(self) -> tuple[str, str]:
         """What was still held. `inside` tells whether the thought was cut."""
-        rest, self._held = self._held, ""
-        return (rest, "") if self.inside else ("", rest)
+        rest = self._take(len(self._held))
+        return (rest.rstrip(), "") if self.inside else ("", rest)
+
+    def _thought(self) -> str:
+        thought, found, speech = self._held.partition(END_THINK)
+        if found:
+            last = self._take(len(thought)).rstrip()
+            self.inside, self._started, self._held = False, False, speech
+            return last
+        lengths = range(len(END_THINK) - 1, 0, -1)
+        begun = next((length for length in lengths if self._held.endswith(END_THINK[:length])), 0)
+        return self._take(len(self._held[: len(self._held) - begun].rstrip()))
 
     def _take(self, length: int) -> str:
         taken, self._held = self._held[:length], self._held[length:]
+        if not self._started:
+            taken = taken.lstrip()
+            self._started = bool(taken)
         return taken
 
 
@@ -414,6 +437,11 @@ def _inert(mark: str) -> str:
     return (chr(ord(first) + 0xFEE0) if "!" <= first <= "~" else f"{first}\u2060") + mark[1:]
 
 
+def _is_words(token: str) -> bool:
+    """Whether an added token is only letters or blank space, such as a name that somebody added to the vocabulary."""
+    return all(character.isalnum() or character.isspace() or character in "_\u2581" for character in token)
+
+
 def _length(pieces: Iterable[_Piece]) -> int:
     return sum(len(piece.ids) for piece in pieces)
 
@@ -422,17 +450,17 @@ def _join(pieces: Iterable[_Piece]) -> tuple[int, ...]:
     return tuple(token for piece in pieces for token in piece.ids)
 
 
-def _first_kept(costs: Sequence[int], room: int, tail: int) -> int:
-    """The first exchange to keep. The answer for a history is also right for its continuation until room runs out
-    again, because each cut depends only on the exchanges before it."""
+def _first_kept(costs: Sequence[int], tails: Sequence[int], room: int) -> int:
+    """The first exchange to keep. Exchange n takes `costs[n]` tokens, turn n asked for its answer with `tails[n]`.
+
+    Every turn is decided again as it was decided then, so that a cut, once made, stands until room runs out again.
+    """
     first = total = 0
-    for place, cost in enumerate(costs):
-        total += cost
-        if total > room:
-            while first <= place and total > room // 2:
+    for turn, tail in enumerate(tails):
+        if total + tail > room:
+            while first < turn and (total > room // 2 or total + tail > room):
                 total -= costs[first]
                 first += 1
-    while first < len(costs) and total + tail > room:
-        total -= costs[first]
-        first += 1
+        if turn < len(costs):
+            total += costs[turn]
     return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,17 @@ from anime_ai.files import write_bytes
 
 MAX_BYTES = 200 * 2**20
 MAX_ROWS = 200_000
-GUESSES = ("gb18030", "big5", "shift_jis")
-"""Encodings that are tried strictly, in this order, to tell the user what a file that is not UTF-8 may be."""
+GUESSES = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "shift_jis": ("shift_jis", 0x88, 0x98)}
+"""What a file that is not UTF-8 may be in, and where that encoding keeps its everyday characters: a codec and the
+range of its first bytes. Nearly every Big5 or Shift-JIS file is also valid GB18030, so validity alone tells nothing."""
 
-_FOREIGN = ((b"PAR1", "Parquet"), (b"PK\x03\x04", "ZIP"), (b"\x80\x04", "pickle"), (b"\x80\x05", "pickle"))
+_FOREIGN = (
+    *((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"PK\x03\x04", "ZIP"), (b"PK\x05\x06", "ZIP")),
+    *((b"\x1f\x8b", "gzip"), (b"SQLite format 3\0", "SQLite"), (b"%PDF-", "PDF"), (b"\x89PNG", "PNG")),
+    *((bytes((0x80, version)), "pickle") for version in range(2, 6)),
+)
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
+"""A string, or one of the numbers that Python writes and JSON does not have."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,12 @@ def read_rows(path: Path | str, default_persona: str = "", encoding: str | None 
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DatasetError("dataset.too_large", path=path, most=MAX_BYTES // 2**20)
-        content = path.read_bytes()
-    except OSError as error:
-        raise DatasetError("dataset.unreadable", path=path, why=error.strerror or error) from error
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise DatasetError("dataset.unreadable", path=path, why=getattr(error, "strerror", None) or error) from error
+    if len(content) > MAX_BYTES:  # what has no size of its own, such as a pipe
+        raise DatasetError("dataset.too_large", path=path, most=MAX_BYTES // 2**20)
     values = _parse(_decode(content, path, encoding), path)
     rows, problems = check_rows(values, default_persona)
     return Reading(tuple(rows), tuple(problems), hashlib.sha256(content).hexdigest())
@@ -62,26 +73,36 @@ def _decode(content: bytes, path: Path, encoding: str | None) -> str:
     for mark, kind in _FOREIGN:
         if content.startswith(mark):
             raise DatasetError("dataset.foreign", path=path, kind=kind)
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = encoding or "utf-16"
+    named = encoding or json.detect_encoding(content)
     try:
-        return content.decode(encoding or "utf-8-sig")
-    except LookupError as error:
-        raise DatasetError("dataset.unknown_encoding", encoding=encoding) from error
+        return content.decode(named).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        if encoding:
-            raise DatasetError("dataset.wrong_encoding", path=path, encoding=encoding, position=error.start) from error
-        raise DatasetError("dataset.not_utf8", path=path, position=error.start, guess=_guess(content)) from error
+        if encoding or not named.startswith("utf-8"):
+            raise DatasetError("dataset.wrong_encoding", path=path, encoding=named, position=error.start) from error
+        guess = _guess(content)
+        key = "dataset.not_utf8" if guess else "dataset.not_text"
+        raise DatasetError(key, path=path, position=error.start, guess=guess) from error
+    except (LookupError, ValueError) as error:  # also what is a codec, but none of a text
+        raise DatasetError("dataset.unknown_encoding", encoding=named) from error
 
 
 def _guess(content: bytes) -> str:
-    for name in GUESSES:
+    """The encoding under which most of the foreign characters are everyday ones, "" where there is no such."""
+    found: dict[str, float] = {}
+    for name, (codec, first, last) in GUESSES.items():
         try:
-            content.decode(name)
+            foreign = [character for character in content.decode(name)[:20_000] if character > "\x7f"]
         except UnicodeDecodeError:
             continue
-        return name
-    return "gb18030"
+        found[name] = sum(_everyday(character, codec, first, last) for character in foreign) / max(1, len(foreign))
+    best = max(found, key=lambda name: found[name], default="")
+    return best if found.get(best, 0) > 0.5 else ""
+
+
+def _everyday(character: str, codec: str, first: int, last: int) -> bool:
+    if "\u3000" <= character <= "\u30ff" or "\uff01" <= character <= "\uff5e":  # punctuation and kana, full width
+        return True
+    return "\u4e00" <= character <= "\u9fff" and first <= character.encode(codec, "replace")[0] <= last
 
 
 def _parse(text: str, path: Path) -> list[Any]:
@@ -97,16 +118,18 @@ def _parse(text: str, path: Path) -> list[Any]:
         return value
 
     def no_constant(name: str) -> None:
-        raise DatasetError("dataset.not_json", path=path, line="?", column="?", why=name)
+        place = next(found.start() for found in _CONSTANT.finditer(text) if found.group() == name)
+        raise json.JSONDecodeError(name, text, place)
 
     try:
-        values = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        # A number is nowhere allowed in a row: as floats, thousands of digits cost no time.
+        values = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant, parse_int=float)
     except json.JSONDecodeError as error:
         raise DatasetError(
             "dataset.not_json", path=path, line=error.lineno, column=error.colno, why=error.msg
         ) from error
-    except (RecursionError, ValueError) as error:
-        raise DatasetError("dataset.not_json", path=path, line="?", column="?", why=error) from error
+    except RecursionError as error:
+        raise DatasetError("dataset.too_deep", path=path) from error
     if not isinstance(values, list):
         raise DatasetError("dataset.not_list", path=path)
     if not values:

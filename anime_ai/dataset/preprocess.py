@@ -67,7 +67,10 @@ def rows_sha256(rows: Sequence[Row]) -> str:
 
 
 def tokenizer_sha256(tokenizer: Any) -> str:
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    """What the tokenizer makes of a text; how it was last told to pad or cut a batch is left out."""
+    value = json.loads(tokenizer.backend_tokenizer.to_str())
+    value.update(padding=None, truncation=None)
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def encode_rows(
@@ -84,12 +87,11 @@ def encode_rows(
         dialogue = dialogue_of(row, personas)
         try:
             done = layout.training_row(dialogue, row.output, row.inner, max_length)
-        except PromptError:
-            too_long.append(place + 1)
-            continue
-        try:
             layout.check(dialogue, row.output, row.inner, done)
         except PromptError as error:
+            if error.key == "prompt.row_too_long":
+                too_long.append(place + 1)
+                continue
             raise DatasetError("dataset.row_breaks_contract", row=place + 1, why=error) from error
         if done.dropped:
             shortened.append(place + 1)
@@ -104,10 +106,12 @@ def preprocess(
 
     Raises DatasetError when no row is left to train on, StorageError when the folder cannot be written.
     """
+    if not rows:
+        raise DatasetError("dataset.empty", path=origin)
     encoded, shortened, too_long = encode_rows(rows, personas, layout, max_length)
-    if not encoded:
-        raise DatasetError("dataset.all_too_long", rows=len(rows), most=max_length)
     split = split_rows(rows, seed)
+    if not any(place in encoded for place in split.train):
+        raise DatasetError("dataset.all_too_long", rows=len(too_long), most=max_length)
     manifest = Manifest(
         dataset=origin,
         dataset_sha256=rows_sha256(rows),
@@ -154,11 +158,13 @@ def _save(folder: Path, rows: Sequence[Row], encoded: dict[int, TrainingRow], sp
             "row": [place + 1 for place in kept],
         }
         parts[name] = datasets.Dataset.from_dict(columns, features=features)
+    hidden = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
         datasets.DatasetDict(parts).save_to_disk(str(folder))
     finally:
-        datasets.enable_progress_bars()
+        if not hidden:
+            datasets.enable_progress_bars()
     write_rows(folder / ROWS, rows)
 
 

@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
+from unicodedata import category
 
+OTHER_FORMATS = {"instruction": "Alpaca", "conversations": "ShareGPT", "messages": "OpenAI"}
+"""Fields by which other formats are known: their `input`, if any, is not what somebody says."""
+INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode categories that leave nothing on a screen: an answer of zero-width characters is none."""
 MAX_CELL = 20_000
 """Characters that one cell may hold; a longer one is a document, not an utterance."""
 
@@ -56,6 +61,9 @@ def check_row(value: Any, number: int, default_persona: str = "") -> Row | Probl
     """A `Row` out of one JSON value, or the first problem that it has. `number` counts from 1."""
     if not isinstance(value, dict):
         return Problem(number, "-", "not_object")
+    for name, kind in OTHER_FORMATS.items():
+        if value.get(name):
+            return Problem(number, name, "other_format", {"kind": kind})
     cells: dict[str, str] = {}
     for name, needed in (("input", True), ("output", True), ("persona", False), ("inner", False)):
         cell = value.get(name)
@@ -76,7 +84,7 @@ def check_row(value: Any, number: int, default_persona: str = "") -> Row | Probl
 
 
 def _check_text(cell: str, needed: bool) -> str:
-    if needed and not cell.strip():
+    if needed and all(category(character) in INVISIBLE for character in cell):
         return "blank"
     if len(cell) > MAX_CELL:
         return "too_long"

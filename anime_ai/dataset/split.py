@@ -7,11 +7,15 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anime_ai.dataset.rows import Row
 
 NEAR = 0.6
 """Jaccard similarity of character trigrams from which two rows count as near-duplicates."""
+
+PAIRS = 4_000_000
+"""Pairs of rows that are looked at in one go, which bounds the memory."""
 
 ORIGINAL = frozenset({"你喜欢什么动漫？", "可以帮我写作业吗？"})
 """The inputs of the original project's sample conversation: they always train."""
@@ -31,6 +35,8 @@ def split_rows(rows: Sequence[Row], seed: int, share: float = 0.1) -> Split:
     Near-duplicates (and a persona's rows with the same question) stay on one side; what belongs to an original row
     trains.
     """
+    if not rows:
+        return Split((), ())
     groups = near_duplicates(rows)
     by_persona: dict[str, list[list[int]]] = defaultdict(list)
     for group in groups:
@@ -54,47 +60,76 @@ def split_rows(rows: Sequence[Row], seed: int, share: float = 0.1) -> Split:
 
 def near_duplicates(rows: Sequence[Row]) -> list[list[int]]:
     """Positions grouped so that near-duplicates are together, groups in order of their first row."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    import numpy as np
 
-    pairs = _similar_pairs([_fold(row.input + row.output) for row in rows])
-    first_asked: dict[tuple[str, str], int] = {}
-    for place, row in enumerate(rows):
-        pairs.append((first_asked.setdefault((row.persona, _fold(row.input)), place), place))
-    left, right = zip(*pairs, strict=True)
-    links = coo_array(([True] * len(pairs), (left, right)), shape=(len(rows), len(rows)))
-    _, labels = connected_components(links, directed=False)
+    texts = [_fold(row.input + row.output) for row in rows]
+    first: dict[tuple[str, ...], int] = {}
+    alike = [(first.setdefault((row.persona, _fold(row.input)), place), place) for place, row in enumerate(rows)]
+    alike += [(first.setdefault((text,), place), place) for place, text in enumerate(texts)]
+    labels = _joined(np.arange(len(rows)), [one for one, _ in alike], [other for _, other in alike])
+    labels = _join_similar(texts, [place for place, text in enumerate(texts) if first[(text,)] == place], labels)
     groups: dict[int, list[int]] = {}
-    for place, label in enumerate(labels):
-        groups.setdefault(int(label), []).append(place)
+    for place, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(place)
     return list(groups.values())
 
 
 def _fold(text: str) -> str:
-    """Case, width, spaces and punctuation do not make a different row."""
-    return "".join(character for character in unicodedata.normalize("NFKC", text).lower() if character.isalnum())
+    """Case, width, spaces and punctuation do not make a different row, unless there is nothing else."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    return "".join(character for character in folded if character.isalnum()) or folded
 
 
-def _similar_pairs(texts: Sequence[str], block: int = 2048) -> list[tuple[int, int]]:
-    """Pairs of texts whose sets of trigrams have a Jaccard similarity of at least `NEAR`."""
+def _joined(labels: Any, left: Any, right: Any) -> Any:
+    """Group labels after the groups of rows `left` and `right` became one, pair by pair."""
     import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(labels)
+    links = coo_array((np.ones(len(left), bool), (labels[left], labels[right])), shape=(size, size))
+    return connected_components(links, directed=False)[1][labels] if len(left) else labels
+
+
+def _join_similar(texts: Sequence[str], places: Sequence[int], labels: Any) -> Any:
+    """Group labels after texts whose sets of trigrams have a Jaccard similarity of at least `NEAR` were joined.
+
+    Only pairs that share one of their rare trigrams are compared: those that are similar enough always do (prefix
+    filtering, Chaudhuri et al. 2006). `places` are those of the different texts.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import CountVectorizer
 
     try:
         # Padding gives texts of one or two characters a trigram of their own.
         grams = CountVectorizer(analyzer="char", ngram_range=(3, 3), binary=True, lowercase=False, dtype=np.int32)
-        sets = grams.fit_transform([f"\x02{text}\x03" for text in texts]).tocsr()
+        sets = grams.fit_transform([f"\x02{texts[place]}\x03" for place in places]).tocsr()
     except ValueError:
-        return []
-    sizes = np.asarray(sets.sum(axis=1)).ravel()
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(texts), block):
-        shared = (sets[start : start + block] @ sets.T).tocoo()
-        rows = shared.row + start
-        near = shared.data / (sizes[rows] + sizes[shared.col] - shared.data) >= NEAR
-        keep = near & (rows < shared.col)
-        pairs.extend(zip(rows[keep].tolist(), shared.col[keep].tolist(), strict=True))
-    return pairs
+        return labels
+    sets = csr_array(sets[:, np.argsort(np.bincount(sets.indices, minlength=sets.shape[1]), kind="stable")])
+    sets.sort_indices()
+    sizes = np.diff(sets.indptr)
+    rare = np.minimum(sizes, sizes - np.ceil(NEAR * sizes - 1e-9).astype(int) + 1)
+    keep = np.arange(sets.nnz) - np.repeat(sets.indptr[:-1], sizes) < np.repeat(rare, sizes)
+    bounds = np.concatenate(([0], np.cumsum(rare)))
+    rarest = csr_array((sets.data[keep], sets.indices[keep], bounds), shape=sets.shape)
+    turned = rarest.T.tocsr()
+    where = np.asarray(places)
+    block = max(1, PAIRS // max(1, len(where)))
+    for start in range(0, len(where), block):
+        if np.ptp(labels) == 0:
+            break  # all one group: the rows of a template, which nothing can tell apart any more
+        shared = (rarest[start : start + block] @ turned).tocoo()
+        left, right = shared.row + start, shared.col
+        for chunk in range(0, len(left), PAIRS // 40):
+            one, other = left[chunk : chunk + PAIRS // 40], right[chunk : chunk + PAIRS // 40]
+            apart = (one < other) & (labels[where[one]] != labels[where[other]])
+            one, other = one[apart], other[apart]
+            common = np.asarray(sets[one].multiply(sets[other]).sum(axis=1)).ravel()
+            near = common / (sizes[one] + sizes[other] - common) >= NEAR
+            labels = _joined(labels, where[one[near]], where[other[near]])
+    return labels
 
 
 def personas_of(rows: Iterable[Row]) -> list[str]:

@@ -47,34 +47,47 @@ class Personas:
 
     def find(self, name: str) -> Persona:
         """By id, persona name or her own name. Raises PersonaError that lists what there is."""
-        for persona in self._all:
-            if name in (persona.id, persona.name, persona.character):
-                return persona
+        found = self._named(name)
+        if found is not None:
+            return found
         known = "、".join(persona.name for persona in self._all)
         raise PersonaError("persona.unknown", name=name, known=known)
 
     def system_line(self, name: str) -> str:
         """The line of a persona; one that has no card gets a line made of its name, and no name none."""
-        try:
-            return self.find(name).system_line
-        except PersonaError:
-            return f"你是一个{name}的动漫角色。" if name else ""
+        found = self._named(name)
+        if found is not None:
+            return found.system_line
+        return f"你是一个{name}的动漫角色。" if name else ""
+
+    def _named(self, name: str) -> Persona | None:
+        return next((one for one in self._all if name in (one.id, one.name, one.character)), None)
 
 
 def _read(path: Path) -> Persona:
     card = read_json(path)
-    try:
-        data: dict[str, Any] = card["data"]
-        own: dict[str, Any] = data["extensions"]["anime_ai"]
-        greetings = (data["first_mes"], *data.get("alternate_greetings", ()))
-        return Persona(
-            id=own["id"],
-            name=own["persona"],
-            character=data["name"],
-            system_line=own["system_line"],
-            greetings=tuple(greeting for greeting in greetings if greeting),
-            description=data["description"],
-            differs=own.get("differs", ""),
-        )
-    except (KeyError, TypeError) as error:
-        raise PersonaError("persona.broken_card", path=path, why=error) from error
+    if not isinstance(card, dict):
+        raise PersonaError("persona.not_a_card", path=path)
+    data = _part(path, card, "data", dict)
+    own = _part(path, _part(path, data, "extensions", dict), "anime_ai", dict)
+    greetings = [_part(path, data, "first_mes", str), *(data.get("alternate_greetings") or ())]
+    if not all(isinstance(greeting, str) for greeting in greetings):
+        raise PersonaError("persona.broken_card", path=path, field="alternate_greetings")
+    named = {name: _part(path, own, name, str) for name in ("id", "persona", "system_line")}
+    return Persona(
+        id=named["id"],
+        name=named["persona"],
+        character=_part(path, data, "name", str),
+        system_line=named["system_line"],
+        greetings=tuple(greeting for greeting in greetings if greeting),
+        description=_part(path, data, "description", str),
+        differs=str(own.get("differs") or ""),
+    )
+
+
+def _part(path: Path, value: dict[str, Any], field: str, kind: type) -> Any:
+    """One field of a card. Raises PersonaError where it is missing, of another type, or an empty name."""
+    found = value.get(field)
+    if not isinstance(found, kind) or (field in ("id", "persona", "name") and not str(found).strip()):
+        raise PersonaError("persona.broken_card", path=path, field=field)
+    return found

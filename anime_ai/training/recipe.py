@@ -60,14 +60,18 @@ class Recipe:
                 raise SettingsError("settings.choice", name=one.name, value=value, choices="、".join(choices))
             if "min" in one.metadata:
                 least, most = one.metadata["min"], one.metadata["max"]
-                if not (isinstance(value, (int, float)) and math.isfinite(value) and least <= value <= most):
+                kinds = int if one.type == "int" else (int, float)
+                if isinstance(value, bool) or not isinstance(value, kinds):
+                    raise SettingsError("settings.not_a_number", name=one.name, value=value)
+                if not least <= value <= most:
                     raise SettingsError("settings.bounds", name=one.name, value=value, least=least, most=most)
-        if not self.persona.strip():
-            raise SettingsError("settings.blank", name="persona")
+        for name in ("base", "persona"):
+            if not getattr(self, name).strip():
+                raise SettingsError("settings.blank", name=name)
 
     @classmethod
     def from_values(cls, values: Mapping[str, object], settings: Settings | None = None) -> Recipe:
-        """A recipe of `values` (text or numbers) above the defaults that the settings give.
+        """A recipe of `values` (text or numbers; None: not named) above the defaults that the settings give.
 
         Raises SettingsError that names the field, its value and what is allowed; an unknown field is refused.
         """
@@ -87,7 +91,8 @@ class Recipe:
         for name, value in values.items():
             if name not in known:
                 raise SettingsError("settings.unknown", name=name, known="、".join(known))
-            defaults[name] = _parse(name, value, str(known[name].type))
+            if value is not None:
+                defaults[name] = _parse(name, value, str(known[name].type))
         return cls(**defaults)
 
     def trains_tokens(self, parameters: int) -> bool:
