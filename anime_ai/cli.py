@@ -19,6 +19,7 @@ import typer
 
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
+from anime_ai.models.device import let_threads_sleep
 from anime_ai.texts import process_language, text
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def main() -> int:
         # Pipes of a GBK or ASCII locale would otherwise die on the first Chinese or English word they lack.
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    let_threads_sleep()
     # Deprecations inside the libraries are no news for who uses this.
     warnings.simplefilter("ignore", FutureWarning)
     try:

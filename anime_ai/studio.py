@@ -17,6 +17,7 @@ from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.store import Datasets
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, on_disk
+from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.engine import Sampling
 from anime_ai.persona.cards import Personas
 from anime_ai.storage import Database
@@ -50,6 +51,7 @@ class Studio:
 
         Raises StorageError when the folder or the database cannot be used.
         """
+        let_threads_sleep()
         settings = settings or Settings.load()
         studio = cls(settings, Database.open(settings))
         studio.datasets.import_shipped(DATA / "dataset.json")

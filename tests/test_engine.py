@@ -13,6 +13,7 @@ import pytest
 from tiny_models import change_json, make_adapter, make_base
 
 from anime_ai.errors import ModelError
+from anime_ai.models import generation
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Adapter, Piece, Sampling
 from anime_ai.models.transformers_engine import TransformersEngine
@@ -29,7 +30,9 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory, base: Base) -> tuple[Adapter, Adapter]:
     folder = tmp_path_factory.mktemp("adapters")
-    return Adapter(make_adapter(folder / "one", base, seed=1)), Adapter(make_adapter(folder / "two", base, seed=2))
+    return Adapter(make_adapter(folder / "one", base, seed=1)), Adapter(
+        make_adapter(folder / "two", base, seed=2, tokens=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +95,17 @@ def test_text_is_the_decoded_tokens_and_never_half_a_character(engine: Transform
 
 
 @pytest.fixture
-def read(engine: TransformersEngine) -> Iterator[list[int]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tokens each forward pass of the model reads."""
-    engine._ready()
     counts: list[int] = []
-    embedding = engine._model.get_input_embeddings()
-    handle = embedding.register_forward_pre_hook(lambda _, inputs: counts.append(int(inputs[0].shape[1])))
-    yield counts
-    handle.remove()
+    forward = generation._forward
+
+    def counted(model: Any, kept: Any, ids: tuple[int, ...]) -> Any:
+        counts.append(len(ids))
+        return forward(model, kept, ids)
+
+    monkeypatch.setattr(generation, "_forward", counted)
+    return counts
 
 
 def test_a_kept_cache_says_the_same_and_reads_only_what_is_new(
@@ -137,7 +143,7 @@ def test_only_the_last_few_caches_and_adapters_are_kept(
 ) -> None:
     engine = TransformersEngine(base)
     prompt = ask(engine, "你好")
-    many = [Adapter(Path(shutil.copytree(adapters[0].path, tmp_path / str(place)))) for place in range(6)]
+    many = [Adapter(Path(shutil.copytree(adapters[1].path, tmp_path / str(place)))) for place in range(6)]
     answers = [ids(engine.stream(prompt, adapter, "key", SHORT)) for adapter in many]
     assert len({tuple(answer) for answer in answers}) == 1
     assert len(engine._adapters) == len(engine._model.peft_config) == 4
@@ -205,8 +211,7 @@ def test_stop_ends_while_the_prompt_is_read(engine: TransformersEngine, read: li
     stop = threading.Event()
     prompt = ask(engine, "很长的问题" * 40)
     assert len(prompt.ids) > 500
-    embedding = engine._model.get_input_embeddings()
-    handle = embedding.register_forward_hook(lambda *_: stop.set())
+    handle = engine._ready().get_input_embeddings().register_forward_hook(lambda *_: stop.set())
     try:
         assert list(engine.stream(prompt, None, "conversation", SHORT, stop)) == []
     finally:
@@ -317,6 +322,14 @@ def _other_layers(folder: Path) -> None:
     change_json(folder / "adapter_config.json", target_modules=["q_proj"])
 
 
+def _tokens_lost(folder: Path) -> None:
+    _rewrite(folder, lambda tensors: {name: one for name, one in tensors.items() if "token" not in name.split(".")[-1]})
+
+
+def _tokens_out_of_range(folder: Path) -> None:
+    change_json(folder / "adapter_config.json", trainable_token_indices=list(range(10**6, 10**6 + 86)))
+
+
 def _layer_lost(folder: Path) -> None:
     _rewrite(folder, lambda tensors: {name: one for name, one in tensors.items() if "layers.1.mlp" not in name})
 
@@ -338,7 +351,7 @@ def _rewrite(folder: Path, change: Any) -> None:
 
 SPOILERS = (
     *(_cut, _pickle_only, _rename_base, _own_code, _other_rank, _other_layers, _layer_lost, _wrong_shapes),
-    _foreign_names,
+    *(_foreign_names, _tokens_lost, _tokens_out_of_range),
 )
 
 

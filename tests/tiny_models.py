@@ -32,6 +32,7 @@ def make_base(folder: Path, tokenizer: Any, hidden: int = 48, seed: int = 7) -> 
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=0.3,
+        tie_word_embeddings=True,
     )
     model = Qwen2ForCausalLM(config)
     model.save_pretrained(folder)
@@ -39,19 +40,25 @@ def make_base(folder: Path, tokenizer: Any, hidden: int = 48, seed: int = 7) -> 
     return Base(folder.resolve().name, folder.resolve())
 
 
-def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", rank: int = 4, scale: float = 0.3) -> Path:
-    """A random LoRA adapter, written as the trainer writes one."""
+def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", tokens: bool = False) -> Path:
+    """A random LoRA adapter, written as the trainer writes one; with the embeddings of some `tokens` or without."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2ForCausalLM
 
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM.from_pretrained(base.path)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules="all-linear",
+        trainable_token_indices=list(range(0, 256, 3)) if tokens else None,
+        task_type="CAUSAL_LM",
+    )
     model = get_peft_model(model, config)
     for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=scale)
+        if "lora_B" in name or "trainable_tokens" in name:
+            torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
     change_json(folder / "adapter_config.json", base_model_name_or_path=base.id)
     write_json(folder / CARD, {"base": base.id, "persona": persona, "prompt_format": "auto", "think": "silent"})

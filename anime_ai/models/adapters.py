@@ -1,4 +1,7 @@
-"""Reading an adapter folder before anything of it is loaded: safetensors only, plain LoRA, for the base at hand."""
+"""Reading an adapter folder before anything of it is loaded: safetensors only, plain LoRA, for the base at hand.
+
+Plain LoRA changes linear layers, and perhaps the embeddings of some tokens.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ _PLAIN = {
     *("task_type", "peft_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r"),
     *("target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "use_rslora", "use_dora"),
     *("layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "qalora_group_size"),
+    "trainable_token_indices",
     # Names a Python module, which is imported only where `megatron_config` is set.
     "megatron_core",
 }

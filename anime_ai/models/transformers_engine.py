@@ -34,6 +34,8 @@ KEPT_CACHES = 4
 KEPT_ADAPTERS = 4
 _PREFIX = "base_model.model."
 """What PEFT writes before the name of a layer."""
+_TOKENS = "embed_tokens.token_adapter.trainable_tokens_delta"
+"""How it calls the embeddings of single tokens."""
 
 
 def load_tokenizer(base: Base) -> Any:
@@ -67,6 +69,7 @@ class TransformersEngine:
         self.device: Device | None = None
         self._tokenizer: Any = None
         self._model: Any = None
+        self._with_tokens = False
         self._adapters: OrderedDict[str, str] = OrderedDict()
         self._caches: OrderedDict[tuple[str, str], KeptCache] = OrderedDict()
         self._layouts: dict[tuple[str, str], Layout] = {}
@@ -183,14 +186,18 @@ class TransformersEngine:
         from peft import PeftModel
 
         trained = _trained_layers(adapter, model)
+        if isinstance(model, PeftModel) and self._with_tokens != (_TOKENS in trained):
+            # PEFT cannot hold adapters with token embeddings beside ones without (peft 0.21, KeyError on loading).
+            self._forget()
+            model = self._ready()
+        self._with_tokens = _TOKENS in trained
         try:
             if isinstance(model, PeftModel):
                 model.load_adapter(str(adapter.path), adapter_name=name, torch_device=str(model.device))
             else:
                 self._model = PeftModel.from_pretrained(model, str(adapter.path), adapter_name=name)
             self._model.eval()
-            changed = {path for path, module in self._model.named_modules() if name in getattr(module, "lora_A", ())}
-            if {path.removeprefix(_PREFIX) for path in changed} != trained:
+            if _changed_layers(self._model, name) != trained:
                 raise ValueError("layers without weights")
         except Exception as error:  # PEFT and safetensors raise what their parsers raise
             # PEFT changes the model in place, perhaps half: the next answer loads the base afresh.
@@ -217,6 +224,9 @@ def _trained_layers(adapter: Adapter, model: Any) -> set[str]:
     found = set()
     for tensor, shape in read_header(adapter.path / WEIGHTS).items():
         path, _, part = tensor.removeprefix(_PREFIX).partition(".lora_")
+        if path.endswith(_TOKENS) and len(shape) == 2 and shape[1] == model.config.hidden_size:
+            found.add(_TOKENS)
+            continue
         layer = layers.get(path)
         sizes = (getattr(layer, "in_features", 0), getattr(layer, "out_features", 0))
         fits = {
@@ -228,6 +238,15 @@ def _trained_layers(adapter: Adapter, model: Any) -> set[str]:
             raise ModelError("model.adapter_broken", path=adapter.path, why=f"{tensor} {list(shape)}")
         found.add(path)
     return found
+
+
+def _changed_layers(model: Any, name: str) -> set[str]:
+    """The layers to which PEFT has given weights of the adapter `name`."""
+    modules = list(model.named_modules())
+    layers = {path.removeprefix(_PREFIX) for path, module in modules if name in getattr(module, "lora_A", ())}
+    # Embeddings and a head that is tied to them share one delta.
+    tokens = {_TOKENS for _, module in modules if name in getattr(module, "trainable_tokens_delta", ())}
+    return layers | tokens
 
 
 def _first_line(error: Exception) -> str:

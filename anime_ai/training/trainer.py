@@ -22,6 +22,7 @@ from anime_ai.dataset.preprocess import Manifest, preprocess, stored_rows, token
 from anime_ai.errors import AnimeAIError, TrainingError
 from anime_ai.files import read_json, replaced_folder, write_json
 from anime_ai.models.bases import Base, find_base
+from anime_ai.models.device import let_threads_sleep
 from anime_ai.persona.cards import Personas
 from anime_ai.processes import Lock, current, lower_priority
 from anime_ai.prompting import MASKED, Dialogue, Layout
@@ -52,6 +53,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: runs.request_stop(folder))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lower_priority()
+    let_threads_sleep()
     me = current()
     _wait_for_starter(folder, me.pid)
     try:
