@@ -78,7 +78,8 @@ class Tab:
             if len(found) >= count and self.page.is_visible("#send") and found[-1] not in ("", "…"):
                 return list(found)
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"no answer: {self.page.locator('#talk').inner_text()}")
+        toasts = self.page.locator(".toast-body").all_inner_texts()
+        raise AssertionError(f"no answer: {self.page.locator('#talk').inner_text()} {toasts}")
 
 
 @pytest.fixture
@@ -137,6 +138,20 @@ def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab)
     assert "新的回答，写给测试。" not in page.inner_text("#grid")
     page.click("#undo-row")
     page.wait_for_selector("#grid tr.chosen:has-text('新的回答，写给测试。')")
+
+
+def test_a_failure_is_said_in_words_and_covers_nothing(tab: Tab) -> None:
+    page = tab.open()
+    before = page.locator("#talk .message-content").count()
+    tab.say("   ")
+    page.wait_for_selector(".toast-message-text:has-text('还没有写内容')")
+    assert page.locator("#talk .message-content").count() == before
+    covered = """() => {
+        const box = document.querySelector('#talk .message-content').getBoundingClientRect();
+        const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        return !top.closest('.message');
+    }"""
+    assert not page.evaluate(covered)
 
 
 def test_enter_in_a_composition_sends_nothing(tab: Tab) -> None:
