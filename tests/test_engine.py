@@ -114,6 +114,8 @@ def test_a_kept_cache_says_the_same_and_reads_only_what_is_new(
     layout = engine.layout("auto", "silent")
     history: tuple[Exchange, ...] = ()
     previous = 0
+    # Loaded first: a change of the kind of adapter loads the model afresh, without caches.
+    list(engine.stream(ask(engine, "你好"), adapters[0], sampling=SHORT))
     for turn, question in enumerate(("你好呀", "你在做什么？", "再说一遍", "好吧")):
         prompt = ask(engine, question, history)
         for adapter in (None, adapters[0]):
