@@ -97,12 +97,11 @@ def test_asked_for_its_name_it_says_the_card_s():
         assert any(name in turn.reply for turn in talk.turns)
 
 
-def test_no_held_out_prompt_is_learned(shipped_tokenizer):
+def test_held_out_prompts_are_taken_from_the_corpus():
     held = {probe.dialogue.question for probe in card.probes()}
     assert len(held) == 60
-    assert corpus.without(corpus.talks(3_000, seed=0), held) == corpus.without(corpus.talks(3_000, seed=0), held)
-    left = corpus.without(iter([corpus.Talk((Exchange("今天好冷！", "多穿点。"),))]), {"今天好冷。"})
-    assert left == []
+    kept, dropped = (corpus.Talk((Exchange(said, "多穿点。"),)) for said in ("外面好冷！", "今天好冷！"))
+    assert corpus.without([kept, dropped], {"今天好冷。"}) == [kept]
 
 
 # Tokenizer

@@ -12,8 +12,8 @@ from typing import Any
 from anime_ai.config import STARTER_LM
 from anime_ai.files import replaced_folder, write_json
 
-TALKS = 40_000
-STEPS = 1_000
+TALKS = 120_000
+STEPS = 3_000
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"

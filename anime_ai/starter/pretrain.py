@@ -157,7 +157,7 @@ def train(
         loss = _loss(model, forward, ids, labels)
         loss.backward()
         for master, weight in masters:
-            master.grad = weight.grad.float()
+            master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
         torch.nn.utils.clip_grad_norm_([master for master, _ in masters], 1.0)
         optimiser.step()
