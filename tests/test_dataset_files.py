@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,18 @@ def test_broken_json_is_refused_with_line_and_column(tmp_path: Path, text: str, 
 )
 def test_files_that_are_no_dataset(tmp_path: Path, content: bytes, key: str) -> None:
     assert refused(put(tmp_path, content)).key == f"dataset.{key}"
+
+
+def test_a_damaged_utf8_file_is_not_taken_for_another_encoding(tmp_path: Path) -> None:
+    """Its bytes may well be valid GB18030, but read as that they are no text."""
+    valid = 0
+    for row in json.loads(SHIPPED.read_text(encoding="utf-8")) = json.dumps([{"input": row["input"], "output": row["output"]}], ensure_ascii=False).encode()
+        cut = whole[: whole.rindex(row["output"][-1].encode()) + 2]
+        assert refused(put(tmp_path, cut)).key == "dataset.not_text"
+        with suppress(UnicodeDecodeError):
+            cut.decode("gb18030")
+            valid += 1
+    assert valid
 
 
 def test_a_zip_and_a_parquet_named_json_are_refused_by_content(tmp_path: Path) -> None:

@@ -90,10 +90,11 @@ def test_groups_are_those_of_comparing_every_pair(seed: int, monkeypatch: pytest
     rows = some_rows(120, seed)
     for _copy in range(80):
         like = chance.choice(rows)
-        cut = chance.randint(0, len(like.output))
-        rows.append(
-            Row(like.input, like.output[:cut] + chance.choice(LETTERS) + like.output[cut:], chance.choice("甲乙"))
-        )
+        output = like.output
+        for _edit in range(chance.randint(1, 4)):
+            cut = chance.randint(0, len(output))
+            output = output[:cut] + chance.choice(LETTERS) + output[cut + chance.randint(0, 1) :]
+        rows.append(Row(like.input, output, chance.choice("甲乙")))
     chance.shuffle(rows)
     group = list(range(len(rows)))
 
