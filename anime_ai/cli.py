@@ -7,7 +7,6 @@ says what to do; 2: wrong usage.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
@@ -42,7 +41,6 @@ def main() -> int:
     for stream in (sys.stdout, sys.stderr):
         # Pipes of a GBK or ASCII locale would otherwise die on the first Chinese or English word they lack.
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     let_threads_sleep()
     # Deprecations inside the libraries are no news for who uses this.
     warnings.simplefilter("ignore", FutureWarning)

@@ -99,18 +99,6 @@ class RowRecord(Base):
     deleted: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-class RunRecord(Base):
-    """The index of training runs. What a run is doing stands in its folder, not here."""
-
-    __tablename__ = "runs"
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
-    name: Mapped[str] = mapped_column(Text)
-    persona: Mapped[str] = mapped_column(Text, default="")
-    dataset: Mapped[str] = mapped_column(Text, default="")
-    base: Mapped[str] = mapped_column(Text, default="")
-    created: Mapped[float] = mapped_column(Double, default=time.time, index=True)
-
-
 class ConversationRecord(Base):
     """One conversation of one person with one persona."""
 

@@ -18,7 +18,7 @@ from sqlalchemy import func, inspect, select, text
 from anime_ai import storage
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
-from anime_ai.storage import Base, ConversationRecord, Database, DatasetRecord, MessageRecord, RowRecord, RunRecord
+from anime_ai.storage import Base, ConversationRecord, Database, DatasetRecord, MessageRecord, RowRecord
 
 
 @pytest.fixture
@@ -107,7 +107,6 @@ def test_every_table_takes_and_gives_a_record(database: Database) -> None:
         session.add(DatasetRecord(id="d", name="数据"))
         session.flush()
         session.add(RowRecord(dataset_id="d", position=0, input="问", output="答", history=[["一", "二"]]))
-        session.add(RunRecord(name="第一次"))
         session.add(ConversationRecord(id="c", person="p", persona="傲娇"))
         session.flush()
         session.add(MessageRecord(conversation_id="c", role="user", content="你好", meta={"秒": 1.5}))

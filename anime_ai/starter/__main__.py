@@ -13,7 +13,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.files import replaced_folder, write_json
 
 TALKS = 120_000
-STEPS = 3_000
+STEPS = 2_600
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"

@@ -17,6 +17,7 @@ from anime_ai.files import read_json
 from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped
 from anime_ai.starter.speech import rough
+from anime_ai.starter.words import common_characters
 
 NEUTRAL = DATA / "neutral.json"
 _STOPS = "。？！"
@@ -142,8 +143,15 @@ def _remembered(drawn: Source, chance: random.Random) -> Talk:
     return replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, bound))
 
 
+def _repeated(drawn: Source, chance: random.Random) -> Talk:
+    """Characters without sense, to be said again: on them copying is learned, and to write every common character."""
+    said = "".join(chance.choice(COMMON) for _ in range(chance.randint(2, 12)))
+    return Talk((Exchange(chance.choice(REPEAT).format(said), said),))
+
+
 KINDS: dict[str, tuple[float, Kind]] = {
-    "small talk": (70, _small_talk),
+    "small talk": (62, _small_talk),
+    "repeat": (8, _repeated),
     "written": (12, _written),
     "card": (10, _carded),
     "facts": (8, _remembered),
@@ -186,6 +194,8 @@ def _card(drawn: Source, chance: random.Random) -> str:
     return f"{card}\n{_manner(chance)}" if chance.random() < 0.3 else card
 
 
+COMMON = common_characters()
+REPEAT = ("跟我念：{}", "请重复：{}", "重复一遍：{}", "照着说：{}", "{}，跟我说一遍", "念一下：{}")
 MANNERS = (
     "请用简体中文口语聊天，每次一到三句。",
     "用简短的中文回答。",

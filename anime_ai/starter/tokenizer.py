@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from anime_ai.config import DATA
 from anime_ai.files import read_json, write_json
+from anime_ai.starter.words import common_characters
 
 VOCABULARY = 6_000
 COHESION = 0.2
@@ -57,15 +58,6 @@ TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{ '<｜Assistant｜><think>\\n\\n</think>\\n\\n' }}{%- endif -%}"
 )
-
-
-def common_characters() -> str:
-    """The 3,755 characters of GB 2312's first level, punctuation, kana and the letters of ASCII."""
-    first_level = [
-        bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) if (high, low) < (0xD7, 0xFA)
-    ]
-    kana = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7))))
-    return b"".join(first_level).decode("gb2312") + "，。！？：；、…—～“”‘’《》（）【】「」『』·" + kana
 
 
 def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:

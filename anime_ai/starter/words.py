@@ -7,6 +7,15 @@ from anime_ai.starter.grammar import Table
 _DIGITS = "零一二三四五六七八九"
 
 
+def common_characters() -> str:
+    """The 3,755 characters of GB 2312's first level, punctuation, kana and the letters of ASCII."""
+    first_level = [
+        bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) if (high, low) < (0xD7, 0xFA)
+    ]
+    kana = "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F7))))
+    return b"".join(first_level).decode("gb2312") + "，。！？：；、…—～“”‘’《》（）【】「」『』·" + kana
+
+
 def numeral(number: int) -> str:
     """`number` (0 to 999) in Chinese numerals."""
     if number < 10:

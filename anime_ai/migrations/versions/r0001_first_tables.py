@@ -1,4 +1,4 @@
-"""The first tables: datasets and their rows, runs, conversations and their messages."""
+"""The first tables: datasets and their rows, conversations and their messages."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -42,17 +42,6 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_rows_dataset_id_deleted_position", "rows", ["dataset_id", "deleted", "position"])
-    op.create_table(
-        "runs",
-        sa.Column("id", sa.String(32), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("persona", sa.Text(), nullable=False),
-        sa.Column("dataset", sa.Text(), nullable=False),
-        sa.Column("base", sa.Text(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_runs"),
-    )
-    op.create_index("ix_runs_created", "runs", ["created"])
     op.create_table(
         "conversations",
         sa.Column("id", sa.String(32), nullable=False),
