@@ -174,7 +174,8 @@ def test_files_that_are_no_dataset(tmp_path: Path, content: bytes, key: str) -> 
 def test_a_damaged_utf8_file_is_not_taken_for_another_encoding(tmp_path: Path) -> None:
     """Its bytes may well be valid GB18030, but read as that they are no text."""
     valid = 0
-    for row in json.loads(SHIPPED.read_text(encoding="utf-8")) = json.dumps([{"input": row["input"], "output": row["output"]}], ensure_ascii=False).encode()
+    for row in json.loads(SHIPPED.read_text(encoding="utf-8")):
+        whole = json.dumps([{"input": row["input"], "output": row["output"]}], ensure_ascii=False).encode()
         cut = whole[: whole.rindex(row["output"][-1].encode()) + 2]
         assert refused(put(tmp_path, cut)).key == "dataset.not_text"
         with suppress(UnicodeDecodeError):
