@@ -60,7 +60,8 @@ class Site:
         raw += more.get("extra", [])
         path, _, query = path.partition("?")
         scope = {
-            "type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw,
+            "type": "http", "http_version": more.get("version", "1.1"),
+            "method": method, "path": path, "query_string": query.encode(), "headers": raw,
             "client": more.get("client", LOCAL),
         }  # fmt: skip
         chunks = more.get("chunks") or [body]
@@ -287,6 +288,14 @@ def test_everybody_else_is_a_visitor(headers: dict[str, str], client: Any) -> No
     site.ask("GET", "/", headers, client=client)
     assert site.last.role == "visitor"
     assert site.last.id
+
+
+def test_a_silent_proxy_on_this_machine_is_no_owner() -> None:
+    site = Site()
+    site.ask("GET", "/", version="1.0")
+    assert site.last.role == "visitor"
+    site.ask("GET", "/", version="1.1")
+    assert site.last.is_owner
 
 
 def test_sharing_and_a_password_make_being_local_prove_nothing() -> None:

@@ -172,7 +172,8 @@ class Persons:
         if self.password:
             issued = self._verified(kept.get(OWNER_COOKIE, ""), "owner" + self.password)
             return issued.isdigit() and 0 <= time.time() - int(issued) < MONTH
-        if self.shared or any(header(scope, name) for name in FORWARDED):
+        # A proxy may forward under our own name and not say so; nginx does, and then speaks HTTP/1.0. No browser does.
+        if self.shared or scope.get("http_version") == "1.0" or any(header(scope, name) for name in FORWARDED):
             return False
         return is_loopback(scope.get("client")) and host_name(header(scope, "host")) in LOOPBACK_HOSTS
 
