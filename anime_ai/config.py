@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="any SQLAlchemy URL; by default SQLite under OUTPUT_DIR/studio")
     hub_timeout: float = Field(8.0, gt=0, le=300, description="seconds until the model hub counts as unreachable")
     owner_password: SecretStr = SecretStr("")
+    allowed_hosts: str = Field("", description="more host names under which the page may be opened, with commas")
     max_upload_mb: int = Field(50, ge=1, le=4096)
     max_dataset_rows: int = Field(200_000, ge=1)
 

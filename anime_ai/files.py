@@ -62,6 +62,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
     The old content stays until the new one is whole. Raises StorageError that names the path.
     """
+    restore_folder(target)
     mark = uuid.uuid4().hex[:8]
     beside = target.with_name(f".{target.name}.{mark}.partial")
     old = target.with_name(f".{target.name}.{mark}.old.partial")
@@ -81,6 +82,16 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(target: Path) -> None:
+    """Put back what a process that died between the two renames of `replaced_folder` had set aside."""
+    if target.exists():
+        return
+    for old in sorted(target.parent.glob(f".{target.name}.*.old.partial")):
+        with suppress(OSError):
+            _replace(old, target)
+            return
 
 
 def check_writable(folder: Path) -> None:

@@ -130,14 +130,14 @@ def test_a_request_with_two_hosts_or_none_is_refused() -> None:
     assert Site().ask("GET", "/", {"host": None})[0] == 403  # type: ignore[dict-item]
 
 
-def test_named_hosts_and_addresses_of_an_open_server_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANIME_AI_ALLOWED_HOSTS", "studio.example, Other.Example")
-    opened = Hosts.of("0.0.0.0")
+def test_named_hosts_and_addresses_of_an_open_server_pass() -> None:
+    allowed = "studio.example, Other.Example"
+    opened = Hosts.of("0.0.0.0", allowed=allowed)
     assert [opened.allow(host) for host in ("studio.example:80", "other.example", "192.168.1.7:7860", "[fe80::1]")] == [
         True
     ] * 4
     assert not opened.allow("rebound.example")
-    closed = Hosts.of("127.0.0.1")
+    closed = Hosts.of("127.0.0.1", allowed=allowed)
     assert closed.allow("studio.example")
     assert not closed.allow("192.168.1.7")
     assert not closed.allow("x.gradio.live")

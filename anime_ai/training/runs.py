@@ -24,7 +24,7 @@ from anime_ai import __version__
 from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import StorageError, TrainingError
-from anime_ai.files import check_writable, read_json, write_bytes, write_json
+from anime_ai.files import check_writable, read_json, restore_folder, write_bytes, write_json
 from anime_ai.processes import Process, current, is_alive, start
 from anime_ai.training.recipe import Recipe
 
@@ -126,6 +126,8 @@ def read_run(folder: Path) -> Run:
         state = "interrupted"
     elif state in ("starting", "running") and (folder / STOP).exists():
         state = "stopping"
+    if state not in ACTIVE:
+        restore_folder(folder / FINAL)
     return Run(
         id=str(config.get("id", folder.name)),
         folder=folder,

@@ -61,9 +61,9 @@ class Hosts:
         self.any_address = any_address
 
     @classmethod
-    def of(cls, host: str, share: bool = False) -> Hosts:
-        """For an app bound to `host`; reads ANIME_AI_ALLOWED_HOSTS and the names that a Space has."""
-        names = [name.strip() for name in os.environ.get("ANIME_AI_ALLOWED_HOSTS", "").split(",")]
+    def of(cls, host: str, share: bool = False, allowed: str = "") -> Hosts:
+        """For an app bound to `host`; `allowed` are more names, with commas. A Space's own name is known."""
+        names = [name.strip() for name in allowed.split(",")]
         names.append(os.environ.get("SPACE_HOST", ""))
         is_open = host not in ("127.0.0.1", "localhost", "::1", "[::1]")
         if is_open:

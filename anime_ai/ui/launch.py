@@ -63,7 +63,7 @@ def launch(
     guard = Middleware(
         Guard,
         persons=persons,
-        hosts=Hosts.of(host, share),
+        hosts=Hosts.of(host, share, settings.allowed_hosts),
         upload_limit=settings.max_upload_mb * 1024 * 1024,
         on_space=bool(os.environ.get("SPACE_ID")),
     )
