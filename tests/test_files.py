@@ -27,13 +27,18 @@ with files.replaced_folder(Path(sys.argv[1])) as folder:
 """
 
 
+def _die_inside(target: Path) -> None:
+    with files.replaced_folder(target) as folder:
+        (folder / "content").write_text("half", encoding="utf-8")
+        raise RuntimeError
+
+
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "final_model"
     with files.replaced_folder(target) as folder:
         (folder / "content").write_text("old", encoding="utf-8")
-    with pytest.raises(RuntimeError), files.replaced_folder(target) as folder:
-        (folder / "content").write_text("half", encoding="utf-8")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _die_inside(target)
     assert (target / "content").read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["final_model"]
 
