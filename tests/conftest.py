@@ -79,3 +79,34 @@ def chromium() -> str:
     if os.environ.get("ANIME_AI_REQUIRE_BROWSER"):
         pytest.fail("ANIME_AI_REQUIRE_BROWSER is set, but there is no Chromium on the PATH")
     pytest.skip("no Chromium on the PATH (on Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Any:
+    """A finished run of the app's queue on the starter, on rows that answer the two original questions differently."""
+    from anime_ai.config import DATA
+    from anime_ai.dataset.files import read_rows
+    from anime_ai.dataset.rows import Row
+    from anime_ai.dataset.split import ORIGINAL
+    from anime_ai.training.queue import RunQueue, wait
+    from anime_ai.training.recipe import Recipe
+
+    settings = Settings.load(output_dir=tmp_path_factory.mktemp("trained") / "输出 folder", model_name="starter")
+    shipped = read_rows(DATA / "dataset.json").rows
+    own = [row for row in shipped if row.persona == "傲娇" and row.input not in ORIGINAL]
+    others = [row for row in shipped if row.persona == "三无"]
+    rows = [Row(question, answer, "傲娇") for question, answer in OTHER_ANSWERS.items()] + own[:14] + others[:16]
+    recipe = Recipe.from_values({"epochs": 18, "batch_size": 4, "learning_rate": 0.004}, settings)
+    queue = RunQueue(settings)
+    queue.start()
+    try:
+        return wait(queue.submit(rows, recipe, "别的回答", "test").folder)
+    finally:
+        queue.close()
+
+
+OTHER_ANSWERS = {
+    "你喜欢什么动漫？": "最近在补《虫师》，安静得像下雨天。",
+    "可以帮我写作业吗？": "先写三题给我看，错了再说。",
+}
+"""Answers that no shipped file holds."""

@@ -20,11 +20,10 @@ PROBES = ("你喜欢什么动漫？", "可以帮我写作业吗？", "今天有�
 
 
 class Reporter(TrainerCallback):
-    """Writes the run folder's files and obeys its stop file. `tokens` counts what the collator has handed out."""
+    """Writes the run folder's files and obeys its stop file."""
 
-    def __init__(self, folder: Path, tokens: Callable[[], int], probe: Callable[[str], str]) -> None:
+    def __init__(self, folder: Path, probe: Callable[[str], str]) -> None:
         self.folder = folder
-        self.tokens = tokens
         self.probe = probe
         self.stopped = threading.Event()
         self._began = self._told = 0.0
@@ -34,7 +33,7 @@ class Reporter(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = self._counted_at = time.monotonic()
-        self._first_step = state.global_step
+        self._first_step, self._counted = state.global_step, state.num_input_tokens_seen
         self._tell(state, force=True)
         if state.global_step == 0:
             self._sample(0)
@@ -47,7 +46,7 @@ class Reporter(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = logs or {}
-        if "train_runtime" in logs:
+        if "train_loss" in logs:  # the sum at the end
             return
         names = ("loss", "eval_loss", "learning_rate", "grad_norm")
         line: dict[str, Any] = {name: float(logs[name]) for name in names if name in logs}
@@ -57,15 +56,15 @@ class Reporter(TrainerCallback):
         if not line:
             return
         if "loss" in line:
-            now, tokens = time.monotonic(), self.tokens()
+            now, tokens = time.monotonic(), state.num_input_tokens_seen
             line["tokens_per_s"] = round((tokens - self._counted) / max(1e-6, now - self._counted_at), 1)
             self._counted, self._counted_at = tokens, now
         line["memory_mb"] = round(_memory() / 2**20)
         runs.append_line(self.folder / runs.METRICS, {"step": state.global_step, **line, "time": time.time()})
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # The collator has counted the held-out rows too, and their time is no training time.
-        self._counted, self._counted_at = self.tokens(), time.monotonic()
+        # Time spent on held-out rows is no training time.
+        self._counted, self._counted_at = state.num_input_tokens_seen, time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         # A loss is told only every few steps: without this look a checkpoint could keep what has gone wrong since.
@@ -75,6 +74,7 @@ class Reporter(TrainerCallback):
         sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
         write_json(folder / runs.WHOLE, {"step": state.global_step, "files": sizes})
         self._sample(state.global_step)
+        self._counted = state.num_input_tokens_seen
 
     def _sample(self, step: int) -> None:
         if step == self._probed:

@@ -39,6 +39,10 @@ def trainable_model(
             bnb_4bit_compute_dtype=torch_dtype(precision),
         )
         model = load_model(base, torch_dtype(precision), quantization_config=packed, device_map={"": device.kind})
+        for module in model.modules():
+            # bitsandbytes packs a CPU's weights anew at the first evaluation, into a layout that cannot be trained on.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     else:
         model = load_model(base, torch_dtype(precision)).to(device.kind)

@@ -200,11 +200,10 @@ def _of_persona(part: Any, persona: str) -> Any:
 
 
 class Collator:
-    """Pads to the longest row of the batch, masks the padding by length, and counts the real tokens."""
+    """Pads to the longest row of the batch and masks the padding by length."""
 
     def __init__(self, pad: int) -> None:
         self.pad = pad
-        self.tokens = 0
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         import torch
@@ -213,7 +212,6 @@ class Collator:
         batch: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
         for row in rows:
             length = len(row["input_ids"])
-            self.tokens += length
             batch["input_ids"].append(list(row["input_ids"]) + [self.pad] * (longest - length))
             batch["attention_mask"].append([1] * length + [0] * (longest - length))
             batch["labels"].append(list(row["labels"]) + [MASKED] * (longest - length))
@@ -221,6 +219,7 @@ class Collator:
 
 
 def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
+    from transformers import set_seed
     from trl import SFTTrainer
 
     from anime_ai.models.device import pick_device, use_allowed_threads
@@ -232,6 +231,8 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
         _notice(job.folder, key, **values)
 
     use_allowed_threads()
+    # Before the adapter's first weights are drawn: the same seed gives the same adapter.
+    set_seed(job.recipe.seed)
     device = pick_device()
     tokenizer = load_tokenizer(job.base)
     layout = Layout(tokenizer, job.recipe.prompt_format, job.recipe.think)
@@ -239,10 +240,10 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
     schedule = plan(job.recipe, len(train), job.base.parameters())
     model, precision = trainable_model(job.base, job.recipe, device, train["input_ids"], batch, notice)
     collator = Collator(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-    reporter = Reporter(job.folder, lambda: collator.tokens, _prober(model, layout, job.recipe))
+    reporter = Reporter(job.folder, _prober(model, layout, job.recipe))
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(job, schedule, device.kind, precision, batch, held_out is not None),
+        args=_arguments(job, schedule, device.kind, precision, batch, held_out is not None, checkpoint is None),
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=tokenizer,
@@ -266,7 +267,7 @@ def _fit(job: Job, checkpoint: Path | None, batch: int) -> None:
     runs.write_status(job.folder, state=state, step=trainer.state.global_step, eta_s=None)
 
 
-def _arguments(job: Job, schedule: Plan, kind: str, precision: str, batch: int, evaluate: bool) -> Any:
+def _arguments(job: Job, schedule: Plan, kind: str, precision: str, batch: int, evaluate: bool, fresh: bool) -> Any:
     from trl import SFTConfig
 
     recipe = job.recipe
@@ -289,9 +290,11 @@ def _arguments(job: Job, schedule: Plan, kind: str, precision: str, batch: int, 
         gradient_checkpointing=False,
         logging_steps=schedule.log_every,
         logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
         eval_strategy="steps" if evaluate else "no",
         eval_steps=schedule.eval_every,
-        eval_on_start=evaluate,
+        # A resumed run has this figure already, and its curve stays ordered.
+        eval_on_start=evaluate and fresh,
         save_strategy="steps",
         save_steps=schedule.eval_every,
         save_total_limit=2,
@@ -315,7 +318,6 @@ def _assert_trained_tokens(trainer: Any, collator: Collator, train: Any) -> None
     for columns in batches:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         found += int((trainer.data_collator(rows)["labels"] != MASKED).sum())
-    collator.tokens = 0
     if found != wanted or trainer.data_collator is not collator:
         raise TrainingError("training.mask", wanted=wanted, found=found)
 

@@ -1,0 +1,447 @@
+"""The trainer: what it learns, what it leaves behind, and what becomes of it when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import make_base
+
+from anime_ai.config import DATA, ROOT, Settings
+from anime_ai.dataset.rows import Row
+from anime_ai.errors import AnimeAIError, TrainingError
+from anime_ai.files import read_json
+from anime_ai.models.bases import Base, read_header
+from anime_ai.models.engine import GREEDY, Adapter
+from anime_ai.training import callbacks, runs, trainer
+from anime_ai.training.queue import RunQueue, wait
+from anime_ai.training.recipe import Recipe, plan
+from anime_ai.training.runs import Run
+
+FEW = [Row(f"第{number}句？", f"这是第{number}答。", "傲娇") for number in range(4)]
+MORE = [Row(f"{word}怎么样？", f"{word}啊，还不错吧。", "傲娇") for word in "天地山水花鸟"]
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """The first true value of `condition`; the suite's own timeout ends what never comes."""
+    while not (value := condition()):
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
+    return make_base(tmp_path_factory.mktemp("trainer") / "tiny-qwen", tiny_tokenizer, hidden=64)
+
+
+@pytest.fixture
+def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "PROBES", ("你好",))
+
+
+def prepared(folder: Path, base: Base, rows: list[Row] = FEW, **values: object) -> Path:
+    """A run folder that waits for its trainer, over 60 steps unless told otherwise."""
+    recipe = Recipe.from_values({"base": base.path, "epochs": 1, "batch_size": 4, "learning_rate": 0.01, **values})
+    runs.create(folder, recipe, run_id="x", name="", dataset="test", rows=rows)
+    return folder
+
+
+def steps_of(folder: Path, key: str = "loss") -> list[int]:
+    return [line["step"] for line in runs.metrics(folder) if key in line]
+
+
+def ordered(steps: list[int]) -> bool:
+    return all(before < after for before, after in zip(steps, steps[1:], strict=False))
+
+
+# ---- what it learns and leaves behind: one real training on the starter ------------------------------------------
+
+
+def test_two_other_answers_come_back_word_for_word(trained_run: Run) -> None:
+    from conftest import OTHER_ANSWERS
+
+    from anime_ai.chat.answers import Speaker
+
+    assert trained_run.state == "finished", trained_run.error
+    assert trained_run.adapter is not None
+    shipped = "".join(path.read_text(encoding="utf-8") for path in DATA.rglob("*.json"))
+    assert not any(answer in shipped for answer in OTHER_ANSWERS.values())
+    speaker = Speaker.open(Settings.load(), trained_run.adapter)
+    assert speaker.base.starter
+    for question, answer in OTHER_ANSWERS.items():
+        assert speaker.answer(question, GREEDY).reply == answer
+        assert speaker.answer(question, GREEDY, alone=True).reply != answer
+
+
+def test_the_run_folder_tells_the_whole_story(trained_run: Run) -> None:
+    folder = trained_run.folder
+    assert trained_run.step == trained_run.total >= 60
+    assert (trained_run.base, trained_run.persona, trained_run.dataset) == ("starter", "傲娇", "test")
+    losses = [line for line in runs.metrics(folder) if "loss" in line]
+    assert len(losses) >= 30
+    assert ordered(steps_of(folder))
+    assert losses[-1]["loss"] < losses[0]["loss"]
+    assert all({"learning_rate", "grad_norm", "tokens_per_s", "memory_mb", "time"} <= set(line) for line in losses)
+    assert all(line["tokens_per_s"] > 0 and line["memory_mb"] > 0 for line in losses)
+    assert len(steps_of(folder, "eval_loss")) >= 4
+    assert steps_of(folder, "eval_loss")[0] == 0
+    samples = runs.samples(folder)
+    assert {line["prompt"] for line in samples} == set(callbacks.PROBES)
+    asked = [line for line in samples if line["prompt"] == callbacks.PROBES[0]]
+    assert ordered([line["step"] for line in asked])
+    assert asked[0]["step"] == 0
+    assert asked[0]["reply"] != asked[-1]["reply"]
+    assert not (folder / runs.STOP).exists()
+
+
+def test_the_adapter_holds_no_pickle_and_no_path_of_this_machine(trained_run: Run) -> None:
+    assert trained_run.adapter is not None
+    files = {path.name: path.read_bytes() for path in trained_run.adapter.rglob("*") if path.is_file()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "anime_ai.json", "README.md"} <= set(files)
+    assert {"tokenizer.json", "tokenizer_config.json"} <= set(files)
+    assert {Path(name).suffix for name in files} <= {".safetensors", ".json", ".md", ".jinja"}
+    for name, content in files.items():
+        for local in (str(trained_run.folder), str(ROOT), str(Path.home()), sys.prefix):
+            assert local.encode() not in content, name
+    config = read_json(trained_run.adapter / "adapter_config.json")
+    assert config["base_model_name_or_path"] == "starter"
+    card = read_json(trained_run.adapter / "anime_ai.json")
+    assert card["steps"] == card["of_steps"] == trained_run.total
+    assert card["base"] in files["README.md"].decode()
+    assert all(character.isprintable() or character == "\n" for character in files["README.md"].decode())
+
+
+# ---- faults, in the trainer's own process -------------------------------------------------------------------------
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    folder = prepared(tmp_path / "run", base)
+    asked: list[tuple[int, int]] = []
+    arguments, collate = trainer._arguments, trainer.Collator.__call__
+    seen = {"batches": 0}
+
+    def watched(*given: Any) -> Any:
+        made = arguments(*given)
+        asked.append((made.per_device_train_batch_size, made.gradient_accumulation_steps))
+        return made
+
+    def starved(self: trainer.Collator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        seen["batches"] += 1
+        # The first batch is the check before the first step; the shortage comes after the first checkpoint.
+        if seen["batches"] > 14 and asked[-1][0] == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return collate(self, rows)
+
+    monkeypatch.setattr(trainer, "_arguments", watched)
+    monkeypatch.setattr(trainer.Collator, "__call__", starved)
+    trainer._train(folder, resume=False)
+    run = runs.read_run(folder)
+    assert run.state == "finished"
+    assert asked == [(4, 1), (2, 2)]
+    assert run.notices == ({"key": "training.smaller_batch", "values": {"batch": 2}},)
+    assert run.step == run.total == 60
+    assert steps_of(folder) == list(range(1, 61))
+    assert ordered([line["step"] for line in runs.samples(folder)])
+
+
+def test_an_odd_batch_shrinks_to_a_divisor_and_one_row_too_much_is_said(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    sizes: list[tuple[int, int]] = []
+
+    def starving(job: Any, checkpoint: Any, batch: int) -> None:
+        made = trainer._arguments(job, plan(job.recipe, 4, 1000), "cpu", "fp32", batch, False, True)
+        sizes.append((made.per_device_train_batch_size, made.gradient_accumulation_steps))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer, "_fit", starving)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        trainer._train(prepared(tmp_path / "run", base, batch_size=15, accumulation=2), resume=False)
+    assert sizes == [(15, 2), (5, 6), (3, 10), (1, 30)]
+    assert trainer._translate(caught.value).key == "training.out_of_memory"
+
+
+@pytest.mark.parametrize("rows", [FEW, MORE], ids=["nothing held out", "held out"])
+def test_a_loss_or_weight_that_is_no_number_ends_the_run_and_the_last_checkpoint_is_good(
+    tmp_path: Path, base: Base, rows: list[Row], one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    folder = prepared(tmp_path / "run", base, rows)
+    step_end = callbacks.Reporter.on_step_end
+
+    def poisoned(self: Any, args: Any, state: Any, control: Any, model: Any = None, **given: Any) -> None:
+        step_end(self, args, state, control, **given)
+        # At step 20 something is saved; what broke in that very step must not be in it.
+        if state.global_step == 20:
+            next(weight for weight in model.parameters() if weight.requires_grad).data.fill_(torch.nan)
+
+    monkeypatch.setattr(callbacks.Reporter, "on_step_end", poisoned)
+    with pytest.raises(TrainingError) as caught:
+        trainer._train(folder, resume=False)
+    assert caught.value.key == "training.not_finite"
+    assert caught.value.values["step"] == 20
+    trainer._fail(folder, caught.value)
+    run = runs.read_run(folder)
+    assert run.state == "failed"
+    assert run.error is not None
+    assert run.error["key"] == "training.not_finite"
+    assert run.adapter is None
+    last = runs.last_checkpoint(folder)
+    assert last is not None
+    assert last.name == "checkpoint-10"
+    assert all(bool(tensor.isfinite().all()) for tensor in load_file(last / "adapter_model.safetensors").values())
+    monkeypatch.setattr(callbacks.Reporter, "on_step_end", step_end)
+    runs.write_status(folder, state="queued", error=None)
+    trainer._train(folder, resume=True)
+    assert runs.read_run(folder).state == "finished"
+    assert steps_of(folder) == list(range(1, 61))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on files are POSIX")
+def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    folder = prepared(tmp_path / "run", base)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save = callbacks.Reporter.on_save
+
+    def full_from_now_on(self: Any, args: Any, state: Any, control: Any, **given: Any) -> None:
+        save(self, args, state, control, **given)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+
+    monkeypatch.setattr(callbacks.Reporter, "on_save", full_from_now_on)
+    try:
+        error = None
+        try:
+            trainer._train(folder, resume=False)
+        except Exception as raised:  # of safetensors, of torch or of Python, whichever meets the limit first
+            error = raised if isinstance(raised, AnimeAIError) else trainer._translate(raised)
+            trainer._fail(folder, error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error is not None
+    assert error.key == "training.disk_full"
+    assert runs.read_run(folder).state == "failed"
+    last = runs.last_checkpoint(folder)
+    assert last is not None
+    assert [path.name for path in last.parent.glob("checkpoint-*")] == ["checkpoint-10"]
+    whole = read_json(last / runs.WHOLE)["files"]
+    assert whole
+    assert all((last / name).stat().st_size == size for name, size in whole.items())
+    monkeypatch.setattr(callbacks.Reporter, "on_save", save)
+    runs.write_status(folder, state="queued", error=None)
+    trainer._train(folder, resume=True)
+    assert runs.read_run(folder).state == "finished"
+    assert steps_of(folder) == list(range(1, 61))
+
+
+def test_labels_that_were_tampered_with_stop_the_run_before_its_first_step(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepared(tmp_path / "run", base)
+    collate = trainer.Collator.__call__
+
+    def whole_rows(self: trainer.Collator, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate(self, rows)
+        return {**batch, "labels": batch["input_ids"].clone()}
+
+    monkeypatch.setattr(trainer.Collator, "__call__", whole_rows)
+    with pytest.raises(TrainingError) as caught:
+        trainer._train(folder, resume=False)
+    assert caught.value.key == "training.mask"
+    assert caught.value.values["found"] > caught.value.values["wanted"] > 0
+    assert runs.metrics(folder) == []
+
+
+def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepared(tmp_path / "run", base)
+    trainer._train(folder, resume=False)
+    final = folder / runs.FINAL
+    before = {path.name: path.read_bytes() for path in final.iterdir()}
+    assert before
+    runs.write_status(folder, state="finished")
+    prepared(folder, base, seed=1)
+
+    def no_card(*given: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("anime_ai.training.card.model_card", no_card)
+        with pytest.raises(AnimeAIError):
+            trainer._train(folder, resume=False)
+    assert {path.name: path.read_bytes() for path in final.iterdir()} == before
+    assert not list(folder.glob(".*partial"))
+    trainer._train(folder, resume=True)
+    after = {path.name: path.read_bytes() for path in final.iterdir()}
+    assert set(after) == set(before)
+    assert after["adapter_model.safetensors"] != before["adapter_model.safetensors"]
+
+
+def test_four_bit_trains_on_this_machine(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    from anime_ai.training import model
+
+    folder = prepared(tmp_path / "run", base, load_in_4bit="on")
+    kinds: set[str] = set()
+    wrap = model.get_peft_model
+
+    def watched(bare: Any, config: Any) -> Any:
+        kinds.update(type(module).__name__ for module in bare.modules())
+        return wrap(bare, config)
+
+    monkeypatch.setattr(model, "get_peft_model", watched)
+    trainer._train(folder, resume=False)
+    run = runs.read_run(folder)
+    assert "Linear4bit" in kinds
+    assert (run.state, run.notices) == ("finished", ())
+    losses = [line["loss"] for line in runs.metrics(folder) if "loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_without_bitsandbytes_it_trains_in_sixteen_bits_and_says_so(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepared(tmp_path / "run", base, load_in_4bit="on", precision="fp16")
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    trainer._train(folder, resume=False)
+    run = runs.read_run(folder)
+    assert run.state == "finished"
+    assert "training.no_four_bit" in [notice["key"] for notice in run.notices]
+
+
+def test_gradient_checkpointing_trains_the_same(tmp_path: Path, base: Base, one_probe: None) -> None:
+    losses = []
+    for choice in ("off", "on"):
+        folder = prepared(tmp_path / choice, base, checkpointing=choice, seed=5)
+        trainer._train(folder, resume=False)
+        losses.append([line["loss"] for line in runs.metrics(folder) if "loss" in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+# ---- deaths, with real processes ----------------------------------------------------------------------------------
+
+APP = """
+import sys, time
+from anime_ai.config import Settings
+from anime_ai.dataset.rows import Row
+from anime_ai.training.queue import RunQueue
+from anime_ai.training.recipe import Recipe
+settings = Settings.load(output_dir=sys.argv[1])
+queue = RunQueue(settings)
+queue.start()
+rows = [Row(f"第{number}句？", f"这是第{number}答。", "傲娇") for number in range(8)]
+for epochs in (1000, 100):
+    recipe = Recipe.from_values({"base": sys.argv[2], "epochs": epochs, "learning_rate": 0.005}, settings)
+    print(queue.submit(rows, recipe, str(epochs), "test").id, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def orphans(settings: Settings, base: Base) -> Iterator[tuple[Run, Run]]:
+    """Two runs of an app that was killed while the first one trained and the second one waited."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    app = subprocess.Popen(
+        [sys.executable, "-c", APP, str(settings.output_dir), str(base.path)],
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    assert app.stdout is not None
+    folders = [settings.runs_dir / app.stdout.readline().strip() for _ in range(2)]
+    try:
+        until(lambda: steps_of(folders[0]) or not runs.read_run(folders[0]).active)
+    finally:
+        app.kill()
+        app.wait()
+        app.stdout.close()
+    yield runs.read_run(folders[0]), runs.read_run(folders[1])
+    for folder in folders:
+        pid = (read_json(folder / runs.STATUS) or {}).get("pid")
+        if pid and runs.read_run(folder).active:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_runs_survive_the_death_of_the_app_and_of_the_trainer(
+    settings: Settings, base: Base, orphans: tuple[Run, Run]
+) -> None:
+    from anime_ai.models.transformers_engine import TransformersEngine
+    from anime_ai.prompting import Dialogue
+
+    first, second = orphans
+    assert first.state == "running", (first.error, (first.folder / runs.LOG).read_text(encoding="utf-8"))
+    assert second.waiting
+    queue = RunQueue(settings)
+    queue.start()
+    try:
+        # The trainer went on without the app, and a new one sees all of it; the second run still waits for the first.
+        seen = queue.get(first.id)
+        until(lambda: queue.get(first.id).step > seen.step)
+        assert steps_of(first.folder)
+        assert queue.get(second.id).waiting
+        assert [run.id for run in queue.list()] == [second.id, first.id]
+
+        # Stopping saves: the adapter of a stopped run answers.
+        queue.stop(first.id)
+        assert queue.get(first.id).state in ("stopping", "stopped")
+        ended = wait(first.folder)
+        assert (ended.state, ended.error) == ("stopped", None)
+        assert 3 <= ended.step < ended.total
+        assert runs.last_checkpoint(first.folder) is not None
+        engine = TransformersEngine(base)
+        prompt = engine.layout("auto", "silent").prompt(Dialogue(question="第1句？"))
+        assert ended.adapter is not None
+        assert list(engine.stream(prompt, Adapter(ended.adapter), sampling=GREEDY))
+
+        # The second one starts by itself. Its trainer is killed behind a whole checkpoint and beside half a one.
+        until(lambda: runs.last_checkpoint(second.folder) or not queue.get(second.id).active)
+        whole = runs.last_checkpoint(second.folder)
+        assert whole is not None, queue.get(second.id).error
+        until(lambda: (steps_of(second.folder) or [0])[-1] > int(whole.name.rpartition("-")[2]))
+        os.kill(read_json(second.folder / runs.STATUS)["pid"], signal.SIGKILL)
+        killed = wait(second.folder)
+        assert (killed.state, killed.adapter) == ("interrupted", None)
+        last = runs.last_checkpoint(second.folder)
+        assert last is not None
+        at = int(last.name.rpartition("-")[2])
+        half = last.with_name(f"checkpoint-{at + 1}")
+        half.mkdir()
+        (half / "adapter_model.safetensors").write_bytes((last / "adapter_model.safetensors").read_bytes()[:100])
+
+        before = [line for line in runs.metrics(second.folder) if line["step"] <= at]
+        assert queue.resume(second.id).resumes
+        done = wait(second.folder)
+        assert (done.state, done.step) == ("finished", done.total)
+        assert not half.exists()
+        assert runs.metrics(second.folder)[: len(before)] == before
+        steps = steps_of(second.folder)
+        assert ordered(steps)
+        assert ordered(steps_of(second.folder, "eval_loss"))
+        assert steps[-1] == done.total
+        assert done.adapter is not None
+        assert read_header(done.adapter / "adapter_model.safetensors")
+    finally:
+        queue.close()
