@@ -60,5 +60,8 @@ def train_verifier(
 def _classifier(seed: int) -> Pipeline:
     return make_pipeline(
         TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True),
-        LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000, random_state=seed),
+        # Far more grams than replies: the dual problem is the small one.
+        LogisticRegression(
+            C=10.0, class_weight="balanced", solver="liblinear", dual=True, max_iter=2000, random_state=seed
+        ),
     )
