@@ -12,7 +12,7 @@ from ui_fakes import OWNER, STRANGER, VISITOR, FakeChat, open_studio
 
 from anime_ai.errors import AccessError, AnimeAIError, ModelError, SettingsError
 from anime_ai.studio import Studio
-from anime_ai.ui.chat_tab import ChatTab, Generations, greeting, inert, sampling_of
+from anime_ai.ui.chat_tab import ChatTab, Generations, inert, sampling_of
 from anime_ai.ui.persons import Person
 
 PLAIN = (0.6, 0.95, 1.05, 64, "")
@@ -55,7 +55,7 @@ def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab,
     her = studio.personas.find("傲娇")
     assert persona["value"] == "傲娇"
     assert len(persona["choices"]) == len(studio.personas.list())
-    assert said(messages) == [("assistant", greeting(her))]
+    assert said(messages) == [("assistant", her.greeting)]
     assert adapter["value"] in [id for _, id in adapter["choices"]]
     assert "starter" in line
     assert not studio.conversations.get(VISITOR.id, conversation).messages
@@ -63,7 +63,7 @@ def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab,
 
 def test_macros_of_a_greeting_are_filled_in(studio: Studio) -> None:
     for persona in studio.personas.list():
-        assert "{{" not in greeting(persona)
+        assert "{{" not in persona.greeting
 
 
 def test_an_answer_streams_and_is_there_after_a_reload(tab: ChatTab, chat: FakeChat) -> None:

@@ -206,6 +206,10 @@ class Chat:
         check_layout(trained, engine, model)
         kinds = {"user": HumanMessage, "assistant": AIMessage}
         history = [kinds[said.role](said.content) for said in conversation.messages if said.content]
+        # She knows what she said first: the page shows it at the head of every conversation that she has a card for.
+        greeting = self.personas.greeting(conversation.persona) if conversation.id else ""
+        if greeting and not (history and isinstance(history[0], AIMessage)):
+            history.insert(0, AIMessage(greeting))
         values = {
             "card": self.personas.system_line(conversation.persona),
             "history": history,

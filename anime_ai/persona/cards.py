@@ -30,6 +30,12 @@ class Persona:
     description: str = ""
     differs: str = ""
 
+    @property
+    def greeting(self) -> str:
+        """What she says first, the card's macros filled in; empty where the card has no greeting."""
+        first = self.greetings[0] if self.greetings else ""
+        return first.replace("{{user}}", "你").replace("{{char}}", self.character)
+
 
 class Personas:
     """The cards of one folder, read once, in the order of their file names with the default persona first."""
@@ -59,6 +65,11 @@ class Personas:
         if found is not None:
             return found.system_line
         return f"你是一个{name}的动漫角色。" if name else ""
+
+    def greeting(self, name: str) -> str:
+        """What a persona says first; empty for one without a card."""
+        found = self._named(name)
+        return found.greeting if found is not None else ""
 
     def _named(self, name: str) -> Persona | None:
         return next((one for one in self._all if name in (one.id, one.name, one.character)), None)

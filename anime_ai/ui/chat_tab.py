@@ -83,8 +83,8 @@ class ChatTab:
         """The greeting and the conversation in the chatbot's form; her thoughts are folded."""
         shown: list[dict[str, Any]] = []
         persona = self._persona(conversation.persona)
-        if persona and persona.greetings:
-            shown.append({"role": "assistant", "content": inert(greeting(persona))})
+        if persona and persona.greeting:
+            shown.append({"role": "assistant", "content": inert(persona.greeting)})
         for message in conversation.messages:
             if message.thinking.strip():
                 shown.append(thought(message.thinking, language))
@@ -389,11 +389,6 @@ def inert(said: str) -> str:
     """Text that the chatbot shows as it stands. It takes every message for HTML, also without Markdown: what could open
     a tag or an entity is escaped, and only that, because the copy button copies what we send."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=[A-Za-z0-9#])", "&amp;", said))
-
-
-def greeting(persona: Persona) -> str:
-    """Her first line, the card's macros filled in."""
-    return persona.greetings[0].replace("{{user}}", "你").replace("{{char}}", persona.character)
 
 
 def thought(thinking: str, language: str) -> dict[str, Any]:
