@@ -1,0 +1,225 @@
+"""The command line as a user meets it: child processes, their exit status, what they print and where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_models import hub_that_answers, silent_hub
+from tiny_models import make_base
+
+from anime_ai.config import DATA, ROOT
+from anime_ai.files import read_json
+from anime_ai.models.bases import Base
+from anime_ai.training import runs
+from anime_ai.training.runs import Run
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    """`python -m anime_ai …` in an empty folder, without anything of the developer's but Python."""
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ANIME_AI_")}
+        return subprocess.run(
+            [sys.executable, "-m", "anime_ai", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**kept, "PYTHONPATH": str(ROOT), "ANIME_AI_LANGUAGE": "zh", **variables},
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
+    return make_base(tmp_path_factory.mktemp("cli") / "tiny-qwen", tiny_tokenizer, hidden=64)
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> str:
+    """The one line with which a command failed."""
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in lines[0]
+    for word in words:
+        assert word in lines[0]
+    return lines[0]
+
+
+def nothing_written(folder: Path) -> bool:
+    return not [path for path in folder.rglob("*") if path.is_file()]
+
+
+BAD = {
+    "malformed": (b'[{"input": "a", "output": "b"},\n {"input": ]', ["2", "12"]),
+    "truncated": (b'[{"input": "a", "output": "b"}', ["1"]),
+    "missing field": ('[{"input": "只有问题"}]'.encode(), ["1", "output"]),
+    "blank answer": ('[{"input": "问", "output": "  \\n "}]'.encode(), ["1", "output"]),
+    "empty": (b"", []),
+    "no rows": (b"[]", []),
+    "gbk": ('[{"input": "你好", "output": "哼"}]'.encode("gb18030"), ["--encoding", "gb18030"]),
+    "not a list": (b'{"input": "a", "output": "b"}', []),
+    "parquet": (b"PAR1" + bytes(64), ["Parquet"]),
+    "deep": (b"[" * 100_000, []),
+}
+
+
+@pytest.mark.parametrize("kind", list(BAD))
+def test_a_bad_dataset_is_one_line_and_leaves_nothing(call: Call, tmp_path: Path, kind: str) -> None:
+    content, words = BAD[kind]
+    path = tmp_path / "我的 rows.json"
+    path.write_bytes(content)
+    out = tmp_path / "out"
+    done = call("preprocess", "--dataset", path, "--output-dir", out, "--json")
+    refused(done, *words)
+    assert not out.exists()
+
+
+def test_a_training_on_a_bad_dataset_or_for_nobody_leaves_nothing(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(BAD["missing field"][0])
+    refused(call("train", "--dataset", path, "--output-dir", "out"), "output")
+    assert nothing_written(tmp_path / "out")
+    refused(call("train", "--dataset", "no/such.json", "--output-dir", "out"), "no/such.json")
+    refused(call("train", "--output-dir", "out", "--resume"), "train")
+    refused(call("train", "--output-dir", "out", "--model", "no-such-model"), "no-such-model", "starter")
+    assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("epochs=-1", ["epochs", "-1"]),
+        ("learning_rate=1e9", ["learning_rate", "0.05"]),
+        ("lora_r=0", ["lora_r"]),
+        ("batch_size=two", ["batch_size", "two"]),
+        ("nonsense=1", ["nonsense", "epochs"]),
+        ("epochs", ["epochs"]),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_line(call: Call, tmp_path: Path, pair: str, words: list[str]) -> None:
+    refused(call("train", "--set", pair, "--output-dir", "out"), *words)
+    assert nothing_written(tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    refused(call("preprocess", "--output-dir", "file/out"), "file")
+    refused(call("train", "--output-dir", "file/out"), "file")
+
+
+def test_a_bad_variable_is_one_line(call: Call) -> None:
+    refused(call("infer", ANIME_AI_MAX_LENGTH="many"), "MAX_LENGTH", "many")
+
+
+def test_an_unknown_model_and_a_silent_hub_are_one_line(call: Call, tmp_path: Path) -> None:
+    fast = {"ANIME_AI_HUB_TIMEOUT": "1"}
+    with hub_that_answers(404) as endpoint:
+        for command in ("preprocess", "train", "infer"):
+            done = call(command, "--model", "nobody/nothing", "--output-dir", "out", HF_ENDPOINT=endpoint, **fast)
+            refused(done, "nobody/nothing", "starter")
+    with silent_hub() as endpoint:
+        done = call("train", "--model", "nobody/nothing", "--output-dir", "out", HF_ENDPOINT=endpoint, **fast)
+        refused(done, endpoint, "HF_ENDPOINT")
+    assert nothing_written(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-command"], ["train", "--no-such-option"], ["preprocess", "--dataset"], ["infer", "one", "two"]],
+)
+def test_wrong_usage_is_status_2_without_a_traceback(call: Call, arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_help_is_in_the_readers_language(call: Call) -> None:
+    chinese, english = call("train", "--help"), call("train", "--help", ANIME_AI_LANGUAGE="en")
+    assert chinese.returncode == english.returncode == 0
+    assert "训练" in chinese.stdout
+    assert "训练" not in english.stdout
+    assert "--resume" in english.stdout
+
+
+def test_without_a_training_infer_and_evaluate_say_what_is_missing(call: Call, base: Base) -> None:
+    refused(call("evaluate"), "train")
+    refused(call("infer", "--adapter", "nowhere"), "nowhere")
+    refused(call("infer", "--prompt", "  "))
+    refused(call("infer", "--model", base.path / "config.json"), "starter")
+
+
+def test_preprocess_train_resume_and_infer_speak_json(call: Call, tmp_path: Path, base: Base) -> None:
+    rows = [{"input": f"第{number}问？", "output": f"第{number}答。"} for number in range(6)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="gb18030")
+    options = ["--output-dir", "输出 out", "--model", base.path, "--json"]
+    done = call("preprocess", "--dataset", "rows.json", "--encoding", "gb18030", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    manifest = json.loads(done.stdout)
+    assert (manifest["train"], manifest["held_out"], manifest["dataset"]) == (5, 1, "rows.json")
+    refused(call("train", "--persona", "温柔", *options), "温柔", "傲娇")
+    out = tmp_path / "输出 out"
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == []
+
+    done = call("train", "--set", "epochs=1", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report == {"state": "finished", "step": 60, "total": 60, "final_model": str(Path("输出 out/final_model"))}
+    assert {"checkpoints", "final_model", "processed_data"} <= {path.name for path in out.iterdir()}
+    assert runs.read_run(out).persona == "傲娇"
+
+    done = call("train", "--resume", *options)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 60
+
+    done = call("infer", "--prompt", "第1问？", "--prompt", "{braces}", "--output-dir", "输出 out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    answers = json.loads(done.stdout)
+    assert [answer["prompt"] for answer in answers] == ["第1问？", "{braces}"]
+    assert all(set(answer) == {"prompt", "reply", "thinking", "tokens", "seconds"} for answer in answers)
+
+
+def test_infer_prints_the_sample_conversation_in_the_original_layout(call: Call, trained_run: Run) -> None:
+    from conftest import OTHER_ANSWERS
+
+    done = call("infer", "--output-dir", trained_run.folder, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    blocks = [f"用户：{question}\nAI：{answer}\n{'=' * 30}\n" for question, answer in OTHER_ANSWERS.items()]
+    assert done.stdout == "".join(blocks)
+    assert len(done.stderr.splitlines()) == 1, "the line that says that a starter model answers"
+
+
+def test_evaluate_gives_a_table_or_json(call: Call, trained_run: Run) -> None:
+    done = call("evaluate", "--output-dir", trained_run.folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert {"held_out_loss", "style", "distinct_2", "loop_rate", "end_rate"} <= set(report)
+    assert all(set(figure) == {"base", "adapter", "low", "high"} for figure in report.values())
+
+
+def test_the_shipped_rows_answer_the_original_questions() -> None:
+    rows = read_json(DATA / "dataset.json")
+    assert rows[0] == {
+        "input": "你喜欢什么动漫？",
+        "output": "哼，才不会随便告诉你呢！不过《EVA》还算不错吧。",
+        "persona": "傲娇",
+    }
+    assert rows[1]["output"] == "想让我帮你？哼，自己努力一点啦，我可不是你的保姆！"
