@@ -27,7 +27,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="choose the steps so that training takes about this long here")
     parser.add_argument("--talks", type=int, default=TALKS, help="conversations in the corpus (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="compile the model: a minute more, then a third faster")
-    make(parser.parse_args())
+    parser.add_argument("--adapters", action="store_true", help="make only the persona adapters, on the base as it is")
+    asked = parser.parse_args()
+    if asked.adapters:
+        from anime_ai.starter import adapters
+
+        adapters.make(_clock())
+    else:
+        make(asked)
 
 
 def make(asked: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ def trainable_model(
     if wants_checkpointing(recipe.checkpointing, device, parameters, tokens, *shape, quantised):
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model = get_peft_model(model, _adapter(recipe, parameters, rows))
-    head = model.get_base_model().get_output_embeddings()
+    head: Any = model.get_base_model().get_output_embeddings()  # type: ignore[operator]
     if not hasattr(head, "bias"):
         # PEFT's wrapper of a tied head hides that there is no bias, which TRL's loss asks for.
         head.register_parameter("bias", None)

@@ -135,7 +135,7 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
     """
     small = parameters < SMALL
     per_epoch = max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulation)))
-    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (4 if small else 1)
+    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (3 if small else 1)
     steps = max(MIN_STEPS, math.ceil(per_epoch * epochs))
     return Plan(
         steps=steps,

@@ -1,0 +1,49 @@
+"""The ready persona adapters on the starter model, made by the project's own trainer. Knows no grammar.
+
+python -m anime_ai.starter --adapters
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from anime_ai.config import ASSETS, DATA, Settings
+from anime_ai.dataset.files import good_rows, read_rows
+from anime_ai.errors import TrainingError
+from anime_ai.files import replaced_folder
+from anime_ai.models.bases import STARTER
+from anime_ai.persona.cards import Personas
+from anime_ai.training import runs
+from anime_ai.training.queue import wait
+from anime_ai.training.recipe import Recipe
+
+ADAPTERS = ASSETS / "starter" / "adapters"
+KEPT = ("adapter_config.json", "adapter_model.safetensors", "anime_ai.json", "README.md")
+"""The base's own folder has the tokenizer."""
+
+
+def make(say: Callable[[str], None], target: Path = ADAPTERS) -> None:
+    """Train each persona of `data/` by the default recipe; the old adapters are replaced when all are there.
+
+    Raises what the first run that fails raised.
+    """
+    path = DATA / "dataset.json"
+    rows = good_rows(read_rows(path), path)
+    with replaced_folder(target) as folder, tempfile.TemporaryDirectory() as scratch:
+        for persona in Personas().list():
+            run = Path(scratch) / persona.id
+            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name}, Settings())
+            runs.create(run, recipe, run_id=persona.id, name=persona.name, dataset=path.name, rows=rows)
+            runs.launch(run, Path(scratch) / "accelerator.lock")
+            done = wait(run)
+            if done.adapter is None:
+                told = done.error or {"key": "training.crashed", "values": {"why": done.state}}
+                raise TrainingError(told["key"], **told["values"])
+            (folder / persona.id).mkdir()
+            for name in KEPT:
+                shutil.copyfile(done.adapter / name, folder / persona.id / name)
+            last = [line["eval_loss"] for line in runs.metrics(run) if "eval_loss" in line][-1:]
+            say(f"{persona.name}: {done.step} steps, held-out loss {last}")
