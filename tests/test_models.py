@@ -46,6 +46,11 @@ def adapter(good_adapter: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(good_adapter, tmp_path / "run" / "final_model"))
 
 
+def test_a_fingerprint_tells_weights_of_one_shape_apart(base: Base, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    assert base.fingerprint() == make_base(tmp_path / "same", tiny_tokenizer).fingerprint()
+    assert base.fingerprint() != make_base(tmp_path / "other", tiny_tokenizer, seed=8).fingerprint()
+
+
 def test_auto_is_the_starter_where_nothing_better_is_on_the_disk(settings: Settings, starter: Path) -> None:
     found = find_base("auto", settings)
     assert (found.id, found.path, found.starter) == ("starter", starter, True)
@@ -229,6 +234,11 @@ def test_adapters_that_are_foreign_pickled_or_cut_are_refused(adapter: Path, bas
         return caught.value.key
 
     assert refused(adapter, replace(base, id="Qwen/Qwen3-0.6B")) == "model.adapter_other_base"
+    change_json(adapter / "anime_ai.json", base_fingerprint=base.fingerprint())
+    check_adapter(adapter, base)
+    change_json(adapter / "anime_ai.json", base_fingerprint="0123456789abcdef")
+    assert refused(adapter, base) == "model.adapter_base_changed"
+    change_json(adapter / "anime_ai.json", base_fingerprint="")
     weights = adapter / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])

@@ -440,7 +440,7 @@ def test_runs_survive_the_death_of_the_app_and_of_the_trainer(
         steps = steps_of(second.folder)
         assert ordered(steps)
         assert ordered(steps_of(second.folder, "eval_loss"))
-        assert steps[-1] == done.total
+        assert at < steps[-1] <= done.total
         assert done.adapter is not None
         assert read_header(done.adapter / "adapter_model.safetensors")
     finally:

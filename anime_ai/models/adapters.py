@@ -73,4 +73,7 @@ def check_adapter(folder: Path, base: Base) -> None:
     trained_on = _published_base(folder)
     if trained_on != base.id:
         raise ModelError("model.adapter_other_base", path=folder, trained_on=trained_on or "?", base=base.id)
+    fingerprint = read_card(folder).get("base_fingerprint")
+    if fingerprint and fingerprint != base.fingerprint():
+        raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
     read_header(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -24,6 +25,7 @@ KNOWN = (
     "Qwen/Qwen3-1.7B",
 )
 _FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.*", "LICENSE*", "README.md"]
+_SAMPLE = 2**16
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
@@ -38,6 +40,19 @@ class Base:
     def parameters(self) -> int:
         """The number of parameters, by the headers of its safetensors files."""
         return sum(_count(file) for file in self.path.glob("*.safetensors"))
+
+    def fingerprint(self) -> str:
+        """Tells these weights from others of the same name and shape, by a sample of each file: whole files of some
+        gigabytes would take too long."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.glob("*.safetensors")):
+            with open(file, "rb") as opened:
+                size = opened.seek(0, os.SEEK_END)
+                digest.update(size.to_bytes(8, "little"))
+                for place in (0, size // 2, max(0, size - _SAMPLE)):
+                    opened.seek(place)
+                    digest.update(opened.read(_SAMPLE))
+        return digest.hexdigest()[:16]
 
 
 def find_base(name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None) -> Base:

@@ -351,6 +351,7 @@ def _save_final(job: Job, layout: Layout, model: Any, tokenizer: Any, figures: d
 
     notes = {
         "base": job.base.id,
+        "base_fingerprint": job.base.fingerprint(),
         "persona": job.recipe.persona,
         "prompt_format": layout.format,
         "think": layout.think,
