@@ -43,7 +43,7 @@ LEVELS = (
 """Rooms from below to above. A room may use its own level and those below."""
 
 ALONE = "starter"
-"""How the embedded model is made: it uses the rooms up to `dataset`, and no room uses it."""
+"""How what is embedded is made, its adapters by the project's own trainer: no room uses it."""
 
 READMES = ("README.md", "README.en.md")
 
@@ -128,7 +128,7 @@ def test_rooms_use_only_what_is_below_them() -> None:
         for used in imported(file):
             if used.split(".")[0] != "anime_ai" or room_of(used) == room_of(name):
                 continue
-            upward = level_of("dataset") if room_of(name) == ALONE else level_of(room_of(name))
+            upward = level_of("training") if room_of(name) == ALONE else level_of(room_of(name))
             if room_of(used) == ALONE or level_of(room_of(used)) > upward:
                 wrong.append(f"{name} uses {used}")
     assert wrong == []

@@ -15,6 +15,7 @@ import pytest
 from tiny_models import make_base
 
 from anime_ai.config import DATA, ROOT, Settings
+from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import AnimeAIError, TrainingError
 from anime_ai.files import read_json
@@ -268,6 +269,15 @@ def test_labels_that_were_tampered_with_stop_the_run_before_its_first_step(
     assert caught.value.key == "training.mask"
     assert caught.value.values["found"] > caught.value.values["wanted"] > 0
     assert runs.metrics(folder) == []
+
+
+def test_a_run_does_not_go_on_with_other_rows_than_it_began_with(tmp_path: Path, base: Base, one_probe: None) -> None:
+    folder = prepared(tmp_path / "run", base)
+    write_rows(folder / runs.DATA / "rows.json", [*FEW[:-1], Row("换了", "一行。", "傲娇")])
+    with pytest.raises(TrainingError) as caught:
+        trainer._train(folder, resume=False)
+    assert caught.value.key == "training.rows_changed"
+    assert not (folder / runs.FINAL).exists()
 
 
 def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(

@@ -35,7 +35,7 @@ def make(say: Callable[[str], None], target: Path = ADAPTERS) -> None:
     with replaced_folder(target) as folder, tempfile.TemporaryDirectory() as scratch:
         for persona in Personas().list():
             run = Path(scratch) / persona.id
-            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name}, Settings())
+            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name}, Settings.load())
             runs.create(run, recipe, run_id=persona.id, name=persona.name, dataset=path.name, rows=rows)
             runs.launch(run, Path(scratch) / "accelerator.lock")
             done = wait(run)

@@ -15,7 +15,7 @@ from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
 from anime_ai.dataset.preprocess import encode_rows, stored_rows
 from anime_ai.dataset.rows import Row
-from anime_ai.dataset.split import split_rows
+from anime_ai.dataset.split import Split, split_rows
 from anime_ai.errors import TrainingError
 from anime_ai.files import read_json
 from anime_ai.models.engine import GREEDY
@@ -49,7 +49,7 @@ def evaluate_run(
     rows, persona = stored_rows(folder / runs.DATA), str(card["persona"])
     config = read_json(folder / runs.CONFIG)
     recipe = config.get("recipe", {}) if isinstance(config, dict) else {}
-    split = split_rows(rows, int(recipe.get("seed", settings.seed)))
+    split = _stored_split(folder / runs.DATA)
     held = [rows[place] for place in split.held_out if rows[place].persona == persona]
     if not held:
         raise TrainingError("training.nothing_held_out", persona=persona)
@@ -107,6 +107,17 @@ def _figure(base: Sequence[Any], adapter: Sequence[Any], measure: Callable[[Any]
     again = [measure([adapter[place] for place in draws.integers(len(adapter), size=len(adapter))]) for _ in range(500)]
     low, high = np.percentile(again, [2.5, 97.5])
     return Figure(round(measure(base), 4), round(measure(adapter), 4), round(float(low), 4), round(float(high), 4))
+
+
+def _stored_split(folder: Path) -> Split:
+    """The rows that this run trained on and held out; to split them again would follow today's code, not the run's."""
+    import datasets
+
+    parts = datasets.load_from_disk(str(folder))
+    train, held_out = (
+        tuple(number - 1 for number in parts[name]["row"]) if name in parts else () for name in ("train", "test")
+    )
+    return Split(train, held_out)
 
 
 def _by_side(rows: Sequence[Row], places: Sequence[int], persona: str) -> tuple[list[str], list[str]]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from anime_ai import __version__
 from anime_ai.dataset.files import write_rows
+from anime_ai.dataset.preprocess import Manifest, rows_sha256
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import StorageError, TrainingError
 from anime_ai.files import check_writable, read_json, restore_folder, write_bytes, write_json
@@ -82,9 +83,11 @@ def create(folder: Path, recipe: Recipe, *, run_id: str, name: str, dataset: str
     if rows is not None:
         (folder / DATA).mkdir(parents=True, exist_ok=True)
         write_rows(folder / DATA / "rows.json", rows)
+    manifest = Manifest.read(folder / DATA) if rows is None else None
+    sha256 = manifest.dataset_sha256 if manifest else rows_sha256(rows or ())
     me = current()
-    config = {"id": run_id, "name": name, "dataset": dataset, "created": time.time(), "version": __version__}
-    write_json(folder / CONFIG, {**config, "recipe": recipe.as_json()})
+    config = {"id": run_id, "name": name, "dataset": dataset, "dataset_sha256": sha256, "created": time.time()}
+    write_json(folder / CONFIG, {**config, "version": __version__, "recipe": recipe.as_json()})
     # A run that its creator starts at once is lost when the creator is; a queued one waits for whoever comes.
     owner = {"pid": me.pid, "started": me.started} if rows is None else {}
     write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[], **owner)

@@ -40,6 +40,7 @@ class Job:
     recipe: Recipe
     base: Base
     dataset: str
+    dataset_sha256: str
 
 
 def main() -> int:
@@ -134,7 +135,7 @@ def _train(folder: Path, resume: bool) -> None:
     named = status.get("base") if resume and recipe.base == "auto" else None
     base = find_base(named or recipe.base, settings, download=True)
     runs.write_status(folder, base=base.id)
-    job = Job(folder, recipe, base, str(config.get("dataset", "")))
+    job = Job(folder, recipe, base, str(config.get("dataset", "")), str(config.get("dataset_sha256", "")))
     if not resume:
         shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
     batch = recipe.batch_size
@@ -183,6 +184,8 @@ def _data(job: Job, layout: Layout) -> tuple[Any, Any, Manifest]:
         rows = stored_rows(folder)
         limits = {"max_length": recipe.max_length, "seed": recipe.seed}
         manifest = preprocess(rows, Personas(), layout, folder, origin=job.dataset, **limits)  # type: ignore[arg-type]
+    if job.dataset_sha256 and manifest.dataset_sha256 != job.dataset_sha256:
+        raise TrainingError("training.rows_changed", path=folder)
     if recipe.persona not in manifest.personas:
         known = "、".join(name for name in manifest.personas if name)
         raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known or "-")
