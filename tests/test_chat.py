@@ -293,6 +293,17 @@ def test_the_choice_names_adapters_of_this_persona_first_and_the_base_last(
     assert caught.value.key == "model.unknown_adapter"
 
 
+def test_the_starters_adapters_stand_beside_the_starter_and_beside_no_real_model(
+    settings: Settings, database: Database, starter: Path, base: Base
+) -> None:
+    personas = Personas()
+    own = Chat(settings, Conversations(database), personas, list).adapters("三无")
+    assert own[0].persona == "三无"
+    assert {choice.label for choice in own[:-1]} == {persona.character for persona in personas.list()}
+    real = settings.model_copy(update={"model_name": str(base.path)})
+    assert [choice.id for choice in Chat(real, Conversations(database), personas, list).adapters()] == [""]
+
+
 def test_the_starter_is_said_to_be_one(settings: Settings, database: Database, starter: Path) -> None:
     chat = Chat(settings, Conversations(database), Personas(), list)
     line = chat.answering("", "zh")

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from anime_ai.config import STARTER_LM
+from anime_ai.config import STARTER_LM, Settings
+from anime_ai.models.adapters import check_adapter, read_card
+from anime_ai.models.bases import STARTER, find_base
+from anime_ai.persona.cards import Personas
 from anime_ai.prompting import MASKED, POLICIES, Dialogue, Exchange, Layout
-from anime_ai.starter import card, corpus, grammar, pretrain, tokenizer
+from anime_ai.starter import adapters, card, corpus, grammar, pretrain, tokenizer
 
 REMAKE = "the layout moved on: run `python -m anime_ai.starter`"
 MOST = 10_000_000
@@ -220,6 +223,21 @@ def test_shipped_model_was_trained_on_this_layout(shipped_tokenizer):
     front = (STARTER_LM / "README.md").read_text(encoding="utf-8")
     assert f"prompt_layout: {layout.fingerprint()}\n" in front, REMAKE
     assert "license: apache-2.0\n" in front
+
+
+@pytest.mark.parametrize("persona", Personas().list(), ids=lambda persona: persona.id)
+def test_every_persona_has_an_adapter_that_fits_the_shipped_base(persona, shipped_tokenizer):
+    folder = adapters.ADAPTERS / persona.id
+    remake = "run `python -m anime_ai.starter --adapters`"
+    check_adapter(folder, find_base(STARTER, Settings.load()))
+    notes = read_card(folder)
+    layout = Layout(shipped_tokenizer, notes["prompt_format"], notes["think"])
+    assert notes["layout"] == layout.fingerprint(), remake
+    assert notes["system_line"] == persona.system_line, remake
+    assert notes["persona"] == persona.name
+    assert notes["base_fingerprint"]
+    assert {file.suffix for file in folder.iterdir()} <= {".safetensors", ".json", ".md"}
+    assert all(file.stat().st_size < MOST for file in folder.iterdir())
 
 
 def test_shipped_files_are_small_and_safe():

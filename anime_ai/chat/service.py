@@ -89,9 +89,11 @@ class Chat:
                 found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
         final = self.settings.output_dir / FINAL
         if (final / "adapter_config.json").is_file():
-            found.append(_of_folder("final", final))
-        for folder in sorted(SHIPPED.glob("*/adapter_config.json")):
-            found.append(_of_folder(f"shipped:{folder.parent.name}", folder.parent))
+            found.append(_of_folder("final", final, FINAL))
+        if self._base_name() == STARTER:  # beside a real model nobody looks for the starter's adapters
+            for file in sorted(SHIPPED.glob("*/adapter_config.json")):
+                id = file.parent.name
+                found.append(_of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
         found.sort(key=lambda choice: choice.persona != persona)
         return [*found, AdapterChoice("", self._base_name(), "", self.settings.model_name)]
 
@@ -263,10 +265,8 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
 
 
-def _of_folder(id: str, folder: Path) -> AdapterChoice:
-    card = read_card(folder)
-    persona = str(card.get("persona", ""))
-    return AdapterChoice(id, persona or folder.name, persona, base_of(folder), folder)
+def _of_folder(id: str, folder: Path, label: str) -> AdapterChoice:
+    return AdapterChoice(id, label, str(read_card(folder).get("persona", "")), base_of(folder), folder)
 
 
 def _reply(message_id: str, total: Any, done: bool = False) -> Reply:
