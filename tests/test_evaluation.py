@@ -16,7 +16,7 @@ from anime_ai.dataset.rows import Row
 from anime_ai.dataset.split import split_rows
 from anime_ai.errors import DatasetError, TrainingError
 from anime_ai.files import read_json, write_json
-from anime_ai.training.evaluation import Figure, _figure, distinct_2, evaluate_run, loops
+from anime_ai.training.evaluation import Figure, _figure, _share, distinct_2, evaluate_run, loops
 from anime_ai.training.runs import Run
 from anime_ai.training.style import train_verifier
 
@@ -120,6 +120,12 @@ def test_too_few_replies_cannot_be_verified_and_an_empty_one_has_no_style() -> N
     assert scores[0] > 0.5
     assert scores[1] == scores[2] == 0
     assert verifier.scores([]).shape == (0,)
+
+
+def test_an_interval_of_variety_holds_the_variety() -> None:
+    replies = ["今天下雨了。", "我也想吃面。", "别闹了，快睡。", "今天天气真好。"]
+    figure = _share(replies, replies, distinct_2)
+    assert 0 < figure.low < figure.adapter == round(distinct_2(replies), 4) <= figure.high <= 1
 
 
 def test_the_figures_of_a_trained_adapter(trained_run: Run) -> None:

@@ -17,7 +17,7 @@ from tiny_models import make_base
 from anime_ai.config import DATA, ROOT, Settings
 from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import AnimeAIError, TrainingError
+from anime_ai.errors import AnimeAIError, ModelError, TrainingError
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base, read_header
 from anime_ai.models.engine import GREEDY, Adapter
@@ -278,6 +278,14 @@ def test_a_run_does_not_go_on_with_other_rows_than_it_began_with(tmp_path: Path,
         trainer._train(folder, resume=False)
     assert caught.value.key == "training.rows_changed"
     assert not (folder / runs.FINAL).exists()
+
+
+def test_a_run_does_not_go_on_upon_other_weights(tmp_path: Path, base: Base, one_probe: None) -> None:
+    folder = prepared(tmp_path / "run", base)
+    runs.write_status(folder, base_fingerprint="of other weights")
+    with pytest.raises(ModelError) as caught:
+        trainer._train(folder, resume=True)
+    assert caught.value.key == "model.adapter_base_changed"
 
 
 def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(

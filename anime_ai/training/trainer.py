@@ -19,7 +19,7 @@ from typing import Any
 from anime_ai import __version__
 from anime_ai.config import Settings
 from anime_ai.dataset.preprocess import Manifest, preprocess, stored_rows, tokenizer_sha256
-from anime_ai.errors import AnimeAIError, TrainingError
+from anime_ai.errors import AnimeAIError, ModelError, TrainingError
 from anime_ai.files import read_json, replaced_folder, write_json
 from anime_ai.models.bases import Base, find_base
 from anime_ai.models.device import let_threads_sleep
@@ -134,7 +134,10 @@ def _train(folder: Path, resume: bool) -> None:
     # What `auto` meant when the run began is what its checkpoints fit.
     named = status.get("base") if resume and recipe.base == "auto" else None
     base = find_base(named or recipe.base, settings, download=True)
-    runs.write_status(folder, base=base.id)
+    weights = base.fingerprint()
+    if resume and status.get("base_fingerprint", weights) != weights:
+        raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
+    runs.write_status(folder, base=base.id, base_fingerprint=weights)
     job = Job(folder, recipe, base, str(config.get("dataset", "")), str(config.get("dataset_sha256", "")))
     if not resume:
         shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
