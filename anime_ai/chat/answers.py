@@ -36,6 +36,7 @@ class Speaker:
         self.base = base
         self.adapter = adapter
         self.persona = persona
+        self._card = Personas().system_line(persona)
         self.trained = read_card(adapter) if adapter else {}
         self.engine = TransformersEngine(base, sixteen=settings.fp16)
 
@@ -59,15 +60,13 @@ class Speaker:
     def answer(self, question: str, sampling: Sampling, alone: bool = False) -> Answer:
         """One answer; `alone` is the base without the adapter, in the same persona's prompt."""
         began = time.monotonic()
-        spoken = self._chain(sampling, alone).invoke(
-            {"card": Personas().system_line(self.persona), "question": question, "history": []}
-        )
+        spoken = self._chain(sampling, alone).invoke({"card": self._card, "question": question, "history": []})
         seconds = round(time.monotonic() - began, 3)
         return Answer(question, spoken.text.strip(), spoken.thinking.strip(), spoken.tokens, seconds)
 
     def ended(self, question: str, history: list[Any], sampling: Sampling, alone: bool = False) -> tuple[str, bool]:
         """An answer behind a history of LangChain messages, and whether the model ended it itself."""
-        values = {"card": Personas().system_line(self.persona), "question": question, "history": history}
+        values = {"card": self._card, "question": question, "history": history}
         spoken = self._chain(sampling, alone).invoke(values)
         return spoken.text.strip(), spoken.ended
 

@@ -58,7 +58,8 @@ def torch_dtype(precision: Precision) -> Any:
 def let_threads_sleep() -> None:
     """Call before torch is imported: its threads sleep while they wait for each other, and do not spin.
 
-    Chat, page and trainer share a machine. With 2 busy cores a spinning step took 7 times as long as a sleeping one.
+    Chat, page and trainer share a machine: where the cores are busy, a spinning thread keeps the one it waits for from
+    running.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
