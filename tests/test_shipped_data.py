@@ -12,7 +12,7 @@ import pytest
 DATA = Path(__file__).resolve().parents[1] / "data"
 DATASET = DATA / "dataset.json"
 NEUTRAL = DATA / "neutral.json"
-SMALLEST = {"傲娇": 100, "活泼": 60, "三无": 60, "温柔": 60}
+SMALLEST = {"傲娇": 320, "活泼": 280, "三无": 150, "温柔": 150}
 CARDS = {"tsundere": "傲娇", "genki": "活泼", "kuudere": "三无", "gentle": "温柔"}
 ORIGINAL = [
     {"input": "你喜欢什么动漫？", "output": "哼，才不会随便告诉你呢！不过《EVA》还算不错吧。", "persona": "傲娇"},
