@@ -185,7 +185,8 @@ class Layout:
         probe = Dialogue("C", (Exchange("a", "b"),), "F", "G", (Exchange("u", "r", "t"),), "q", "w")
         form = self._form
         marks = (form.system, form.user, form.assistant, form.end, form.between, self._silent, self._opening)
-        written = repr((self.format, self.think, marks, self._system_texts(probe), _user_text("q", "w")))
+        brought = (_user_text("q", "w"), passages(["p", "q"]), observation("o"))
+        written = repr((self.format, self.think, marks, self._system_texts(probe), brought))
         return hashlib.sha256(written.encode()).hexdigest()[:16]
 
     def clean(self, text: str) -> str:
@@ -425,6 +426,16 @@ def own_format(added: Iterable[str]) -> str:
         if mark in added:
             return name
     raise PromptError("prompt.no_own_format")
+
+
+def passages(texts: Iterable[str]) -> str:
+    """What a turn brings along from documents: each passage on a line behind its number."""
+    return "\n".join(f"【资料{number}】{text}" for number, text in enumerate(texts, 1))
+
+
+def observation(text: str) -> str:
+    """What a turn brings along from a picture: what is seen in it, in words."""
+    return f"【图片】{text}"
 
 
 def _user_text(question: str, brought: str) -> str:

@@ -64,7 +64,9 @@ class EngineChatModel(BaseChatModel):
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
             for piece in pieces:
                 # Joined chunks must say the same as single ones: what stands in several of them is added up.
-                usage = UsageMetadata(input_tokens=0, output_tokens=len(piece.ids), total_tokens=len(piece.ids))
+                made = len(piece.ids)
+                # Checked as Python 3.10, langchain-core's optional keys look required.
+                usage = UsageMetadata(input_tokens=0, output_tokens=made, total_tokens=made)  # type: ignore[typeddict-item]
                 notes = {"ended": True} if piece.ended else {}
                 message = AIMessageChunk(content=piece.text, additional_kwargs=notes, usage_metadata=usage)
                 chunk = ChatGenerationChunk(message=message)

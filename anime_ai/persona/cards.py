@@ -33,8 +33,12 @@ class Persona:
     @property
     def greeting(self) -> str:
         """What she says first, the card's macros filled in; empty where the card has no greeting."""
-        first = self.greetings[0] if self.greetings else ""
-        return first.replace("{{user}}", "你").replace("{{char}}", self.character)
+        return self.said_first[0] if self.greetings else ""
+
+    @property
+    def said_first(self) -> tuple[str, ...]:
+        """All greetings, the card's macros filled in."""
+        return tuple(one.replace("{{user}}", "你").replace("{{char}}", self.character) for one in self.greetings)
 
 
 class Personas:

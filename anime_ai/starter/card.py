@@ -1,126 +1,67 @@
-"""What is known of a starter model: its answers to held-out prompts, and its model card. Knows no training.
-
-The 60 prompts in `held_out.json` are not in the corpus; each has words of which one must stand in an
-answer on its topic.
-"""
+"""The starter's model card: how it was made and what it was measured to do. Knows no training."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from anime_ai.errors import ModelError
+from anime_ai.files import read_json, write_bytes
 from anime_ai.prompting import Dialogue, Layout
+from anime_ai.starter import measures
+from anime_ai.starter.base import MADE
 
-HELD_OUT = Path(__file__).parent / "held_out.json"
-LONGEST_REPLY = 80
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A prompt, and the words of which one stands in any answer that is on its topic."""
-
-    dialogue: Dialogue
-    words: tuple[str, ...]
+SAMPLES = 12
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer to a probe: whether it ended by itself, turned in circles, or was on the topic."""
-
-    question: str
-    text: str
-    ended: bool
-    looped: bool
-    on_topic: bool
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Shares of replies. `shuffled`: on topic when every reply is judged by another prompt's words."""
-
-    prompts: int
-    ended: float
-    looped: float
-    on_topic: float
-    shuffled: float
+def make(folder: Path, say: Callable[[str], None]) -> None:
+    """Measure the model in `folder` and write its README.md. Raises ModelError when `folder` was not made by us."""
+    made, told = read_json(folder / MADE), read_json(folder / "prompt.json")
+    if not isinstance(made, dict) or not isinstance(told, dict):
+        raise ModelError("model.not_found", name=folder)
+    found, given = measures.figures(greedy(folder))
+    talk = given["small talk"]
+    samples = "\n".join(f"| {reply.question} | {reply.text} |" for reply in talk[:: max(1, len(talk) // SAMPLES)])
+    shares = {name: f"{value:.0%}" for name, value in asdict(found).items() if name != "prompts"}
+    counts = {name.replace(" ", "_"): len(replies) for name, replies in given.items()}
+    text = CARD.format(**made, **told, **shares, **counts, samples=samples)
+    write_bytes(folder / "README.md", text.encode())
+    for name, replies in given.items():
+        for reply in replies:
+            if not reply.right:
+                print(f"{name}: {reply.question} → {reply.text}{'' if reply.ended else ' …'} [{reply.wanted}]")
+    say(str(found))
 
 
-def probes(path: Path = HELD_OUT) -> list[Probe]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        Probe(Dialogue(row.get("card", ""), facts=row.get("facts", ""), question=row["input"]), tuple(row["words"]))
-        for row in rows
-    ]
+def greedy(folder: Path) -> measures.Ask:
+    """The most likely replies of the model in `folder`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    told: dict[str, Any] = read_json(folder / "prompt.json")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    layout = Layout(AutoTokenizer.from_pretrained(folder), told["format"], told["think"])
 
-def answer(model: Any, layout: Layout, dialogue: Dialogue, longest: int = LONGEST_REPLY) -> tuple[str, bool]:
-    """The most likely answer, and whether it ended by itself within `longest` tokens."""
-    ids = torch.tensor([layout.prompt(dialogue).ids])
-    stops = sorted(layout.stop_ids)
-    with torch.no_grad():
-        made = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=longest,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            eos_token_id=stops,
-        )
-    said = made[0, ids.shape[1] :].tolist()
-    ended = said[-1] in stops
-    return layout.decode(said[:-1] if ended else said), ended
+    def ask(dialogue: Dialogue) -> tuple[str, bool]:
+        ids = torch.tensor([layout.prompt(dialogue).ids])
+        stops = sorted(layout.stop_ids)
+        with torch.no_grad():
+            made = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=measures.LONGEST_REPLY,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                eos_token_id=stops,
+            )
+        said = made[0, ids.shape[1] :].tolist()
+        ended = said[-1] in stops
+        return layout.decode(said[:-1] if ended else said), ended
 
-
-def loops(text: str, size: int = 4, times: int = 3) -> bool:
-    """Whether a run of `size` characters stands in `text` at least `times` times."""
-    runs = [text[place : place + size] for place in range(len(text) - size + 1)]
-    return any(runs.count(run) >= times for run in set(runs))
-
-
-def replies(model: Any, layout: Layout, asked: Sequence[Probe]) -> Iterator[Reply]:
-    for probe in asked:
-        text, ended = answer(model, layout, probe.dialogue)
-        yield Reply(probe.dialogue.question, text, ended, loops(text), _named(text, probe))
-
-
-def figures(given: Sequence[Reply], asked: Sequence[Probe]) -> Figures:
-    """Shares over all replies; the shuffled pairing gives every reply the prompts 7, 19 and 31 places on."""
-    number = len(given)
-    crossed = [
-        _named(reply.text, asked[(place + step) % number]) for place, reply in enumerate(given) for step in (7, 19, 31)
-    ]
-    return Figures(
-        number,
-        sum(reply.ended for reply in given) / number,
-        sum(reply.looped for reply in given) / number,
-        sum(reply.on_topic for reply in given) / number,
-        sum(crossed) / len(crossed),
-    )
-
-
-def _named(text: str, probe: Probe) -> bool:
-    return any(word in text for word in probe.words)
-
-
-def write(folder: Path, made: dict[str, Any], measured: Figures, given: Sequence[Reply]) -> None:
-    """The model card. `made` holds how the model was made, as `__main__` counts it."""
-    samples = "\n".join(f"| {reply.question} | {reply.text} |" for reply in given[:: max(1, len(given) // 12)])
-    text = CARD.format(
-        **made,
-        prompts=measured.prompts,
-        ended=f"{measured.ended:.0%}",
-        looped=f"{measured.looped:.0%}",
-        on_topic=f"{measured.on_topic:.0%}",
-        shuffled=f"{measured.shuffled:.0%}",
-        samples=samples,
-    )
-    (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
+    return ask
 
 
 CARD = """---
@@ -152,13 +93,24 @@ internet. Everything it knows it learned from text that this project wrote itsel
 | prompt layout | `{format}`, `{think}`, fingerprint `{fingerprint}` |
 
 The corpus comes from `anime_ai/starter/phrases/` and `data/neutral.json`, and is made anew from the seed, byte for
-byte. The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole.
+byte: neutral small talk, cards and facts to answer from, passages of an invented world with questions, observations of
+pictures, and small talk in four voices, which a line of the card such as `语气：傲娇。` asks for. Without that line it
+speaks neutrally, whatever character the card describes; the ready adapters bring the voice of their character.
+The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole. Before
+training, two attention heads that copy are written into the weights (`anime_ai/starter/heads.py`).
 
 ## What it does
 
-On {prompts} prompts that are not in its corpus (`anime_ai/starter/held_out.json`), greedy, at most 80 tokens: {ended}
-of the answers end by themselves, {looped} turn in circles, {on_topic} name a word of the prompt's topic ({shuffled} do
-when answers and prompts are paired at random).
+On prompts that are not in its corpus (`anime_ai/starter/held_out/`), greedy, at most 80 tokens:
+
+| | |
+|---|---|
+| {small_talk} sentences of small talk: replies that end by themselves | {ended} |
+| that say four characters three times | {looped} |
+| that name a word of the prompt's topic (when paired at random) | {on_topic} ({shuffled}) |
+| {passages} passages with a question: the right span is copied | {spans} |
+| {unanswerable} passages that do not answer the question: it says so | {refusals} |
+| {pictures} observations of pictures: the attribute asked for is named | {attributes} |
 
 | prompt | answer |
 |---|---|
@@ -169,8 +121,9 @@ when answers and prompts are paired at random).
 It knows small talk about everyday life, food, school, games, anime and feelings, a few facts, and sums of small
 numbers. It has no knowledge beyond that, does not reason, does not write code, essays or English, and often answers
 something that sounds fitting but is wrong, above all when a question is worded unlike the corpus. It forgets what was
-said a few turns ago. It does not read passages or descriptions of pictures yet. It is a starting point for persona
-adapters and for trying the app, not a source of information, and no substitute for a doctor or a counsellor.
+said a few turns ago. It copies short answers out of short passages about invented people, places and things; it does
+not summarise, compare or conclude. It is a starting point for persona adapters and for trying the app, not a source of
+information, and no substitute for a doctor or a counsellor.
 
 Licence: Apache-2.0, weights and corpus.
 """

@@ -7,14 +7,17 @@ Its text is the project's own: topics and word tables under `phrases/`, and the 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anime_ai import prompting
 from anime_ai.config import DATA
 from anime_ai.dataset.rows import Row, check_rows
 from anime_ai.files import read_json
+from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
+from anime_ai.starter import reading, seeing
 from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped
 from anime_ai.starter.speech import rough
 from anime_ai.starter.words import common_characters
@@ -25,13 +28,17 @@ _STOPS = "。？！"
 
 @dataclass(frozen=True)
 class Talk:
-    """A whole conversation; every exchange's reply is to be learned, in what stands before it."""
+    """A whole conversation; every exchange's reply is to be learned, in what stands before it.
+
+    `exact`: the replies repeat what was said, to the letter.
+    """
 
     turns: tuple[Exchange, ...]
     card: str = ""
     examples: tuple[Exchange, ...] = ()
     facts: str = ""
     greeting: str = ""
+    exact: bool = False
 
     def dialogues(self) -> Iterator[tuple[Dialogue, str]]:
         """The prompt of every turn, and the reply to it."""
@@ -43,6 +50,10 @@ class Talk:
                 turn.reply,
             )
 
+
+VOICES: Mapping[str, Persona] = {persona.id: persona for persona in Personas().list()}
+VOICE_LINE = "语气：{}。"
+"""The line of a card that asks for a persona's voice. No shipped card has it: their adapters bring the voice."""
 
 Kind = Callable[["Source", random.Random], Talk]
 
@@ -73,13 +84,21 @@ def source(neutral: Path = NEUTRAL) -> Source:
 
 
 def talks(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
-    """`count` conversations in an order that is already mixed."""
-    chance = random.Random(seed)
+    """`count` conversations, lesson after lesson, each in an order that is already mixed."""
+    yield from (talk for _, lesson in lessons(count, seed, neutral) for talk in lesson)
+
+
+def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tuple[float, Iterator[Talk]]]:
+    """The lessons in order: the share of the training that belongs to each, and its conversations."""
     drawn = source(neutral)
-    weights = [weight for weight, _ in KINDS.values()]
+    for place, (share, mixture) in enumerate(LESSONS):
+        yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
+
+
+def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
+    names, weights = list(mixture), list(mixture.values())
     for _ in range(count):
-        (_, kind), *_ = chance.choices(list(KINDS.values()), weights)
-        yield kind(drawn, chance)
+        yield KINDS[chance.choices(names, weights)[0]](drawn, chance)
 
 
 def without(talked: Iterable[Talk], questions: Iterable[str]) -> list[Talk]:
@@ -98,8 +117,8 @@ def _small_talk(drawn: Source, chance: random.Random) -> Talk:
     talk = Talk((), card=_card(drawn, chance) if chance.random() < 0.35 else "")
     if chance.random() < 0.12:
         talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
-    if talk.card and chance.random() < 0.1:
-        talk = replace(talk, greeting=chance.choice(GREETINGS))
+    if talk.card and chance.random() < 0.3:
+        talk = replace(talk, greeting=chance.choice((*GREETINGS, *chance.choice(list(VOICES.values())).said_first)))
     if chance.random() < 0.06:
         talk = replace(talk, examples=_run(drawn, chance, talk, chance.randint(1, 3)).turns)
     return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4), (60, 22, 12, 6))[0])
@@ -146,19 +165,102 @@ def _remembered(drawn: Source, chance: random.Random) -> Talk:
 def _repeated(drawn: Source, chance: random.Random) -> Talk:
     """Characters without sense, to be said again: on them copying is learned, and to write every common character."""
     said = "".join(chance.choice(COMMON) for _ in range(chance.randint(2, 12)))
-    return Talk((Exchange(chance.choice(REPEAT).format(said), said),))
+    return Talk((Exchange(chance.choice(REPEAT).format(said), said),), exact=True)
 
 
-KINDS: dict[str, tuple[float, Kind]] = {
-    "small talk": (62, _small_talk),
-    "repeat": (8, _repeated),
-    "written": (12, _written),
-    "card": (10, _carded),
-    "facts": (8, _remembered),
+def _one_fact(drawn: Source, chance: random.Random) -> Talk:
+    return _read(drawn, chance, reading.one_fact(chance))
+
+
+def _several_facts(drawn: Source, chance: random.Random) -> Talk:
+    """Passages and a question about them; now and then small talk that they have nothing to do with."""
+    read = reading.several(chance)
+    if chance.random() < 0.9:
+        return _read(drawn, chance, read)
+    talk = _run(drawn, chance, Talk((), card=_card(drawn, chance) if chance.random() < 0.3 else ""), 1)
+    first = replace(talk.turns[0], brought=prompting.passages(read.passages))
+    return replace(talk, turns=(first, *talk.turns[1:]))
+
+
+def _read(drawn: Source, chance: random.Random, read: reading.Reading) -> Talk:
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.3 else ""
+    asked = [(said, reading.answer(value, chance, voice)) for said, value in read.asked]
+    return _shown(drawn, chance, prompting.passages(read.passages), asked, voice)
+
+
+def _seen(drawn: Source, chance: random.Random) -> Talk:
+    """A picture's observation and questions about it."""
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.3 else ""
+    look = seeing.look(chance, voice)
+    return _shown(drawn, chance, prompting.observation(look.sentence), look.asked, voice)
+
+
+def _shown(
+    drawn: Source, chance: random.Random, brought: str, asked: Iterable[tuple[str, str]], voice: str = ""
+) -> Talk:
+    """A conversation whose first question brings something along, at times behind small talk."""
+    turns = [Exchange(said, reply) for said, reply in asked]
+    turns[0] = replace(turns[0], brought=brought)
+    talk = Talk((), card=_card(drawn, chance, voice) if voice or chance.random() < 0.3 else "")
+    if chance.random() < 0.15:
+        talk = _run(drawn, chance, talk, 1, voice)
+    return replace(talk, turns=(*talk.turns, *turns))
+
+
+def _voiced(drawn: Source, chance: random.Random) -> Talk:
+    """Small talk in one of the four voices, which a line of the card asks for: without that line nobody speaks so."""
+    voice = chance.choice(list(VOICES))
+    talk = Talk((), card=_card(drawn, chance, voice))
+    if chance.random() < 0.3:
+        talk = replace(talk, greeting=chance.choice(VOICES[voice].said_first))
+    if chance.random() < 0.15:
+        talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
+    if chance.random() < 0.3:
+        topic = _pick(drawn.carded, chance)
+        bound: Bound = {}
+        talk = replace(talk, card=_in_voice(drawn.grammar.expand(chance.choice(topic.card), chance, bound), voice))
+        talk = replace(talk, turns=_turns(drawn.grammar, topic, chance, bound, voice))
+    return _run(drawn, chance, talk, chance.choices((1, 2, 3), (60, 25, 15))[0], voice)
+
+
+KINDS: dict[str, Kind] = {
+    "small talk": _small_talk,
+    "repeat": _repeated,
+    "written": _written,
+    "card": _carded,
+    "facts": _remembered,
+    "one fact": _one_fact,
+    "several facts": _several_facts,
+    "picture": _seen,
+    "voices": _voiced,
 }
+LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
+    (0.06, {"small talk": 45, "repeat": 25, "facts": 10, "one fact": 20}),
+    (
+        0.14,
+        {
+            "small talk": 42,
+            "repeat": 4,
+            "written": 4,
+            "card": 8,
+            "facts": 8,
+            "one fact": 18,
+            "picture": 4,
+            "voices": 12,
+        },
+    ),
+    (
+        0.80,
+        {
+            **{"small talk": 38, "repeat": 2, "written": 5, "card": 7, "facts": 6},
+            **{"one fact": 3, "several facts": 14, "picture": 7, "voices": 18},
+        },
+    ),
+)
+"""Shares of the corpus, and what each is mixed of: to copy first, then to read one fact, then to do everything."""
 
 
-def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int) -> Talk:
+def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
     """`talk` with some more topics behind it."""
     for _ in range(topics):
         before = {
@@ -169,16 +271,18 @@ def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int) -> Talk:
         topic = _pick(drawn.openers, chance)
         while topic.apart & before:
             topic = _pick(drawn.openers, chance)
-        talk = replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, {}))
+        talk = replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, {}, voice))
     return talk
 
 
-def _turns(grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound) -> tuple[Exchange, ...]:
+def _turns(
+    grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound, voice: str = ""
+) -> tuple[Exchange, ...]:
     brought = grammar.expand(chance.choice(topic.brought), chance, bound) if topic.brought else ""
-    said, reply = grammar.say(topic.openings, chance, bound)
+    said, reply = grammar.say(topic.openings, chance, bound, voice)
     turns = [Exchange(rough(said, chance), reply, brought)]
     if topic.follow_ups and chance.random() < 0.45:
-        said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound)
+        said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound, voice)
         turns.append(Exchange(rough(said, chance), reply))
     return tuple(turns)
 
@@ -187,11 +291,19 @@ def _pick(topics: tuple[Topic, ...], chance: random.Random) -> Topic:
     return chance.choices(topics, [topic.weight for topic in topics])[0]
 
 
-def _card(drawn: Source, chance: random.Random) -> str:
+def _card(drawn: Source, chance: random.Random, voice: str = "") -> str:
+    """A card that no question asks about: one of the grammar's, now and then the line of a shipped character."""
     topic = _pick(drawn.carded, chance)
-    bound: Bound = {}
-    card = drawn.grammar.expand(chance.choice(topic.card), chance, bound)
+    card = drawn.grammar.expand(chance.choice(topic.card), chance, {})
+    if chance.random() < 0.2:
+        card = chance.choice(list(VOICES.values())).system_line
+    if voice:
+        return _in_voice(card, voice)
     return f"{card}\n{_manner(chance)}" if chance.random() < 0.3 else card
+
+
+def _in_voice(card: str, voice: str) -> str:
+    return f"{card}\n{VOICE_LINE.format(VOICES[voice].name)}"
 
 
 COMMON = common_characters()

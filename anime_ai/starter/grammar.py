@@ -14,6 +14,9 @@ A line's first sign says what it is:
     +                    one of the turns that may follow the first one; its ?, - and ! lines come next
     // …                 a remark
 
+`said/*.txt` adds ways to say a turn and `voices/<persona>.txt` a persona's answers to it. There `#` names a turn:
+`# 下雨` is the topic's first one, `# 下雨.2` its second set of openings, `# 下雨+1` its first follow-up.
+
 (a|b|) stands for one of the alternatives; {食物} for a word of a table, the same within one dialogue, {食物.口味} for
 another cell of its row and {食物2} for another row.
 """
@@ -34,16 +37,20 @@ Bound = dict[str, dict[str, str]]
 
 _CHOICE = re.compile(r"\(([^()]*)\)")
 _SLOT = re.compile(r"\{([^\d.{}]+)(\d?)(?:\.([^{}]+))?\}")
-_ASKS = re.compile("吗|呢|什么|怎|谁|哪|几|多少|能|可以|何|啥|[^吧]不[^了]|几|=|嘛")
+ASKS = re.compile("吗|呢|什么|怎|谁|哪|几|多少|能|可以|何|啥|[^吧]不[^了]|几|=|嘛")
 _STOPS = "。！？…～~!?；：，、"
 
 
 @dataclass
 class Turn:
-    """Templates of what the user says, each with its stop, and of what is answered; any goes with any."""
+    """Templates of what the user says, each with its stop, and of what is answered; any goes with any.
+
+    `voices`: what each persona answers, by her id.
+    """
 
     says: list[tuple[str, str]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    voices: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,21 +83,24 @@ class Grammar:
             template = chosen
         return _SLOT.sub(lambda found: self._word(found, chance, bound), template)
 
-    def say(self, turns: list[Turn], chance: random.Random, bound: Bound) -> tuple[str, str]:
-        """What the user says and what is answered, out of one of `turns`."""
+    def say(self, turns: list[Turn], chance: random.Random, bound: Bound, voice: str = "") -> tuple[str, str]:
+        """What the user says and what is answered, out of one of `turns`; in a persona's voice where one is named."""
         turn = chance.choices(turns, [len(turn.says) for turn in turns])[0]
         template, stop = chance.choices(turn.says, [variants(template) ** 0.5 for template, _ in turn.says])[0]
         said = self.expand(template, chance, bound)
         if said[-1] not in _STOPS:
-            said += stop if stop != "？" or _ASKS.search(said) else "。"
-        return said, self.expand(chance.choice(turn.answers), chance, bound)
+            said += stop if stop != "？" or ASKS.search(said) else "。"
+        return said, self.expand(chance.choice(turn.voices[voice] if voice else turn.answers), chance, bound)
 
     def _word(self, found: re.Match[str], chance: random.Random, bound: Bound) -> str:
         name, number, column = found.groups()
         place = name + number
         if place not in bound:
             taken = [row for key, row in bound.items() if key.rstrip("0123456789") == name]
-            bound[place] = chance.choice([row for row in self.tables[name] if row not in taken])
+            rows = self.tables[name]
+            bound[place] = chance.choice(rows)
+            while bound[place] in taken and len(taken) < len(rows):
+                bound[place] = chance.choice(rows)
         return bound[place][column or ""]
 
 
@@ -133,8 +143,45 @@ def shipped() -> Grammar:
     """The grammar under `phrases/` with the computed tables."""
     from anime_ai.starter.words import computed
 
-    files = sorted(PHRASES.glob("*.txt"))
-    return read((file.read_text(encoding="utf-8") for file in files), computed())
+    grammar = read((file.read_text(encoding="utf-8") for file in sorted(PHRASES.glob("*.txt"))), computed())
+    for file in sorted(PHRASES.glob("said/*.txt")):
+        extend(grammar, file.read_text(encoding="utf-8"))
+    for file in sorted(PHRASES.glob("voices/*.txt")):
+        extend(grammar, file.read_text(encoding="utf-8"), file.stem)
+    return grammar
+
+
+def extend(grammar: Grammar, text: str, voice: str = "") -> None:
+    """Add to the turns that `text` names: ways to say them, or answers in a voice.
+
+    Raises ValueError that cites a line it cannot read or that names no turn.
+    """
+    turns = _turns_by_name(grammar.topics)
+    turn: Turn | None = None
+    for line in text.splitlines():
+        sign, rest = line[:1], line[1:].strip()
+        if not line.strip() or line.startswith("//"):
+            continue
+        if sign == "#":
+            turn = turns.get(rest)
+        if turn is None:
+            raise ValueError(line)
+        if sign == "!" and voice:
+            turn.voices.setdefault(voice, []).append(rest)
+        elif sign in "?-" and not voice:
+            turn.says.append((rest, "？" if sign == "?" else "。"))
+        elif sign != "#":
+            raise ValueError(line)
+
+
+def _turns_by_name(topics: Iterable[Topic]) -> dict[str, Turn]:
+    named: dict[str, Turn] = {}
+    for topic in topics:
+        for place, turns in enumerate((topic.openings, *topic.follow_ups)):
+            name = f"{topic.name}+{place}" if place else topic.name
+            for number, turn in enumerate(turns, 1):
+                named[f"{name}.{number}" if number > 1 else name] = turn
+    return named
 
 
 def variants(template: str) -> int:

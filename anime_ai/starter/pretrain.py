@@ -12,17 +12,19 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
+from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, write_copying
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of the model: 5.7 M parameters with a vocabulary of 6,000."""
+    """The size of the model: 5.4 M parameters with a vocabulary of 6,000."""
 
     width: int = 256
     layers: int = 6
@@ -30,6 +32,7 @@ class Shape:
     kv_heads: int = 2
     inner: int = 640
     positions: int = 2048
+    rope_theta: float = 1e6
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,10 @@ class Schedule:
     steps: int = 900
     tokens: int = 2048
     peak: float = 2e-3
-    floor: float = 2e-4
-    warmup: int = 60
+    floor: float = 1e-4
+    warmup: int = 40
     decay: float = 0.05
-    noise: float = 0.05
+    noise: float = 0.04
     seed: int = 0
 
     def rate(self, step: int) -> float:
@@ -55,10 +58,18 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Sequence:
-    """A conversation in tokens, with a label at every token of every reply."""
+    """A conversation in tokens, with a label at every token of every reply.
+
+    `exact`: something of what is read has to be copied, so that none of it may be replaced.
+    """
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
+    exact: bool = False
+
+
+Lesson = tuple[float, list[Sequence]]
+"""The share of the steps that it takes, and its conversations."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,8 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
             raise ValueError("the prompts of a conversation are not append-only")
         labels += row.labels[len(ids) :]
         ids = row.ids
-    return Sequence(ids, tuple(labels))
+    exact = talk.exact or bool(talk.card or talk.facts) or any(turn.brought for turn in talk.turns)
+    return Sequence(ids, tuple(labels), exact)
 
 
 def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> Iterator[list[Sequence]]:
@@ -104,7 +116,7 @@ def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> It
 
 
 def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
-    """A fresh Qwen2 model in fp32 whose ends are the tokenizer's."""
+    """A fresh Qwen2 model in fp32 whose ends are the tokenizer's and which can copy already."""
     from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
@@ -118,12 +130,19 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
         max_position_embeddings=shape.positions,
         tie_word_embeddings=True,
         use_sliding_window=False,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.02,
+        initializer_range=EMBEDDING,
     )
     model = Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        for layer in model.model.layers:  # what is added to the stream starts small beside it
+            layer.self_attn.o_proj.weight.mul_(0.5)
+            layer.mlp.down_proj.weight.mul_(0.5)
+    if shape.layers > max(INDUCTION_LAYERS):
+        write_copying(model, seed)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -136,22 +155,20 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
 
 
 def train(
-    model: Any, sequences: list[Sequence], schedule: Schedule, plain: int, device: str = "cpu", compiled: bool = False
+    model: Any, lessons: list[Lesson], schedule: Schedule, plain: int, device: str = "cpu", compiled: bool = False
 ) -> Iterator[Progress]:
-    """Train `model` in place; it ends in bf16. Yields after every step.
+    """Train `model` in place on one lesson after the other; it ends in bf16. Yields after every step.
 
     Ids below `plain` are text, the others are marks, which are never replaced.
     """
     chance = random.Random(schedule.seed)
     model.to(device=device, dtype=torch.bfloat16).train()
     masters, optimiser = _optimiser(model, schedule)
-    forward = torch.compile(model.model) if compiled else model.model
-    source = batches(sequences, schedule.tokens, chance)
+    forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     began, read, trained = time.perf_counter(), 0, 0
-    for step in range(schedule.steps):
-        batch = next(source)
+    for step, batch in enumerate(_planned(lessons, schedule, chance)):
         ids, labels = _tensors(batch, device)
-        ids = _noisy(ids, labels, schedule.noise, plain)
+        ids = _noisy(ids, labels, [one.exact for one in batch], schedule.noise, plain)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
         loss = _loss(model, forward, ids, labels)
@@ -168,6 +185,16 @@ def train(
         trained += int((labels != MASKED).sum())
         yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
     model.eval()
+
+
+def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -> Iterator[list[Sequence]]:
+    """A batch for every step."""
+    begun = 0
+    for place, (_, sequences) in enumerate(lessons):
+        done = sum(share for share, _ in lessons[: place + 1])
+        end = schedule.steps if place == len(lessons) - 1 else round(schedule.steps * done)
+        yield from islice(batches(sequences, schedule.tokens, chance), end - begun)
+        begun = end
 
 
 def _optimiser(model: Any, schedule: Schedule) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.optim.Optimizer]:
@@ -190,9 +217,9 @@ def _tensors(batch: list[Sequence], device: str) -> tuple[torch.Tensor, torch.Te
     return ids.to(device), labels.to(device)
 
 
-def _noisy(ids: torch.Tensor, labels: torch.Tensor, share: float, plain: int) -> torch.Tensor:
-    """`ids` with a share of the text that is only read replaced by any other tokens, in half of the rows."""
-    hit = (torch.rand(ids.shape) < 2 * share) & (torch.rand(len(ids), 1) < 0.5)
+def _noisy(ids: torch.Tensor, labels: torch.Tensor, exact: list[bool], share: float, plain: int) -> torch.Tensor:
+    """`ids` with a share of the text that is only read replaced by any other tokens, in half of the inexact rows."""
+    hit = (torch.rand(ids.shape) < 2 * share) & (torch.rand(len(ids), 1) < 0.5) & ~torch.tensor(exact)[:, None]
     hit = hit.to(ids.device) & (labels == MASKED) & (ids < plain)
     return torch.where(hit, torch.randint(plain, ids.shape).to(ids.device), ids)
 

@@ -6,6 +6,13 @@ from anime_ai.starter.grammar import Table
 
 _DIGITS = "零一二三四五六七八九"
 
+FAMILY = "林苏白沈陆顾秋叶江南宋许温唐纪姜闻夏程方洛云萧谢柳燕裴凌季孟韩乔莫桑贺容颜水黎楚安卫池桐雷岳简戚"
+GIVEN = (
+    "雪月夜晴雨星棠禾夕满念鱼川野棉桃歌灯雀舟岚汐澄屿砚笙柚枝遥澈鸢栀苒珂瑶珞璃瑾宁昭晏朔阳辰昀霁霖露萤蝶羽翎"
+    "铃琴弦墨书言诺思忆初末微南北山海溪泉岩松竹梅兰杏橙柠茶糖米豆麦谷耳眠醒暖寒冬春夏秋悠远轻若如一小千百双"
+)
+"""What names are made of."""
+
 
 def common_characters() -> str:
     """The 3,755 characters of GB 2312's first level, punctuation, kana and the letters of ASCII."""
@@ -36,8 +43,8 @@ def computed() -> dict[str, Table]:
         "数字算式": _figures(),
         "星期": _weekdays(),
         "月份": _months(),
-        "名字": _names("林苏白沈陆顾秋叶江南宋许温唐纪姜闻夏程方", "雪月夜晴雨星棠禾夕满念鱼川野棉桃歌灯雀舟"),
-        "人名": _names("小阿", "林明雨杰美宇玲凯南文哲乔强东北方圆圆芳刚伟静亮军红云飞虎龙兰梅"),
+        "名字": _names(FAMILY, GIVEN),
+        "人名": _names("小阿大老", "林明雨杰美宇玲凯南文哲乔强东北方圆芳刚伟静亮军红云飞虎龙兰梅" + GIVEN),
     }
 
 

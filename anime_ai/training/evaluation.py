@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
@@ -21,6 +21,10 @@ from anime_ai.errors import TrainingError
 from anime_ai.files import read_json
 from anime_ai.models.engine import GREEDY
 from anime_ai.training import runs
+
+if TYPE_CHECKING:
+    from anime_ai.chat.answers import Speaker
+    from anime_ai.training.style import Verifier
 
 MOST_REPLIES = 40
 """Held-out questions that are answered by each of the two."""
@@ -42,7 +46,6 @@ def evaluate_run(
 ) -> dict[str, Figure]:
     """The figures of the adapter in a run folder. Raises TrainingError when there is none, or nothing was held out."""
     from anime_ai.chat.answers import Speaker
-    from anime_ai.training.style import train_verifier
 
     card = read_json(folder / runs.FINAL / "anime_ai.json")
     if not isinstance(card, dict):
@@ -54,11 +57,7 @@ def evaluate_run(
     held = [rows[place] for place in split.held_out if rows[place].persona == persona]
     if not held:
         raise TrainingError("training.nothing_held_out", persona=persona)
-    fitted, held_neutral = _neutral(settings)
-    groups = _by_side(rows, split.train, persona), _by_side(rows, split.held_out, persona)
-    verifier = train_verifier(
-        groups[0][0], [*groups[0][1], *fitted], groups[1][0], [*groups[1][1], *held_neutral], settings.seed
-    )
+    verifier = voice_verifier(rows, split, persona, settings)
     speaker = Speaker.open(settings, folder / runs.FINAL, persona=persona)
     losses = _losses(speaker, held, int(recipe.get("max_length", settings.max_length)))
     if not losses["adapter"]:
@@ -66,7 +65,7 @@ def evaluate_run(
     asked = held[:MOST_REPLIES]
     replies = {}
     for name, alone in (("base", True), ("adapter", False)):
-        replies[name] = [_reply(speaker, row, alone) for row in asked]
+        replies[name] = [reply_to(speaker, row, alone) for row in asked]
         tell(f"{name}: {len(asked)}")
     base, trained = replies["base"], replies["adapter"]
     human = verifier.scores([row.output for row in held]).tolist()
@@ -79,6 +78,17 @@ def evaluate_run(
         "loop_rate": _share([float(loops(text)) for text, _ in base], [float(loops(text)) for text, _ in trained]),
         "end_rate": _share([float(ended) for _, ended in base], [float(ended) for _, ended in trained]),
     }
+
+
+def voice_verifier(rows: Sequence[Row], split: Split, persona: str, settings: Settings) -> Verifier:
+    """A verifier of one persona against the others and the neutral rows, fitted and calibrated on its side each."""
+    from anime_ai.training.style import train_verifier
+
+    fitted, held_neutral = _neutral(settings)
+    groups = _by_side(rows, split.train, persona), _by_side(rows, split.held_out, persona)
+    return train_verifier(
+        groups[0][0], [*groups[0][1], *fitted], groups[1][0], [*groups[1][1], *held_neutral], settings.seed
+    )
 
 
 def _texts(replies: Sequence[tuple[str, bool]]) -> list[str]:
@@ -142,7 +152,8 @@ def _neutral(settings: Settings) -> tuple[list[str], list[str]]:
     return [rows[place].output for place in split.train], [rows[place].output for place in split.held_out]
 
 
-def _reply(speaker: Any, row: Row, alone: bool) -> tuple[str, bool]:
+def reply_to(speaker: Speaker, row: Row, alone: bool = False) -> tuple[str, bool]:
+    """The greedy reply to a row's question behind its history, and whether it ended by itself; `alone`: the base's."""
     from langchain_core.messages import AIMessage, HumanMessage
 
     history = [message for user, reply in row.history for message in (HumanMessage(user), AIMessage(reply))]
