@@ -12,8 +12,8 @@ from anime_ai.files import replaced_folder, write_json
 from anime_ai.prompting import Layout
 from anime_ai.starter import corpus, measures, pretrain, tokenizer
 
-TALKS = 180_000
-STEPS = 8_500
+TALKS = 160_000
+STEPS = 7_500
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"

@@ -164,7 +164,8 @@ def _remembered(drawn: Source, chance: random.Random) -> Talk:
 
 def _repeated(drawn: Source, chance: random.Random) -> Talk:
     """Characters without sense, to be said again: on them copying is learned, and to write every common character."""
-    said = "".join(chance.choice(COMMON) for _ in range(chance.randint(2, 12)))
+    length = chance.randint(2, chance.choice((12, 40)))
+    said = "".join(chance.choice(COMMON) for _ in range(length))
     return Talk((Exchange(chance.choice(REPEAT).format(said), said),), exact=True)
 
 
@@ -235,25 +236,26 @@ KINDS: dict[str, Kind] = {
     "voices": _voiced,
 }
 LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
-    (0.06, {"small talk": 45, "repeat": 25, "facts": 10, "one fact": 20}),
+    (0.025, {"repeat": 1}),
     (
-        0.14,
+        0.10,
         {
-            "small talk": 42,
-            "repeat": 4,
-            "written": 4,
-            "card": 8,
-            "facts": 8,
-            "one fact": 18,
-            "picture": 4,
-            "voices": 12,
+            **{"small talk": 45, "repeat": 8, "card": 8, "facts": 10},
+            **{"one fact": 20, "picture": 3, "voices": 6},
         },
     ),
     (
-        0.80,
+        0.12,
         {
-            **{"small talk": 38, "repeat": 2, "written": 5, "card": 7, "facts": 6},
-            **{"one fact": 3, "several facts": 14, "picture": 7, "voices": 18},
+            **{"small talk": 40, "repeat": 4, "written": 4, "card": 8, "facts": 8},
+            **{"one fact": 14, "several facts": 6, "picture": 4, "voices": 12},
+        },
+    ),
+    (
+        0.755,
+        {
+            **{"small talk": 38, "repeat": 3, "written": 5, "card": 7, "facts": 6},
+            **{"one fact": 3, "several facts": 14, "picture": 7, "voices": 17},
         },
     ),
 )

@@ -22,7 +22,7 @@ SLOW = 13
 """The first pair whose frequency is low enough to compare contents some hundred tokens apart."""
 SHARPNESS = 5.0
 """Length of a fast pair in queries and keys; squared, over the root of the head's width, it is the score of a hit."""
-MATCH = 0.6
+MATCH = 1.0
 WRITTEN = 0.12
 """How strongly the token before is written into the stream, beside embeddings of deviation `EMBEDDING`."""
 COPIED = 0.5

@@ -139,8 +139,8 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
         for layer in model.model.layers:  # what is added to the stream starts small beside it
-            layer.self_attn.o_proj.weight.mul_(0.5)
-            layer.mlp.down_proj.weight.mul_(0.5)
+            layer.self_attn.o_proj.weight.mul_(0.1)
+            layer.mlp.down_proj.weight.mul_(0.1)
     if shape.layers > max(INDUCTION_LAYERS):
         write_copying(model, seed)
     model.generation_config = GenerationConfig(
