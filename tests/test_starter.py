@@ -76,7 +76,7 @@ def test_every_template_of_the_shipped_grammar_can_be_said():
     read = grammar.shipped()
     for topic in read.topics:
         chance = random.Random(topic.name)
-        for template in (*topic.card, *topic.facts, *topic.brought):
+        for template in (*topic.card, *topic.facts):
             assert read.expand(template, chance, {})
         for turns in (topic.openings, *topic.follow_ups):
             for turn in turns:
@@ -141,12 +141,22 @@ def test_passages_hold_the_answers_and_no_template(lesson):
             assert value in text
 
 
+def test_what_is_missing_was_not_said():
+    for seed in range(200):
+        chance = random.Random(seed)
+        facts = reading._facts(chance, 2, 3)
+        said, value = reading._missing(facts, chance)
+        assert not value
+        told = [question.replace("{主}", fact.subject) for fact in facts for question in fact.relation.questions]
+        assert said.rstrip("？?呢") not in told
+
+
 def test_some_questions_have_no_answer_and_are_told_so():
     asked = [one for seed in range(300) for one in reading.several(random.Random(seed)).asked]
     assert 0.15 < sum(not value for _, value in asked) / len(asked) < 0.4
     for voice in ("", *corpus.VOICES):
         told = {reading.answer("", random.Random(seed), voice) for seed in range(20)}
-        assert all(any(word in text for word in measures.MISSING) for text in told), told
+        assert all(any(word in text for word in measures.NOT_TOLD) for text in told), told
 
 
 @pytest.mark.parametrize(
@@ -156,6 +166,8 @@ def test_some_questions_have_no_answer_and_are_told_so():
         "# 生日 人 日期\n= {主}在{值}。\n",
         "# 怕 人 短语\n? {主}怕什么\n",
         "? {主}\n",
+        "# 生日 人\n",
+        "# 生日 人 日其\n~ 怕\n= {主}在{值}。\n? {主}在哪\n",
     ],
 )
 def test_reading_cites_what_it_cannot_read(text: str):
@@ -168,8 +180,18 @@ def test_what_is_seen_is_answered(voice: str):
     for seed in range(200):
         look = seeing.look(random.Random(seed), voice)
         assert not set("{}()|") & set(look.sentence + "".join(said + reply for said, reply in look.asked))
+        for _, reply in look.asked:
+            unseen = reply in seeing.shipped()[seeing.UNSEEN].answers[voice]
+            words = [word for one in seeing.shipped().values() for word in one.words]
+            assert unseen or any(word in reply and word in look.sentence for word in words), (look, reply)
     sentence, word = seeing.showing("瞳色", random.Random(3))
     assert word in sentence
+
+
+@pytest.mark.parametrize("text", ["~ 红\n", "# 色\n!\n", "#\n", "# 色\n~ 红\n? 啥色\n! {}。\n", "# 色\n& 红\n"])
+def test_seeing_cites_what_it_cannot_read(text: str):
+    with pytest.raises(ValueError, match="红|色|!|#"):
+        seeing.read(text)
 
 
 # Corpus
@@ -228,6 +250,11 @@ def test_held_out_prompts_are_taken_from_the_corpus():
 
 def test_measures_count_what_is_right():
     first = measures.held_out("passages")[0]
+    for measure in (measures.spans, measures.attributes):
+        assert not any(reply.right for reply in measure(lambda dialogue: (dialogue.brought, True)))
+    found, given = measures.figures(lambda dialogue: ("你好呀你好呀你好呀。", False))
+    assert (found.prompts, found.ended, found.looped, found.refusals) == (120, 0, 0, 0)
+    assert {name: len(replies) for name, replies in given.items()}["pictures"] == 100
     replies = list(measures.spans(lambda dialogue: (first["span"], True)))
     assert replies[0].right
     assert sum(reply.right for reply in replies) < 10
@@ -319,6 +346,22 @@ def test_batches_keep_the_budget_and_see_everything():
     assert sorted(seen) == list(range(60))
 
 
+def test_only_what_need_not_be_copied_is_replaced():
+    ids = torch.arange(40).repeat(40, 1)
+    labels = torch.full_like(ids, MASKED)
+    torch.manual_seed(0)
+    found = pretrain._noisy(ids, labels, [place < 20 for place in range(40)], 0.4, plain=30)
+    assert torch.equal(found[:20], ids[:20])
+    assert not torch.equal(found[20:], ids[20:])
+    assert torch.equal(found[:, 30:], ids[:, 30:])
+
+
+def test_each_lesson_has_its_share_of_the_steps():
+    lessons = [(share, [pretrain.Sequence((mark,), (mark,))] * 5) for share, mark in ((0.2, 1), (0.3, 2), (0.5, 3))]
+    planned = pretrain._planned(lessons, pretrain.Schedule(steps=10, tokens=1), random.Random(0))
+    assert [batch[0].ids[0] for batch in planned] == [1, 1, 2, 2, 2, 3, 3, 3, 3, 3]
+
+
 def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: list[corpus.Talk]):
     layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
     sequences = [pretrain.fold(layout, talk) for talk in some_talks[:12]]
@@ -338,7 +381,7 @@ def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: 
 
 
 def test_the_written_heads_copy(shipped_tokenizer):
-    """Behind a repeated stretch of tokens the next one of the first time is the likeliest, with nothing else at work."""
+    """Behind a repeated stretch, what came next the first time is the likeliest, with nothing else at work."""
     chance = random.Random(1)
     stretch = [chance.randrange(300, 4000) for _ in range(40)]
     ranks = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
-from anime_ai.starter.base import STEPS, TALKS, Asked
+from anime_ai.starter.base import STEPS, TALKS, Options
 
 PARTS = ("base", "card", "adapters", "report")
 
@@ -27,17 +27,19 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile the model: a minute more, then a fifth faster")
     given = parser.parse_args()
     let_threads_sleep()
-    asked = Asked(given.out, given.seed, given.steps, given.minutes, given.talks, given.compile)
+    options = Options(given.out, given.seed, given.steps, given.minutes, given.talks, given.compile)
     say = _clock()
-    for part in [given.only] if given.only else PARTS:
+    # A base that lies elsewhere has no adapters to replace.
+    parts = PARTS if given.out == STARTER_LM else PARTS[:2]
+    for part in [given.only] if given.only else parts:
         if part == "base":
             from anime_ai.starter import base
 
-            base.make(asked, say)
+            base.make(options, say)
         elif part == "card":
             from anime_ai.starter import card
 
-            card.make(asked.out, say)
+            card.make(options.out, say)
         elif part == "adapters":
             from anime_ai.starter import adapters
 

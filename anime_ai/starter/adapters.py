@@ -1,6 +1,6 @@
 """The ready persona adapters on the starter model, made by the project's own trainer. Knows no grammar.
 
-python -m anime_ai.starter --adapters
+python -m anime_ai.starter --only adapters
 """
 
 from __future__ import annotations

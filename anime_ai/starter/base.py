@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anime_ai.config import STARTER_LM
+from anime_ai.errors import TrainingError
 from anime_ai.files import replaced_folder, write_json
 from anime_ai.prompting import Layout
-from anime_ai.starter import corpus, measures, pretrain, tokenizer
+from anime_ai.starter import corpus, measures, tokenizer
+
+if TYPE_CHECKING:
+    from anime_ai.starter.pretrain import Lesson
 
 TALKS = 160_000
 STEPS = 7_500
@@ -22,7 +26,7 @@ MADE = "made.json"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """What the command line says."""
 
     out: Path = STARTER_LM
@@ -38,15 +42,19 @@ class Asked:
         return named + " --compile" * self.compiled
 
 
-def make(asked: Asked, say: Callable[[str], None]) -> None:
+def make(options: Options, say: Callable[[str], None]) -> None:
     """Corpus, tokenizer, training; the old folder is replaced when all is there."""
     from transformers import AutoTokenizer
 
+    from anime_ai.starter import pretrain
+
     held_out = measures.questions()
-    lessons = [(share, corpus.without(talks, held_out)) for share, talks in corpus.lessons(asked.talks, asked.seed)]
+    lessons = [(share, corpus.without(talks, held_out)) for share, talks in corpus.lessons(options.talks, options.seed)]
     talks = [talk for _, lesson in lessons for talk in lesson]
     say(f"{len(talks):,} conversations")
-    with replaced_folder(asked.out) as folder:
+    if not all(lesson for _, lesson in lessons) or len(lessons[-1][1]) <= HELD:
+        raise TrainingError("training.too_few_talks", talks=options.talks, held=HELD)
+    with replaced_folder(options.out) as folder:
         every = max(1, len(talks) // VOCABULARY_TALKS)
         tokenizer.save(tokenizer.train(corpus.texts(talks[::every])), folder)
         own = AutoTokenizer.from_pretrained(folder)
@@ -56,7 +64,7 @@ def make(asked: Asked, say: Callable[[str], None]) -> None:
         del folded[-1][1][:HELD]
         tokens = sum(len(one.ids) for _, lesson in folded for one in lesson)
         say(f"{tokens:,} tokens to read, {len(own):,} in the vocabulary")
-        model, made = _trained(asked, own, folded, say)
+        model, made = _trained(options, own, folded, say)
         model.save_pretrained(folder, max_shard_size=SHARD)
         told = {"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()}
         write_json(folder / "prompt.json", told)
@@ -66,23 +74,26 @@ def make(asked: Asked, say: Callable[[str], None]) -> None:
 
 
 def _trained(
-    asked: Asked, own: Any, lessons: list[pretrain.Lesson], say: Callable[[str], None]
+    options: Options, own: Any, lessons: list[Lesson], say: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any]]:
     """The model, on the CPU, and how it was trained."""
     import torch
 
+    from anime_ai.starter import pretrain
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     plain = len(own) - len(tokenizer.MARKS)
-    model = pretrain.build(own, pretrain.Shape(), asked.seed)
-    steps = _steps_in(asked.minutes * 60, own, lessons, device) if asked.minutes else asked.steps
-    schedule = pretrain.Schedule(steps=steps, seed=asked.seed)
-    for done in pretrain.train(model, lessons, schedule, plain, device, asked.compiled):
+    # Before the model: what it draws must not depend on how the number of steps was found.
+    steps = _steps_in(options, own, lessons, device) if options.minutes else options.steps
+    model = pretrain.build(own, pretrain.Shape(), options.seed)
+    schedule = pretrain.Schedule(steps=steps, seed=options.seed)
+    for done in pretrain.train(model, lessons, schedule, plain, device, options.compiled):
         if done.step % 100 == 0 or done.step == steps:
             say(f"step {done.step}/{steps}  loss {done.loss:.3f}  {done.tokens / done.seconds:,.0f} tokens/s")
     return model.to("cpu"), {
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "command": asked.command(steps),
-        "seed": asked.seed,
+        "command": options.command(steps),
+        "seed": options.seed,
         "steps": steps,
         "tokens": done.tokens,
         "trained": done.trained,
@@ -91,8 +102,11 @@ def _trained(
     }
 
 
-def _steps_in(seconds: float, own: Any, lessons: list[pretrain.Lesson], device: str) -> int:
-    """How many steps fit, by the clock of twenty of them on a model that is thrown away."""
+def _steps_in(options: Options, own: Any, lessons: list[Lesson], device: str) -> int:
+    """How many steps fit into the minutes, by the clock of a few on a model that is thrown away."""
+    from anime_ai.starter import pretrain
+
     probe = pretrain.build(own, pretrain.Shape(), 0)
-    *_, last = pretrain.train(probe, lessons, pretrain.Schedule(steps=20), len(own), device)
-    return max(20, int(seconds / last.seconds * last.step))
+    first, *_, last = pretrain.train(probe, lessons, pretrain.Schedule(steps=30), len(own), device, options.compiled)
+    seconds = (last.seconds - first.seconds) / (last.step - first.step)
+    return max(20, int((options.minutes or 0) * 60 / seconds))

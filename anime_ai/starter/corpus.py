@@ -1,7 +1,8 @@
 """The corpus of the starter language model: neutral conversations, the same for the same seed. Knows no tokens.
 
-Its text is the project's own: topics and word tables under `phrases/`, and the hand-written rows of
-`data/neutral.json`. `KINDS` names what it is mixed of; a new kind of training text is one more function there.
+Its text is the project's own: what stands under `phrases/`, the hand-written rows of `data/neutral.json`, and the lines
+and greetings of the characters that ship. `KINDS` names what it is mixed of; a new kind of training text is one more
+function there.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def source(neutral: Path = NEUTRAL) -> Source:
     """The shipped grammar and the neutral rows. Rows that have a fault are left out."""
     grammar = shipped()
     rows, _ = check_rows(read_json(neutral) or [])
-    plain = tuple(topic for topic in grammar.topics if not topic.card and not topic.facts and not topic.brought)
+    plain = tuple(topic for topic in grammar.topics if not topic.card and not topic.facts)
     return Source(
         grammar,
         tuple(row for row in rows if not row.persona),
@@ -113,7 +114,7 @@ def texts(talked: Iterable[Talk]) -> Iterator[str]:
 
 
 def _small_talk(drawn: Source, chance: random.Random) -> Talk:
-    """One to three topics, now and then under a card or behind facts that do not matter."""
+    """One to four topics, now and then under a card or behind facts that do not matter."""
     talk = Talk((), card=_card(drawn, chance) if chance.random() < 0.35 else "")
     if chance.random() < 0.12:
         talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
@@ -259,7 +260,8 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
         },
     ),
 )
-"""Shares of the corpus, and what each is mixed of: to copy first, then to read one fact, then to do everything."""
+"""A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
+one fact, then everything."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
@@ -280,9 +282,8 @@ def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: s
 def _turns(
     grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound, voice: str = ""
 ) -> tuple[Exchange, ...]:
-    brought = grammar.expand(chance.choice(topic.brought), chance, bound) if topic.brought else ""
     said, reply = grammar.say(topic.openings, chance, bound, voice)
-    turns = [Exchange(rough(said, chance), reply, brought)]
+    turns = [Exchange(rough(said, chance), reply)]
     if topic.follow_ups and chance.random() < 0.45:
         said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound, voice)
         turns.append(Exchange(rough(said, chance), reply))

@@ -6,7 +6,6 @@ A line's first sign says what it is:
     # 下雨没带伞         a topic; a number behind the name is its weight ("# 问名字 3")
     & 你是{名字}。       the card that the topic needs (optional)
     * 用户叫{人名}       a fact about the user that it needs (optional)
-    = 【观察】…          what its first turn brings along (optional)
     ^ card facts         what must not stand before the topic: a card, facts, earlier turns ("before") (optional)
     ? 有(没有|没)伞      something the user asks; a full-width question mark is put behind it where it ends bare
     - 我没带伞           something the user says; a full stop is put behind it
@@ -18,7 +17,7 @@ A line's first sign says what it is:
 `# 下雨` is the topic's first one, `# 下雨.2` its second set of openings, `# 下雨+1` its first follow-up.
 
 (a|b|) stands for one of the alternatives; {食物} for a word of a table, the same within one dialogue, {食物.口味} for
-another cell of its row and {食物2} for another row.
+another cell of its row and {食物2} for another row where there is one.
 """
 
 from __future__ import annotations
@@ -63,7 +62,6 @@ class Topic:
     follow_ups: list[list[Turn]] = field(default_factory=list)
     card: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
-    brought: list[str] = field(default_factory=list)
     apart: frozenset[str] = frozenset()
 
 
@@ -76,11 +74,7 @@ class Grammar:
 
     def expand(self, template: str, chance: random.Random, bound: Bound) -> str:
         """One text of `template`. Words are drawn once and kept in `bound`. Raises KeyError for an unknown table."""
-        while True:
-            chosen = _CHOICE.sub(lambda found: chance.choice(found.group(1).split("|")), template)
-            if chosen == template:
-                break
-            template = chosen
+        template = choose(template, chance)
         return _SLOT.sub(lambda found: self._word(found, chance, bound), template)
 
     def say(self, turns: list[Turn], chance: random.Random, bound: Bound, voice: str = "") -> tuple[str, str]:
@@ -184,6 +178,15 @@ def _turns_by_name(topics: Iterable[Topic]) -> dict[str, Turn]:
     return named
 
 
+def choose(template: str, chance: random.Random) -> str:
+    """`template` with one of each of its (a|b) alternatives."""
+    while True:
+        chosen = _CHOICE.sub(lambda found: chance.choice(found.group(1).split("|")), template)
+        if chosen == template:
+            return chosen
+        template = chosen
+
+
 def variants(template: str) -> int:
     """How many texts the choices of a template make, words left aside."""
     number = 1
@@ -194,7 +197,7 @@ def variants(template: str) -> int:
 
 
 def _weight(topic: Topic) -> float:
-    """Grows slowly with the number of ways in which a topic can begin, and with the words it speaks of."""
+    """Grows slowly with the ways to begin in the topic's own file, and with the words it speaks of."""
     says = [template for turn in topic.openings for template, _ in turn.says]
     wordy = any(_SLOT.search(template) for template in says)
     return min(sum(map(variants, says)), 64) ** 0.4 * (2.0 if wordy else 1.0) * (1 + 0.25 * len(topic.follow_ups))
@@ -219,7 +222,7 @@ def _add(topic: Topic, sign: str, rest: str, line: str) -> None:
         topic.follow_ups.append([Turn()])
     elif sign == "^":
         topic.apart = frozenset(rest.split())
-    elif sign in "&*=":
-        {"&": topic.card, "*": topic.facts, "=": topic.brought}[sign].append(rest)
+    elif sign in "&*":
+        {"&": topic.card, "*": topic.facts}[sign].append(rest)
     else:
         raise ValueError(line)

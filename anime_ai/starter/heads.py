@@ -21,20 +21,22 @@ FAST = 8
 SLOW = 13
 """The first pair whose frequency is low enough to compare contents some hundred tokens apart."""
 SHARPNESS = 5.0
-"""Length of a fast pair in queries and keys; squared, over the root of the head's width, it is the score of a hit."""
+"""Length of a fast pair in queries and keys. A hit scores its square, times the pairs, over the root of the width."""
 MATCH = 1.0
+"""Scale of content in queries (twice) and keys: the stream holds the token that it looks for beside much else."""
 WRITTEN = 0.12
 """How strongly the token before is written into the stream, beside embeddings of deviation `EMBEDDING`."""
 COPIED = 0.5
 EMBEDDING = 0.06
-"""The deviation of all other weights: one over the root of the model's width."""
+"""The deviation of fresh weights: one over the root of the model's width."""
 INDUCTION_LAYERS = (1, 2)
 
 
 def write_copying(model: Any, seed: int) -> None:
-    """Write the two heads into a fresh Qwen2 model in fp32, in place, whose weights have the deviation `EMBEDDING`.
+    """Write four heads into a fresh Qwen2 model in fp32, in place, whose weights have the deviation `EMBEDDING`.
 
-    Layer 0 learns nothing else at first: its first two heads look one and two tokens back and write what they find.
+    The first two heads of layer 0 look one and two tokens back and write what they find; the first heads of the next
+    two layers look for the token that they wrote.
     """
     config = model.config
     width, group = config.hidden_size, config.num_attention_heads // config.num_key_value_heads

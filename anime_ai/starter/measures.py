@@ -1,7 +1,8 @@
 """What a starter model can do, measured on prompts that are not in its corpus. Knows no training.
 
 `held_out/` was written apart from the corpus: small talk with the words of which one stands in any answer on its topic,
-passages with a question each, questions about pictures, and conversations of six turns.
+passages with a question each, questions about pictures (whose observations are drawn by the corpus's own generator),
+and conversations of six turns.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from typing import Any
 
 from anime_ai import prompting
 from anime_ai.prompting import Dialogue
+from anime_ai.starter import seeing
 from anime_ai.training.evaluation import loops
 
 HELD_OUT = Path(__file__).parent / "held_out"
 LONGEST_REPLY = 80
 SHIFTS = (7, 19, 31, 53)
 """Places by which replies and prompts are moved against each other for the shuffled pairing."""
-MISSING = ("没有写", "没有提", "没写", "没有记载", "没提")
+NOT_TOLD = ("没有写", "没有提", "没写", "没有记载", "没提")
 """One of these stands in an answer that says: not in the passages."""
+
+BESIDE = 12
+"""Characters that a right answer may have beside the word or span that was asked for."""
 
 Ask = Callable[[Dialogue], tuple[str, bool]]
 """A reply to a prompt, and whether it ended by itself within `LONGEST_REPLY` tokens."""
@@ -42,7 +47,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares of replies. `shuffled`: on topic when every reply is judged by another prompt's words."""
+    """Shares of replies; the first four are those to small talk.
+
+    `shuffled`: on topic when every reply is judged by another prompt's words.
+    """
 
     prompts: int
     ended: float
@@ -52,6 +60,9 @@ class Figures:
     spans: float
     refusals: float
     attributes: float
+
+
+_TABLES = ("small_talk", "passages", "unanswerable", "looking")
 
 
 @cache
@@ -65,9 +76,6 @@ def questions() -> list[str]:
     return [row.get("input") or row["question"] for name in _TABLES for row in held_out(name)]
 
 
-_TABLES = ("small_talk", "passages", "unanswerable", "looking")
-
-
 def small_talk(ask: Ask) -> Iterator[Reply]:
     for row in held_out("small_talk"):
         text, ended = ask(Dialogue(question=row["input"]))
@@ -75,28 +83,26 @@ def small_talk(ask: Ask) -> Iterator[Reply]:
 
 
 def spans(ask: Ask) -> Iterator[Reply]:
-    """Passages that answer: right is a reply with the span in it."""
+    """Passages that answer: right is a reply with the span in it and little else."""
     for row in held_out("passages"):
         text, ended = ask(Dialogue(question=row["question"], brought=prompting.passages([row["passage"]])))
-        yield Reply(row["question"], text, ended, row["span"] in text, row["span"])
+        yield Reply(row["question"], text, ended, _tells(text, row["span"]), row["span"])
 
 
 def refusals(ask: Ask) -> Iterator[Reply]:
     """Passages that do not answer: right is a reply that says so."""
     for row in held_out("unanswerable"):
         text, ended = ask(Dialogue(question=row["question"], brought=prompting.passages([row["passage"]])))
-        yield Reply(row["question"], text, ended, _names(text, MISSING))
+        yield Reply(row["question"], text, ended, _names(text, NOT_TOLD))
 
 
-def attributes(ask: Ask, seed: int = 1) -> Iterator[Reply]:
-    """Observations that show what is asked for: right is a reply that names it."""
-    from anime_ai.starter import seeing
-
-    chance = random.Random(f"held out/{seed}")
+def attributes(ask: Ask) -> Iterator[Reply]:
+    """Observations that show what is asked for: right is a reply that names it and little else."""
+    chance = random.Random("held out")
     for row in held_out("looking"):
         sentence, word = seeing.showing(row["attribute"], chance)
         text, ended = ask(Dialogue(question=row["question"], brought=prompting.observation(sentence)))
-        yield Reply(f"{sentence} {row['question']}", text, ended, word in text, word)
+        yield Reply(f"{sentence} {row['question']}", text, ended, _tells(text, word), word)
 
 
 def shuffled(replies: Sequence[Reply]) -> float:
@@ -120,19 +126,22 @@ def figures(ask: Ask) -> tuple[Figures, dict[str, list[Reply]]]:
     }
     talk = given["small talk"]
     rights = {name: sum(reply.right for reply in replies) / len(replies) for name, replies in given.items()}
-    return (
-        Figures(
-            len(talk),
-            sum(reply.ended for reply in talk) / len(talk),
-            sum(loops(reply.text) for reply in talk) / len(talk),
-            rights["small talk"],
-            shuffled(talk),
-            rights["passages"],
-            rights["unanswerable"],
-            rights["pictures"],
-        ),
-        given,
+    found = Figures(
+        prompts=len(talk),
+        ended=sum(reply.ended for reply in talk) / len(talk),
+        looped=sum(loops(reply.text) for reply in talk) / len(talk),
+        on_topic=rights["small talk"],
+        shuffled=shuffled(talk),
+        spans=rights["passages"],
+        refusals=rights["unanswerable"],
+        attributes=rights["pictures"],
     )
+    return found, given
+
+
+def _tells(text: str, word: str) -> bool:
+    """Whether `text` names `word` and does not only repeat what it was given."""
+    return word in text and len(text) <= len(word) + BESIDE
 
 
 def _names(text: str, words: Sequence[str]) -> bool:

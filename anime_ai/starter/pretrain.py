@@ -24,7 +24,7 @@ from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, write_copying
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of the model: 5.4 M parameters with a vocabulary of 6,000."""
+    """The size of the model: 5.7 M parameters with a vocabulary of 6,000."""
 
     width: int = 256
     layers: int = 6
@@ -37,7 +37,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train; `tokens` a batch, padding included; `noise`: share of read tokens replaced."""
+    """How long and how fast to train; `tokens` a batch, padding included.
+
+    `noise`: share of the read tokens that are replaced where nothing has to be copied.
+    """
 
     steps: int = 900
     tokens: int = 2048

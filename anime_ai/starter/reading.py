@@ -13,17 +13,18 @@ Names and numbers are drawn character by character, so that an answer has to be 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from anime_ai.starter.grammar import PHRASES
+from anime_ai.starter.grammar import PHRASES, choose
 from anime_ai.starter.words import FAMILY, GIVEN, numeral
 
 READING = PHRASES / "reading"
+PHRASE, AMOUNT = "短语", "数量"
+"""Kinds of values: the relation's own, and a number before a unit (数量:岁)."""
 FOUND = ("资料里写着：{}。", "资料里写着：{}。", "根据资料，是{}。")
-MISSING = ("资料里没有写这个。", "资料里没有提到，我不知道。")
+NOT_TOLD = ("资料里没有写这个。", "资料里没有提到，我不知道。")
 VOICED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tsundere": (
         (
@@ -47,8 +48,6 @@ VOICED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """What a persona answers where the passage says it, and where it does not."""
-
-_CHOICE = re.compile(r"\(([^()]*)\)")
 
 
 @dataclass
@@ -88,8 +87,10 @@ def read(text: str) -> list[Relation]:
         if not line.strip() or line.startswith("//"):
             continue
         if sign == "#":
-            name, subject, value = rest.split()
-            found.append(Relation(name, subject, value))
+            parts = rest.split()
+            if len(parts) != 3:
+                raise ValueError(line)
+            found.append(Relation(*parts))
             continue
         kept = {"~": "own", "=": "statements", "?": "questions"}.get(sign)
         wrong = (sign == "=" and rest.count("{主}") * rest.count("{值}") != 1) or (sign == "?" and "{主}" not in rest)
@@ -97,8 +98,9 @@ def read(text: str) -> list[Relation]:
             raise ValueError(line)
         getattr(found[-1], kept).append(rest)
     for relation in found:
-        known = relation.subject in SUBJECTS and (relation.own or relation.value.partition(":")[0] in VALUES)
-        if not known or not relation.statements or not relation.questions:
+        kind = relation.value.partition(":")[0]
+        known = bool(relation.own) if kind == PHRASE else kind == AMOUNT or kind in VALUES
+        if not known or relation.subject not in SUBJECTS or not relation.statements or not relation.questions:
             raise ValueError(relation.name)
     return found
 
@@ -116,7 +118,7 @@ def one_fact(chance: random.Random) -> Reading:
 
 
 def several(chance: random.Random) -> Reading:
-    """One to three passages about one to three subjects; a quarter of the questions has no answer in them."""
+    """One to three passages, each about one or two subjects; a quarter of the questions has no answer in them."""
     groups = [_facts(chance, subjects, chance.randint(1, 4)) for subjects in chance.choices((1, 2), (70, 30), k=3)]
     groups = groups[: chance.choices((1, 2, 3), (50, 30, 20))[0]]
     facts = [fact for group in groups for fact in group]
@@ -128,7 +130,7 @@ def several(chance: random.Random) -> Reading:
 
 def answer(value: str, chance: random.Random, voice: str = "") -> str:
     """How `value` is told, or that the passages do not say it."""
-    found, missing = VOICED[voice] if voice else (FOUND, MISSING)
+    found, missing = VOICED[voice] if voice else (FOUND, NOT_TOLD)
     return chance.choice(found).format(value) if value else chance.choice(missing)
 
 
@@ -145,10 +147,10 @@ def _facts(chance: random.Random, subjects: int, each: int) -> list[Fact]:
 
 
 def _value(relation: Relation, chance: random.Random) -> str:
-    if relation.own and relation.value == "短语":
-        return chance.choice(relation.own)
     kind, _, unit = relation.value.partition(":")
-    return VALUES[kind](chance) + unit if kind != "数量" else _amount(unit, chance)
+    if kind == PHRASE:
+        return chance.choice(relation.own)
+    return _amount(unit, chance) if kind == AMOUNT else VALUES[kind](chance)
 
 
 def _passage(facts: list[Fact], chance: random.Random) -> str:
@@ -156,7 +158,7 @@ def _passage(facts: list[Fact], chance: random.Random) -> str:
     sentences: list[str] = []
     named = ""
     for fact in facts:
-        text = expand(chance.choice(fact.relation.statements), chance)
+        text = choose(chance.choice(fact.relation.statements), chance)
         subject = fact.subject
         if subject == named and text.startswith("{主}") and chance.random() < 0.5:
             subject = chance.choice(_PRONOUNS[fact.relation.subject])
@@ -186,17 +188,8 @@ def _missing(facts: list[Fact], chance: random.Random) -> tuple[str, str]:
 
 
 def _question(relation: Relation, subject: str, chance: random.Random) -> str:
-    text = expand(chance.choice(relation.questions), chance).replace("{主}", subject)
+    text = choose(chance.choice(relation.questions), chance).replace("{主}", subject)
     return text + chance.choice(("？", "？", "？", "", "?", "呢？" if text[-1] not in "呢吗" else "？"))
-
-
-def expand(template: str, chance: random.Random) -> str:
-    """`template` with one of each of its (a|b) alternatives."""
-    while True:
-        chosen = _CHOICE.sub(lambda found: chance.choice(found.group(1).split("|")), template)
-        if chosen == template:
-            return chosen
-        template = chosen
 
 
 # Names and values
@@ -308,7 +301,6 @@ VALUES: Mapping[str, Callable[[random.Random], str]] = {
     "日期": _date,
     "时刻": _hour,
     "年份": _year,
-    "数量": lambda chance: _number(400, chance),
     "星期": lambda chance: chance.choice(("星期", "周")) + chance.choice("一二三四五六日"),
     "颜色": _words("红色 蓝色 绿色 白色 黑色 黄色 紫色 粉色 银色 金色 灰色 橙色 青色 棕色 深蓝色 浅绿色 酒红色 米白色"),
     "食物": _words(

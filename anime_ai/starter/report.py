@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from anime_ai.config import ASSETS, STARTER_LM, Settings
@@ -27,14 +27,14 @@ def make(say: Callable[[str], None], path: Path = REPORT) -> None:
         ]
     )
     write_bytes(path, (text + "\n").encode())
-    say(f"{path.name}")
+    say(path.name)
 
 
 def base_table(found: measures.Figures) -> str:
     rows = [
         (f"small talk, {found.prompts} prompts: on topic (shuffled)", f"{found.on_topic:.0%} ({found.shuffled:.0%})"),
-        ("replies that end by themselves within 80 tokens", f"{found.ended:.0%}"),
-        ("replies that say four characters three times", f"{found.looped:.0%}"),
+        ("their replies that end by themselves within 80 tokens", f"{found.ended:.0%}"),
+        ("their replies that say four characters three times", f"{found.looped:.0%}"),
         ("passages: the right span", f"{found.spans:.0%}"),
         ("passages that do not say it: told so", f"{found.refusals:.0%}"),
         ("pictures: the attribute asked for", f"{found.attributes:.0%}"),
@@ -54,7 +54,7 @@ def voice_table(found: Iterable[voices.Voice]) -> str:
     return "\n".join(["## The personas", "", *lines])
 
 
-def _conversations(settings: Settings) -> Iterable[str]:
+def _conversations(settings: Settings) -> Iterator[str]:
     for persona, turns in voices.conversations(settings):
         lines = [f"- {turn.said} → **{turn.reply}** {turn.style:.2f}" for turn in turns]
         yield "\n".join([f"### {persona.character} ({persona.name})", "", *lines])
@@ -67,6 +67,6 @@ HEAD = """# What the starter models were measured to do
 Prompts, passages and questions stand in `anime_ai/starter/held_out/` and are not in the corpus; the personas answer the
 rows of `data/dataset.json` that their adapters were not trained on. `pytest -m benchmark -s
 tests/benchmarks/test_starter.py` holds the figures to their bars. Style is the mean score of a verifier (character
-n-grams, calibrated) for generated replies, for the replies that stand in the rows, and for the base without the
-adapter; "copied" are replies that some training row has to the letter; "original" are the original project's two
-questions with their answers. The conversations are drawn as the page draws them, with seed 0."""
+n-grams, calibrated on the same held-out rows) for generated replies, for the replies that stand in the rows, and for
+the base without the adapter; "copied" are replies that some training row has to the letter; "original" are the original
+project's two questions with their answers. The conversations are drawn as the page draws them, with seed 0."""

@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from anime_ai.starter.grammar import ASKS, PHRASES
-from anime_ai.starter.reading import expand
+from anime_ai.starter.grammar import ASKS, PHRASES, choose
 
 ATTRIBUTES = PHRASES / "seeing" / "attributes.txt"
 WHOLE, UNSEEN = "全图", "没有"
@@ -46,23 +45,34 @@ class Look:
 
 
 def read(text: str) -> dict[str, Attribute]:
-    """The attributes of a text, in order. Raises ValueError that cites a line it cannot read."""
+    """The attributes of a text, in order.
+
+    Raises ValueError that cites a line it cannot read, or the name of an attribute that lacks a part.
+    """
     found: dict[str, Attribute] = {}
     last: Attribute | None = None
     for line in text.splitlines():
         sign, rest = line[:1], line[1:].strip()
-        if not rest or line.startswith("//"):
+        if not line.strip() or line.startswith("//"):
             continue
+        if not rest:
+            raise ValueError(line)
         if sign == "#":
             last = found[rest] = Attribute()
         elif last is None or sign not in "~=?!":
             raise ValueError(line)
         elif sign == "!":
             voice, _, answer = line[1:].partition(" ")
+            if not answer:
+                raise ValueError(line)
             last.answers.setdefault(voice, []).append(answer)
         else:
             kept = {"~": last.words, "=": last.told, "?": last.asked}[sign]
             kept.extend(rest.split() if sign == "~" else [rest])
+    for name, one in found.items():
+        whole = one.answers.get("") and (name == UNSEEN or one.asked)
+        if not whole or not (name in (WHOLE, UNSEEN) or (one.words and one.told)):
+            raise ValueError(name)
     return found
 
 
@@ -118,7 +128,7 @@ def _question(shown: Mapping[str, str], chance: random.Random, voice: str) -> tu
 
 def _said(name: str, chance: random.Random) -> str:
     """A question for an attribute as somebody may end it."""
-    text = expand(chance.choice(shipped()[name].asked), chance)
+    text = choose(chance.choice(shipped()[name].asked), chance)
     if not ASKS.search(text):
         return text + chance.choice(("。", "", "！"))
     return text + chance.choice(("？", "？", "", "?", "呀？" if text[-1] not in "呢吗呀" else "？"))

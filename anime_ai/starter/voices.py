@@ -40,7 +40,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Answered:
     """A line of a conversation, the reply, and what the verifier of her persona gives it."""
 
     said: str
@@ -63,25 +63,23 @@ def voice(persona: Persona, settings: Settings, adapters: Path = ADAPTERS) -> tu
     replies = [reply_to(speaks, row) for row in held]
     texts = [text for text, _ in replies]
     originals = [row for row in rows if row.persona == persona.name and row.input in ORIGINAL and not row.history]
-    return (
-        Voice(
-            persona.name,
-            len(held),
-            float(verifier.scores(texts).mean()),
-            float(verifier.scores([row.output for row in held]).mean()),
-            float(verifier.scores([reply_to(speaks, row, alone=True)[0] for row in held]).mean()),
-            distinct_2(texts),
-            distinct_2([row.output for row in held]),
-            _share([text in trained for text in texts]),
-            _share([ended for _, ended in replies]),
-            _share([loops(text) for text in texts]),
-            (sum(reply_to(speaks, row)[0] == row.output for row in originals), len(originals)),
-        ),
-        [(row.input, text) for row, text in zip(held, texts, strict=True)],
+    found = Voice(
+        persona=persona.name,
+        prompts=len(held),
+        style=float(verifier.scores(texts).mean()),
+        style_of_rows=float(verifier.scores([row.output for row in held]).mean()),
+        style_of_base=float(verifier.scores([reply_to(speaks, row, alone=True)[0] for row in held]).mean()),
+        distinct=distinct_2(texts),
+        distinct_of_rows=distinct_2([row.output for row in held]),
+        copied=_part([text in trained for text in texts]),
+        ended=_part([ended for _, ended in replies]),
+        looped=_part([loops(text) for text in texts]),
+        original=(sum(reply_to(speaks, row)[0] == row.output for row in originals), len(originals)),
     )
+    return found, [(row.input, text) for row, text in zip(held, texts, strict=True)]
 
 
-def conversations(settings: Settings, adapters: Path = ADAPTERS) -> Iterator[tuple[Persona, list[Turn]]]:
+def conversations(settings: Settings, adapters: Path = ADAPTERS) -> Iterator[tuple[Persona, list[Answered]]]:
     """The held-out conversations, dealt to the personas in turn, as the page would answer them with seed 0."""
     rows, personas = _rows(), Personas().list()
     split = split_rows(rows, settings.seed)
@@ -91,7 +89,7 @@ def conversations(settings: Settings, adapters: Path = ADAPTERS) -> Iterator[tup
         persona = personas[place % len(personas)]
         said = list(_answered(speakers[persona.id], persona, lines))
         scores = verifiers[persona.id].scores([reply for _, reply, _ in said])
-        yield persona, [Turn(*turn, float(score)) for turn, score in zip(said, scores, strict=True)]
+        yield persona, [Answered(*turn, float(score)) for turn, score in zip(said, scores, strict=True)]
 
 
 def _answered(speaks: Speaker, persona: Persona, lines: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
@@ -109,5 +107,5 @@ def _rows() -> list[Row]:
     return list(good_rows(read_rows(path), path))
 
 
-def _share(values: Sequence[bool]) -> float:
+def _part(values: Sequence[bool]) -> float:
     return sum(values) / len(values)

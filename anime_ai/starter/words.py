@@ -15,7 +15,7 @@ GIVEN = (
 
 
 def common_characters() -> str:
-    """The 3,755 characters of GB 2312's first level, punctuation, kana and the letters of ASCII."""
+    """The 3,755 characters of GB 2312's first level, punctuation and kana."""
     first_level = [
         bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF) if (high, low) < (0xD7, 0xFA)
     ]

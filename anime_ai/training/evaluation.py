@@ -81,7 +81,7 @@ def evaluate_run(
 
 
 def voice_verifier(rows: Sequence[Row], split: Split, persona: str, settings: Settings) -> Verifier:
-    """A verifier of one persona against the others and the neutral rows, fitted and calibrated on its side each."""
+    """Tells one persona from the others and the neutral rows: fitted on what trained, calibrated on what did not."""
     from anime_ai.training.style import train_verifier
 
     fitted, held_neutral = _neutral(settings)
