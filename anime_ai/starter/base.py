@@ -69,6 +69,7 @@ def make(options: Options, say: Callable[[str], None]) -> None:
         told = {"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()}
         write_json(folder / "prompt.json", told)
         made |= {"talks": len(talks), "held": pretrain.held_loss(model, held), "vocabulary": len(own)}
+        made["corpus"] = corpus.fingerprint()
         write_json(folder / MADE, made)
     say(f"loss on held-out conversations {made['held']:.3f}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json, write_bytes
 from anime_ai.prompting import Dialogue, Layout
-from anime_ai.starter import measures
+from anime_ai.starter import corpus, measures
 from anime_ai.starter.base import MADE
 
 SAMPLES = 12
@@ -26,12 +26,13 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     samples = "\n".join(f"| {reply.question} | {reply.text} |" for reply in talk[:: max(1, len(talk) // SAMPLES)])
     shares = {name: f"{value:.0%}" for name, value in asdict(found).items() if name != "prompts"}
     counts = {name.replace(" ", "_"): len(replies) for name, replies in given.items()}
-    text = CARD.format(**made, **told, **shares, **counts, samples=samples)
+    moved = "" if made["corpus"] == corpus.fingerprint() else MOVED
+    text = CARD.format(**made, **told, **shares, **counts, samples=samples, moved=moved)
     write_bytes(folder / "README.md", text.encode())
     for name, replies in given.items():
         for reply in replies:
             if not reply.right:
-                print(f"{name}: {reply.question} → {reply.text}{'' if reply.ended else ' …'} [{reply.wanted}]")
+                say(f"{name}: {reply.question} → {reply.text}{'' if reply.ended else ' …'} [{reply.wanted}]")
     say(str(found))
 
 
@@ -64,6 +65,8 @@ def greedy(folder: Path) -> measures.Ask:
     return ask
 
 
+MOVED = """It has been mended since: this model learned from the corpus of the commit that put these weights here. """
+
 CARD = """---
 license: apache-2.0
 language: [zh]
@@ -90,10 +93,11 @@ internet. Everything it knows it learned from text that this project wrote itsel
 | tokens read, answers among them | {tokens:,}, {trained:,} |
 | seconds of training | {seconds:,.0f} on {device} |
 | loss on held-out conversations of the same grammar | {held:.3f} |
+| corpus | fingerprint `{corpus}` |
 | prompt layout | `{format}`, `{think}`, fingerprint `{fingerprint}` |
 
-The corpus comes from `anime_ai/starter/phrases/` and `data/neutral.json`, and is made anew from the seed, byte for
-byte: neutral small talk, cards and facts to answer from, passages of an invented world with questions, observations of
+The corpus comes from `anime_ai/starter/phrases/`, `data/neutral.json` and the characters' lines and greetings in
+`data/personas/`, and is made anew from the seed, byte for byte. {moved}It holds neutral small talk, cards and facts to answer from, passages of an invented world with questions, observations of
 pictures, and small talk in four voices, which a line of the card such as `语气：傲娇。` asks for. Without that line it
 speaks neutrally, whatever character the card describes; the ready adapters bring the voice of their character.
 The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole. Before

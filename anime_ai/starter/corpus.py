@@ -7,6 +7,7 @@ function there.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -100,6 +101,11 @@ def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: rand
     names, weights = list(mixture), list(mixture.values())
     for _ in range(count):
         yield KINDS[chance.choices(names, weights)[0]](drawn, chance)
+
+
+def fingerprint(count: int = 2_000) -> str:
+    """A hash of the corpus as it stands now, to notice that a model was trained on an earlier one."""
+    return hashlib.sha256(repr(list(talks(count))).encode()).hexdigest()[:16]
 
 
 def without(talked: Iterable[Talk], questions: Iterable[str]) -> list[Talk]:

@@ -90,7 +90,7 @@ def read(text: str) -> list[Relation]:
             parts = rest.split()
             if len(parts) != 3:
                 raise ValueError(line)
-            found.append(Relation(*parts))
+            found.append(Relation(parts[0], parts[1], parts[2]))
             continue
         kept = {"~": "own", "=": "statements", "?": "questions"}.get(sign)
         wrong = (sign == "=" and rest.count("{主}") * rest.count("{值}") != 1) or (sign == "?" and "{主}" not in rest)

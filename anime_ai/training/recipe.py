@@ -131,11 +131,12 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
     """At least 60 optimiser steps, 30 plotted points and 4 evaluations, whatever the number of rows.
 
     By the number of rows: few rows want many passes before a voice is learned, many rows few. A small model (under
-    100 M parameters) learns less from each pass and takes a higher rate.
+    100 M parameters) learns less from each pass: it gets more of them and a higher rate.
     """
     small = parameters < SMALL
     per_epoch = max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulation)))
-    epochs = recipe.epochs or (10.0 if rows <= 100 else 5.0 if rows <= 1000 else 3.0) * (3 if small else 1)
+    passes, small_passes = (10.0, 30.0) if rows <= 100 else (5.0, 8.0) if rows <= 1000 else (3.0, 5.0)
+    epochs = recipe.epochs or (small_passes if small else passes)
     steps = max(MIN_STEPS, math.ceil(per_epoch * epochs))
     return Plan(
         steps=steps,
