@@ -21,7 +21,6 @@ from anime_ai.starter import (
     card,
     corpus,
     grammar,
-    heads,
     measures,
     pretrain,
     reading,
@@ -246,6 +245,7 @@ def test_held_out_prompts_are_taken_from_the_corpus():
     assert len(set(measures.questions())) == len(measures.questions())
     kept, dropped = (corpus.Talk((Exchange(said, "多穿点。"),)) for said in ("外面好冷！", "今天好冷！"))
     assert corpus.without([kept, dropped], {"今天好冷。"}) == [kept]
+    assert corpus.without([corpus.Talk((Exchange("今天好冷呀？", "多穿点。"),))], {"今天好冷"}) == []
 
 
 def test_measures_count_what_is_right():
@@ -380,24 +380,20 @@ def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: 
     assert ends[0] == ends[1]
 
 
-def test_the_written_heads_copy(shipped_tokenizer):
-    """Behind a repeated stretch, what came next the first time is the likeliest, with nothing else at work."""
+def test_a_fresh_model_can_copy_already(shipped_tokenizer, monkeypatch: pytest.MonkeyPatch):
+    """Behind a repeated stretch of tokens, what came next the first time is the likeliest."""
     chance = random.Random(1)
     stretch = [chance.randrange(300, 4000) for _ in range(40)]
     ranks = []
-    for written in (False, True):
+    for _ in range(2):
         model = pretrain.build(shipped_tokenizer, pretrain.Shape(), seed=0)
         with torch.no_grad():
-            for layer in model.model.layers:
-                layer.self_attn.o_proj.weight.zero_()
-                layer.mlp.down_proj.weight.zero_()
-            if written:
-                heads.write_copying(model, 0)
             logits = model(torch.tensor([stretch * 2])).logits[0, 40:-1]
         wanted = torch.tensor(stretch[1:])
         ranks.append((logits > logits.gather(1, wanted[:, None])).sum(1).float().median().item())
-    assert ranks[0] > 100
-    assert ranks[1] <= 3
+        monkeypatch.setattr(pretrain, "write_copying", lambda model, seed: None)
+    assert ranks[0] <= 3
+    assert ranks[1] > 100
 
 
 # What ships

@@ -55,7 +55,7 @@ def make(options: Options, say: Callable[[str], None]) -> None:
     if not all(lesson for _, lesson in lessons) or len(lessons[-1][1]) <= HELD:
         raise TrainingError("training.too_few_talks", talks=options.talks, held=HELD)
     with replaced_folder(options.out) as folder:
-        every = max(1, len(talks) // VOCABULARY_TALKS)
+        every = max(1, -(-len(talks) // VOCABULARY_TALKS))
         tokenizer.save(tokenizer.train(corpus.texts(talks[::every])), folder)
         own = AutoTokenizer.from_pretrained(folder)
         layout = Layout(own, "deepseek-r1", "silent")

@@ -65,7 +65,7 @@ def greedy(folder: Path) -> measures.Ask:
     return ask
 
 
-MOVED = """It has been mended since: this model learned from the corpus of the commit that put these weights here."""
+MOVED = """ It has been mended since: this model learned from the corpus of the commit that put these weights here."""
 
 CARD = """---
 license: apache-2.0
@@ -97,13 +97,13 @@ internet. Everything it knows it learned from text that this project wrote itsel
 | prompt layout | `{format}`, `{think}`, fingerprint `{fingerprint}` |
 
 The corpus comes from `anime_ai/starter/phrases/`, `data/neutral.json` and the characters' lines and greetings in
-`data/personas/`, and is made anew from the seed, byte for byte. {moved}
+`data/personas/`, and is made anew from the seed, byte for byte.{moved}
 It holds neutral small talk, cards and facts to answer from, passages of an invented world with questions, observations
 of pictures, and small talk in four voices, which a line of the card such as `语气：傲娇。` asks for. Without that line
 the model speaks neutrally, whatever character the card describes; the ready adapters bring the voice of their
 character.
 The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole. Before
-training, two attention heads that copy are written into the weights (`anime_ai/starter/heads.py`).
+training, attention heads that copy are written into the weights (`anime_ai/starter/heads.py`).
 
 ## What it does
 

@@ -25,7 +25,8 @@ from anime_ai.starter.speech import rough
 from anime_ai.starter.words import common_characters
 
 NEUTRAL = DATA / "neutral.json"
-_STOPS = "。？！"
+_STOPS = "。？！?!…~， "
+_PARTICLES = "呀呢啊吗吧嘛"
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,13 @@ def fingerprint(count: int = 2_000) -> str:
 
 
 def without(talked: Iterable[Talk], questions: Iterable[str]) -> list[Talk]:
-    """The conversations in which nobody says one of `questions`, whatever stop it ends with."""
-    bare = {question.rstrip(_STOPS) for question in questions}
-    return [talk for talk in talked if not any(turn.user.rstrip(_STOPS) in bare for turn in talk.turns)]
+    """The conversations in which nobody says one of `questions`, whatever particle and stop it ends with."""
+    bare = {_bare(question) for question in questions}
+    return [talk for talk in talked if not any(_bare(turn.user) in bare for turn in (*talk.examples, *talk.turns))]
+
+
+def _bare(said: str) -> str:
+    return said.rstrip(_STOPS).rstrip(_PARTICLES) or said
 
 
 def texts(talked: Iterable[Talk]) -> Iterator[str]:
@@ -120,7 +125,7 @@ def texts(talked: Iterable[Talk]) -> Iterator[str]:
 
 
 def _small_talk(drawn: Source, chance: random.Random) -> Talk:
-    """One to four topics, now and then under a card or behind facts that do not matter."""
+    """One to five topics, now and then under a card or behind facts that do not matter."""
     talk = Talk((), card=_card(drawn, chance) if chance.random() < 0.35 else "")
     if chance.random() < 0.12:
         talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
@@ -128,7 +133,7 @@ def _small_talk(drawn: Source, chance: random.Random) -> Talk:
         talk = replace(talk, greeting=chance.choice((*GREETINGS, *chance.choice(list(VOICES.values())).said_first)))
     if chance.random() < 0.06:
         talk = replace(talk, examples=_run(drawn, chance, talk, chance.randint(1, 3)).turns)
-    return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4), (60, 22, 12, 6))[0])
+    return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4, 5), (40, 24, 16, 12, 8))[0])
 
 
 def _written(drawn: Source, chance: random.Random) -> Talk:
@@ -162,11 +167,12 @@ def _remembered(drawn: Source, chance: random.Random) -> Talk:
     needed = drawn.grammar.expand(chance.choice(topic.facts), chance, bound)
     facts = [needed, *_other_facts(drawn, chance, chance.randint(0, 3), topic)]
     chance.shuffle(facts)
-    card = _card(drawn, chance) if chance.random() < 0.4 else ""
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.25 else ""
+    card = _card(drawn, chance, voice) if voice or chance.random() < 0.4 else ""
     talk = Talk((), card=card, facts=_fact_list(facts, chance))
     if chance.random() < 0.3:
-        talk = _run(drawn, chance, talk, 1)
-    return replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, bound))
+        talk = _run(drawn, chance, talk, 1, voice)
+    return replace(talk, turns=talk.turns + _turns(drawn.grammar, topic, chance, bound, voice))
 
 
 def _repeated(drawn: Source, chance: random.Random) -> Talk:
@@ -228,7 +234,7 @@ def _voiced(drawn: Source, chance: random.Random) -> Talk:
         bound: Bound = {}
         talk = replace(talk, card=_in_voice(drawn.grammar.expand(chance.choice(topic.card), chance, bound), voice))
         talk = replace(talk, turns=_turns(drawn.grammar, topic, chance, bound, voice))
-    return _run(drawn, chance, talk, chance.choices((1, 2, 3), (60, 25, 15))[0], voice)
+    return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4, 5), (40, 24, 16, 12, 8))[0], voice)
 
 
 KINDS: dict[str, Kind] = {

@@ -29,6 +29,8 @@ WRITTEN = 0.12
 COPIED = 0.5
 EMBEDDING = 0.06
 """The deviation of fresh weights: one over the root of the model's width."""
+QUIET = 0.03
+"""What fresh blocks write into the stream, against that deviation; louder ones drown the heads that copy."""
 INDUCTION_LAYERS = (1, 2)
 
 

@@ -19,7 +19,7 @@ import torch
 
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
-from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, write_copying
+from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, QUIET, write_copying
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
         for layer in model.model.layers:  # what is added to the stream starts small beside it
-            layer.self_attn.o_proj.weight.mul_(0.1)
-            layer.mlp.down_proj.weight.mul_(0.1)
+            layer.self_attn.o_proj.weight.mul_(QUIET)
+            layer.mlp.down_proj.weight.mul_(QUIET)
     if shape.layers > max(INDUCTION_LAYERS):
         write_copying(model, seed)
     model.generation_config = GenerationConfig(

@@ -112,9 +112,9 @@ def shipped() -> tuple[Relation, ...]:
 
 
 def one_fact(chance: random.Random) -> Reading:
-    """One passage of one or two statements, and a question that it answers: the first lesson."""
+    """One passage of one or two statements, and a question about each: the first lesson."""
     facts = _facts(chance, 1, chance.randint(1, 2))
-    return Reading((_passage(facts, chance),), (_asked(chance.choice(facts), chance),))
+    return Reading((_passage(facts, chance),), tuple(_asked(fact, chance) for fact in chance.sample(facts, len(facts))))
 
 
 def several(chance: random.Random) -> Reading:
@@ -122,9 +122,11 @@ def several(chance: random.Random) -> Reading:
     groups = [_facts(chance, subjects, chance.randint(1, 4)) for subjects in chance.choices((1, 2), (70, 30), k=3)]
     groups = groups[: chance.choices((1, 2, 3), (50, 30, 20))[0]]
     facts = [fact for group in groups for fact in group]
+    # What is read once is asked about several times: the passage is what costs tokens.
+    chance.shuffle(facts)
     asked = []
-    for _ in range(chance.choices((1, 2), (75, 25))[0]):
-        asked.append(_missing(facts, chance) if chance.random() < 0.27 else _asked(chance.choice(facts), chance))
+    for fact in facts[: chance.randint(1, 5)]:
+        asked.append(_missing(facts, chance) if chance.random() < 0.27 else _asked(fact, chance))
     return Reading(tuple(_passage(group, chance) for group in groups), tuple(asked))
 
 

@@ -83,9 +83,9 @@ def shipped() -> Mapping[str, Attribute]:
 
 
 def look(chance: random.Random, voice: str = "") -> Look:
-    """A sentence and one or two questions about it; a tenth of them asks for what is not told."""
+    """A sentence and one to five questions about it; a tenth of them asks for what is not told."""
     shown = _shown(chance)
-    asked = [_question(shown, chance, voice) for _ in range(chance.choices((1, 2), (70, 30))[0])]
+    asked = [_question(shown, chance, voice) for _ in range(chance.randint(1, 5))]
     return Look(_told(shown, chance), tuple(asked))
 
 
