@@ -1,6 +1,6 @@
 """What the shipped starter models can do, on prompts that they never saw; the report is in assets/starter/REPORT.md.
 
-pytest -m benchmark -s tests/benchmarks/test_starter.py
+pytest -m benchmark -s tests/benchmarks/test_starter_models.py
 """
 
 from __future__ import annotations
