@@ -5,9 +5,11 @@ Knows neither adapters nor locks; the engine and the trainer's probes both call 
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from anime_ai.models.engine import Piece, Sampling
@@ -95,9 +97,21 @@ def _forward(model: Any, kept: KeptCache, ids: tuple[int, ...]) -> Any:
 
     with torch.inference_mode():
         tokens = torch.tensor([ids], device=model.device)
-        result = model(input_ids=tokens, past_key_values=kept.cache, use_cache=True, logits_to_keep=1)
+        held = {_cache_name(type(_inner(model))): kept.cache}
+        result = model(input_ids=tokens, use_cache=True, logits_to_keep=1, **held)
         kept.ids.extend(ids)
         return result.logits[:, -1].float()
+
+
+def _inner(model: Any) -> Any:
+    """The model itself where PEFT has wrapped it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@cache
+def _cache_name(kind: type) -> str:
+    """What a model's forward calls the cache: transformers 5.24 renamed `past_key_values` to `cache`."""
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"  # type: ignore[attr-defined]
 
 
 class _Sampler:

@@ -20,7 +20,7 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     """Measure the model in `folder` and write its README.md. Raises ModelError when `folder` was not made by us."""
     made, told = read_json(folder / MADE), read_json(folder / "prompt.json")
     if not isinstance(made, dict) or not isinstance(told, dict):
-        raise ModelError("model.not_found", name=folder)
+        raise ModelError("model.unknown", name=folder)
     found, given = measures.figures(greedy(folder))
     talk = given["small talk"]
     samples = "\n".join(f"| {reply.question} | {reply.text} |" for reply in talk[:: max(1, len(talk) // SAMPLES)])
