@@ -9,7 +9,6 @@ import inspect
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from anime_ai.models.engine import Piece, Sampling
@@ -23,9 +22,10 @@ READ_FAST = 512
 
 @dataclass
 class KeptCache:
-    """A key/value cache and the tokens that are in it."""
+    """A key/value cache, what the model's forward calls it, and the tokens that are in it."""
 
     cache: Any
+    argument: str
     ids: list[int] = field(default_factory=list)
 
     def rewind(self, prompt: tuple[int, ...]) -> int:
@@ -45,7 +45,7 @@ class KeptCache:
 def new_cache(model: Any) -> KeptCache:
     from transformers import DynamicCache
 
-    return KeptCache(DynamicCache(config=model.config))
+    return KeptCache(DynamicCache(config=model.config), _cache_name(model))
 
 
 def generate(
@@ -97,8 +97,7 @@ def _forward(model: Any, kept: KeptCache, ids: tuple[int, ...]) -> Any:
 
     with torch.inference_mode():
         tokens = torch.tensor([ids], device=model.device)
-        held = {_cache_name(type(_inner(model))): kept.cache}
-        result = model(input_ids=tokens, use_cache=True, logits_to_keep=1, **held)
+        result = model(input_ids=tokens, use_cache=True, logits_to_keep=1, **{kept.argument: kept.cache})
         kept.ids.extend(ids)
         return result.logits[:, -1].float()
 
@@ -108,10 +107,10 @@ def _inner(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-@cache
-def _cache_name(kind: type) -> str:
-    """What a model's forward calls the cache: transformers 5.24 renamed `past_key_values` to `cache`."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"  # type: ignore[attr-defined]
+def _cache_name(model: Any) -> str:
+    """What the model's forward calls the cache: transformers 5.24 renamed `past_key_values` to `cache`."""
+    named = inspect.signature(type(_inner(model)).forward).parameters
+    return "cache" if "cache" in named else "past_key_values"
 
 
 class _Sampler:
