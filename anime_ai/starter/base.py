@@ -16,8 +16,8 @@ from anime_ai.starter import corpus, measures, tokenizer
 if TYPE_CHECKING:
     from anime_ai.starter.pretrain import Lesson
 
-TALKS = 160_000
-STEPS = 7_500
+TALKS = 300_000
+STEPS = 11_500
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"

@@ -249,26 +249,26 @@ KINDS: dict[str, Kind] = {
     "voices": _voiced,
 }
 LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
-    (0.025, {"repeat": 1}),
+    (0.015, {"repeat": 1}),
     (
         0.10,
         {
-            **{"small talk": 45, "repeat": 8, "card": 8, "facts": 10},
-            **{"one fact": 20, "picture": 3, "voices": 6},
+            **{"small talk": 35, "repeat": 6, "card": 8, "facts": 10},
+            **{"one fact": 32, "picture": 4, "voices": 5},
         },
     ),
     (
         0.12,
         {
-            **{"small talk": 40, "repeat": 4, "written": 4, "card": 8, "facts": 8},
-            **{"one fact": 14, "several facts": 6, "picture": 4, "voices": 12},
+            **{"small talk": 34, "repeat": 4, "written": 4, "card": 7, "facts": 7},
+            **{"one fact": 20, "several facts": 10, "picture": 5, "voices": 9},
         },
     ),
     (
-        0.755,
+        0.765,
         {
-            **{"small talk": 38, "repeat": 3, "written": 5, "card": 7, "facts": 6},
-            **{"one fact": 3, "several facts": 14, "picture": 7, "voices": 17},
+            **{"small talk": 35, "repeat": 2, "written": 4, "card": 6, "facts": 6},
+            **{"one fact": 5, "several facts": 18, "picture": 8, "voices": 16},
         },
     ),
 )

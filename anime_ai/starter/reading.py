@@ -8,6 +8,8 @@
     ? {主}哪天过生日         a question that it answers
 
 Names and numbers are drawn character by character, so that an answer has to be read and cannot be learned by heart.
+Some relations are drawn so too: what their words mean nobody knows, so that a question has to be found again in the
+passage, which is what helps where a question is about something that no relation here is.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from anime_ai.starter.grammar import PHRASES, choose
-from anime_ai.starter.words import FAMILY, GIVEN, numeral
+from anime_ai.starter.words import FAMILY, GIVEN, common_characters, numeral
 
 READING = PHRASES / "reading"
 PHRASE, AMOUNT = "短语", "数量"
@@ -143,9 +145,18 @@ def _facts(chance: random.Random, subjects: int, each: int) -> list[Fact]:
     facts = []
     for _ in range(subjects):
         subject = SUBJECTS[kind](chance)
-        for relation in chance.sample(relations, min(each, len(relations))):
+        for known in chance.sample(relations, min(each, len(relations))):
+            relation = _invented(kind, chance) if chance.random() < INVENTED else known
             facts.append(Fact(relation, subject, _value(relation, chance)))
     return facts
+
+
+def _invented(kind: str, chance: random.Random) -> Relation:
+    """A relation whose word and value are characters without sense."""
+    word, value = _of(COMMON, 1, 3)(chance), _of(COMMON, 1, 6)(chance)
+    statements = [text.replace("{词}", word) for text in SENSELESS]
+    questions = [text.replace("{词}", word) for text in SENSELESS_ASKED]
+    return Relation(word, kind, PHRASE, [value], statements, questions)
 
 
 def _value(relation: Relation, chance: random.Random) -> str:
@@ -184,7 +195,8 @@ def _missing(facts: list[Fact], chance: random.Random) -> tuple[str, str]:
         others = [
             one for one in shipped() if one.subject == fact.relation.subject and (one.name, fact.subject) not in said
         ]
-        return _question(chance.choice(others), fact.subject, chance), ""
+        asked = _invented(fact.relation.subject, chance) if chance.random() < INVENTED else chance.choice(others)
+        return _question(asked, fact.subject, chance), ""
     stranger = SUBJECTS[fact.relation.subject](chance)
     return _question(fact.relation, stranger, chance), ""
 
@@ -195,6 +207,30 @@ def _question(relation: Relation, subject: str, chance: random.Random) -> str:
 
 
 # Names and values
+
+INVENTED = 0.2
+"""Share of the relations that are drawn character by character."""
+COMMON = common_characters()
+SENSELESS = (
+    "{主}的{词}是{值}。",
+    "{主}的{词}，是{值}。",
+    "{值}是{主}的{词}。",
+    "说到{词}，{主}会想起{值}。",
+    "{主}总在{词}{值}。",
+    "{主}{词}了{值}。",
+    "关于{词}，{主}选的是{值}。",
+    "{主}最有名的是{词}，也就是{值}。",
+    "提起{主}的{词}，大家都说是{值}。",
+)
+SENSELESS_ASKED = (
+    "{主}的{词}是什么",
+    "什么是{主}的{词}",
+    "{主}{词}什么",
+    "{主}{词}了什么",
+    "说到{词}，{主}会想起什么",
+    "你知道{主}的{词}吗",
+    "关于{主}的{词}，写了什么",
+)
 
 
 def _of(signs: str, least: int, most: int) -> Callable[[random.Random], str]:
