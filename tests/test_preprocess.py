@@ -189,7 +189,33 @@ def test_the_slots_of_a_row() -> None:
     dialogue = dialogue_of(row, Personas())
     assert dialogue.card == Personas().find("傲娇").system_line
     assert dialogue.history == (Exchange("a", "b"), Exchange("c", "d"))
-    assert (dialogue.question, dialogue.facts, dialogue.greeting, dialogue.brought) == ("问", "", "", "")
+    assert (dialogue.question, dialogue.facts, dialogue.brought) == ("问", "", "")
+
+
+def test_half_of_the_rows_stand_behind_one_of_her_greetings(shipped_rows: tuple[Row, ...]) -> None:
+    personas = Personas()
+    said = [(row.persona, dialogue_of(row, personas).greeting) for row in shipped_rows]
+    greeted = [one for one in said if one[1]]
+    assert 0.4 < len(greeted) / len(said) < 0.6
+    assert set(greeted) == {(one.name, greeting) for one in personas.list() for greeting in one.said_first}
+    assert said == [(row.persona, dialogue_of(row, personas).greeting) for row in shipped_rows]
+    assert not any(dialogue_of(replace(row, persona="海盗"), personas).greeting for row in shipped_rows)
+
+
+def test_a_greeting_makes_room_for_the_rows_own_words(starter_tokenizer: Any) -> None:
+    personas, layout = Personas(), Layout(starter_tokenizer)
+    row = next(
+        row
+        for row in (Row(f"问{number}", "答" * 20, "傲娇", (("a", "b"),)) for number in range(20))
+        if dialogue_of(row, personas).greeting
+    )
+    bare = layout.training_row(replace(dialogue_of(row, personas), greeting=""), row.output)
+    whole = layout.training_row(dialogue_of(row, personas), row.output)
+    for most, expected in ((len(whole.ids), whole), (len(whole.ids) - 1, bare), (len(bare.ids), bare)):
+        encoded, shortened, too_long = encode_rows([row], personas, layout, most)
+        assert (encoded[0], shortened, too_long) == (expected, [], [])
+    _, shortened, too_long = encode_rows([row], personas, layout, len(bare.ids) - 1)
+    assert (shortened, too_long) == ([1], [])
 
 
 # What is refused

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,17 @@ class Manifest:
 
 
 def dialogue_of(row: Row, personas: Personas) -> Dialogue:
-    """The prompt slots of a row: the persona's short line as card, then its history and its question."""
+    """The prompt slots of a row: the persona's short line as card, her greeting, the row's history and its question.
+
+    Half of the rows stand behind a greeting, as every conversation of the page does, and half do not, as on the command
+    line. Which, is drawn from the row's own words, so that it stays where rows are added or moved.
+    """
     history = tuple(Exchange(user, reply) for user, reply in row.history)
-    return Dialogue(card=personas.system_line(row.persona), history=history, question=row.input)
+    greetings = personas.greetings(row.persona)
+    drawn = zlib.crc32(f"{row.input}\n{row.output}".encode())
+    greeting = greetings[drawn // 2 % len(greetings)] if greetings and drawn % 2 else ""
+    card = personas.system_line(row.persona)
+    return Dialogue(card=card, greeting=greeting, history=history, question=row.input)
 
 
 def rows_sha256(rows: Sequence[Row]) -> str:
@@ -86,7 +95,7 @@ def encode_rows(
     for place, row in enumerate(rows):
         dialogue = dialogue_of(row, personas)
         try:
-            done = layout.training_row(dialogue, row.output, row.inner, max_length)
+            dialogue, done = _fitted(dialogue, row, layout, max_length)
             layout.check(dialogue, row.output, row.inner, done)
         except PromptError as error:
             if error.key == "prompt.row_too_long":
@@ -97,6 +106,17 @@ def encode_rows(
             shortened.append(place + 1)
         encoded[place] = done
     return encoded, shortened, too_long
+
+
+def _fitted(dialogue: Dialogue, row: Row, layout: Layout, max_length: int) -> tuple[Dialogue, TrainingRow]:
+    """The tokens of a row; a greeting that leaves too little room for the row's own words is left out."""
+    bare = replace(dialogue, greeting="")
+    plain = layout.training_row(bare, row.output, row.inner, max_length)
+    try:
+        greeted = layout.training_row(dialogue, row.output, row.inner, max_length)
+    except PromptError:
+        return bare, plain
+    return (dialogue, greeted) if greeted.dropped == plain.dropped else (bare, plain)
 
 
 def preprocess(

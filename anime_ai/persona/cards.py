@@ -72,8 +72,12 @@ class Personas:
 
     def greeting(self, name: str) -> str:
         """What a persona says first; empty for one without a card."""
+        return next(iter(self.greetings(name)), "")
+
+    def greetings(self, name: str) -> tuple[str, ...]:
+        """All that a persona may say first; none for one without a card."""
         found = self._named(name)
-        return found.greeting if found is not None else ""
+        return found.said_first if found is not None else ()
 
     def _named(self, name: str) -> Persona | None:
         return next((one for one in self._all if name in (one.id, one.name, one.character)), None)
