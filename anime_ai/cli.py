@@ -10,6 +10,8 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -304,6 +306,98 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
     print(f"{text('cli.metric')}\t{text('cli.base')}\t{text('cli.adapter_column')}\t{text('cli.interval')}")
     for label, figure in rows:
         print(f"{label}\t{figure.base:.3f}\t{figure.adapter:.3f}\t[{figure.low:.3f}, {figure.high:.3f}]")
+
+
+knowledge_app = typer.Typer(help=text("cli.knowledge"), no_args_is_help=True)
+app.add_typer(knowledge_app, name="knowledge")
+BaseName = Annotated[str | None, typer.Option("--base", help=text("cli.knowledge.base"))]
+
+
+@contextmanager
+def _knowledge(output_dir: Path | None) -> Iterator[Any]:
+    """What the app knows, opened beside it; what ships is in it from the first time on."""
+    from anime_ai.config import DATA
+    from anime_ai.knowledge.service import Knowledge
+    from anime_ai.storage import Database
+
+    settings = Settings.load(output_dir=output_dir)
+    with Database.open(settings) as database:
+        knowledge = Knowledge(settings, database)
+        knowledge.import_shipped(DATA / "knowledge" / "series")
+        try:
+            yield knowledge
+        finally:
+            knowledge.close()
+
+
+def _base_id(knowledge: Any, name: str | None) -> str:
+    """The base that was named, else the first one."""
+    return knowledge.library.base(name).id if name else knowledge.library.first()
+
+
+@knowledge_app.command("add", help=text("cli.knowledge.add"))
+def knowledge_add(
+    files: list[Path], base: BaseName = None, output_dir: OutputDir = None, as_json: Json = False
+) -> None:
+    with _knowledge(output_dir) as knowledge:
+        base_id = knowledge.library.named(base) if base else _base_id(knowledge, None)
+        done = []
+        for one in knowledge.add(base_id, files):
+            done.append(one)
+            if not as_json:
+                _say(f"{one.name}: {one.error}" if one.error else f"✓ {one.name}")
+    if as_json:
+        told = [{"name": one.name, "document": one.document_id, "error": str(one.error or "")} for one in done]
+        _give(told)
+    if any(one.error for one in done):
+        raise typer.Exit(1)
+
+
+@knowledge_app.command("search", help=text("cli.knowledge.search"))
+def knowledge_search(
+    query: str,
+    k: Annotated[int, typer.Option("--k", min=1, max=100)] = 5,
+    base: BaseName = None,
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    with _knowledge(output_dir) as knowledge:
+        bases = [knowledge.library.base(base).id] if base else [one.id for one in knowledge.library.bases()]
+        found = knowledge.search(query, bases, k)
+    if as_json:
+        names = ("document", "page", "start", "end", "text", "score", "lexical_rank", "dense_rank")
+        _give([{name: getattr(one, name) for name in names} for one in found])
+        return
+    for number, one in enumerate(found, 1):
+        print(f"{number}. {one.document} · {one.heading}  {one.score:.1f}\n{one.text}\n")
+
+
+@knowledge_app.command("list", help=text("cli.knowledge.list"))
+def knowledge_list(base: BaseName = None, output_dir: OutputDir = None, as_json: Json = False) -> None:
+    with _knowledge(output_dir) as knowledge:
+        bases = [knowledge.library.base(base)] if base else knowledge.library.bases()
+        told = [(one, knowledge.library.documents(one.id)) for one in bases]
+    if as_json:
+        _give([{**asdict(one), "documents": [asdict(document) for document in documents]} for one, documents in told])
+        return
+    for one, documents in told:
+        print(f"{one.name}  ({len(documents)})")
+        for document in documents:
+            print(f"  {document.id}  {document.title}  {document.chunks}")
+
+
+@knowledge_app.command("remove", help=text("cli.knowledge.remove"))
+def knowledge_remove(document: str, output_dir: OutputDir = None) -> None:
+    with _knowledge(output_dir) as knowledge:
+        knowledge.library.remove(document)
+
+
+@knowledge_app.command("rebuild", help=text("cli.knowledge.rebuild"))
+def knowledge_rebuild(base: BaseName = None, output_dir: OutputDir = None) -> None:
+    with _knowledge(output_dir) as knowledge:
+        for one in [knowledge.library.base(base)] if base else knowledge.library.bases():
+            knowledge.rebuild(one.id)
+            print(f"✓ {one.name}")
 
 
 @app.command(help=text("cli.doctor"))

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     load_in_4bit: Literal["auto", "on", "off"] = "auto"
     seed: int = Field(42, ge=0, le=2**32 - 1)
     database_url: str = Field("", description="any SQLAlchemy URL; by default SQLite under OUTPUT_DIR/studio")
+    embedding: str = Field("hashed", description="hashed, or a sentence-transformers model by name or folder")
+    chroma_url: str = Field("", description="a Chroma server; by default vectors lie under OUTPUT_DIR/studio")
     hub_timeout: float = Field(8.0, gt=0, le=300, description="seconds until the model hub counts as unreachable")
     owner_password: SecretStr = SecretStr("")
     allowed_hosts: str = Field("", description="more host names under which the page may be opened, with commas")

@@ -57,5 +57,9 @@ class PersonaError(AnimeAIError):
     """A character card is missing or broken."""
 
 
+class KnowledgeError(AnimeAIError):
+    """A document cannot be read, or is not there."""
+
+
 class AccessError(AnimeAIError):
     """A person asked for what their role does not allow."""

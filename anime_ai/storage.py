@@ -42,7 +42,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -100,7 +100,7 @@ class RowRecord(Base):
 
 
 class ConversationRecord(Base):
-    """One conversation of one person with one persona."""
+    """One conversation of one person with one persona. `knowledge`: ids of the bases that it asks; None: all."""
 
     __tablename__ = "conversations"
     __table_args__ = (Index("ix_conversations_person_updated", "person", "updated"),)
@@ -109,6 +109,7 @@ class ConversationRecord(Base):
     persona: Mapped[str] = mapped_column(Text)
     adapter: Mapped[str] = mapped_column(Text, default="")
     title: Mapped[str] = mapped_column(Text, default="")
+    knowledge: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     created: Mapped[float] = mapped_column(Double, default=time.time)
     updated: Mapped[float] = mapped_column(Double, default=time.time)
     closed: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -127,6 +128,64 @@ class MessageRecord(Base):
     thinking: Mapped[str] = mapped_column(Text, default="")
     meta: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class KnowledgeBaseRecord(Base):
+    """A collection of documents. `person` "" is everybody's, `persona` "" is for every persona.
+
+    `revision` grows by one with every change of what can be found, so that an index notices. A removed one stays as a
+    mark without documents.
+    """
+
+    __tablename__ = "knowledge_bases"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(Text)
+    about: Mapped[str] = mapped_column(Text, default="")
+    questions: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    person: Mapped[str] = mapped_column(String(255), default="")
+    persona: Mapped[str] = mapped_column(Text, default="")
+    source: Mapped[str] = mapped_column(Text, default="")
+    revision: Mapped[int] = mapped_column(Integer, default=0)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+    removed: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class DocumentRecord(Base):
+    """A document's text, as it was parsed."""
+
+    __tablename__ = "documents"
+    __table_args__ = (Index("ix_documents_base_id_name", "base_id", "name"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(512))
+    title: Mapped[str] = mapped_column(Text, default="")
+    sha256: Mapped[str] = mapped_column(String(64))
+    text: Mapped[str] = mapped_column(Text)
+    pages: Mapped[int] = mapped_column(Integer, default=0)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class ChunkRecord(Base):
+    """A stretch of a document. What is found never changes under an id: an edited chunk gets a new one.
+
+    `begin` and `end` count characters of the document's text; an edited chunk keeps the span that it came from.
+    """
+
+    __tablename__ = "chunks"
+    __table_args__ = (Index("ix_chunks_document_id_position", "document_id", "position"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"), index=True)
+    document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(Integer)
+    begin: Mapped[int] = mapped_column(Integer)
+    end: Mapped[int] = mapped_column(Integer)
+    page: Mapped[int] = mapped_column(Integer, default=0)
+    heading: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text)
+    edited: Mapped[bool] = mapped_column(Boolean, default=False)
+    off: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class Database:

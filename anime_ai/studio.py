@@ -16,6 +16,7 @@ from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.store import Datasets
+from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, on_disk
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.engine import Sampling
@@ -42,8 +43,9 @@ class Studio:
         self.datasets = Datasets(database)
         self.conversations = Conversations(database)
         self.personas = Personas()
+        self.knowledge = Knowledge(settings, database)
         self.runs = RunQueue(settings)
-        self.chat = Chat(settings, self.conversations, self.personas, self.runs.list)
+        self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:
@@ -55,12 +57,14 @@ class Studio:
         settings = settings or Settings.load()
         studio = cls(settings, Database.open(settings))
         studio.datasets.import_shipped(DATA / "dataset.json")
+        studio.knowledge.import_shipped(DATA / "knowledge" / "series")
         studio.runs.start()
         return studio
 
     def close(self) -> None:
         """Let go of everything; trainers at work go on."""
         self.runs.close()
+        self.knowledge.close()
         self.database.close()
 
     def __enter__(self) -> Studio:

@@ -14,12 +14,13 @@ from tiny_models import change_json, make_adapter, make_base
 
 from anime_ai.chat import service
 from anime_ai.chat.answers import Speaker
-from anime_ai.chat.chain import PROMPT, Spoken, reply_chain, split_thought
+from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.model import EngineChatModel, to_dialogue
 from anime_ai.chat.service import Chat
 from anime_ai.config import Settings
 from anime_ai.errors import AccessError, AnimeAIError, ModelError
+from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Sampling
 from anime_ai.models.transformers_engine import TransformersEngine
@@ -74,7 +75,7 @@ def chat(
     """A chat on the tiny model, which stays loaded from test to test, without adapters but its own."""
     own = settings.model_copy(update={"model_name": str(base.path)})
     monkeypatch.setattr(service, "SHIPPED", settings.output_dir / "nothing shipped")
-    chat = Chat(own, Conversations(database), Personas(), list)
+    chat = Chat(own, Conversations(database), Personas(), Knowledge(own, database), list)
     chat._engine = engine
     return chat
 
@@ -87,17 +88,17 @@ def test_user_text_with_template_syntax_stays_text(engine: TransformersEngine) -
     watched = Watched(engine)
     chain = reply_chain(EngineChatModel(engine=watched, sampling=SHORT))
     history = [AIMessage(BRACES), HumanMessage(BRACES), AIMessage(BRACES)]
-    chain.invoke({"card": BRACES, "question": BRACES, "history": history})
+    chain.invoke({"card": BRACES, "question": asked(BRACES), "history": history})
     layout = engine.layout("auto", "silent")
     same = Dialogue(card=BRACES, greeting=BRACES, history=(Exchange(BRACES, BRACES),), question=BRACES)
     assert watched.prompts[0].ids == layout.prompt(same).ids
-    said = [message.content for message in PROMPT.invoke({"card": BRACES, "question": BRACES}).to_messages()]
+    said = [message.content for message in PROMPT.invoke({"card": BRACES, "question": asked(BRACES)}).to_messages()]
     assert said == [BRACES, BRACES]
 
 
 def test_a_joined_answer_is_the_streamed_one(engine: TransformersEngine) -> None:
     chain = reply_chain(EngineChatModel(engine=engine, sampling=SHORT))
-    values = {"card": "你是她。", "question": "今天天气怎么样？"}
+    values = {"card": "你是她。", "question": asked("今天天气怎么样？")}
     stretches = list(chain.stream(values))
     total = sum(stretches[1:], stretches[0])
     assert chain.invoke(values) == total
@@ -297,15 +298,18 @@ def test_the_starters_adapters_stand_beside_the_starter_and_beside_no_real_model
     settings: Settings, database: Database, starter: Path, base: Base
 ) -> None:
     personas = Personas()
-    own = Chat(settings, Conversations(database), personas, list).adapters("三无")
+    own = Chat(settings, Conversations(database), personas, Knowledge(settings, database), list).adapters("三无")
     assert own[0].persona == "三无"
     assert {choice.label for choice in own[:-1]} == {persona.character for persona in personas.list()}
     real = settings.model_copy(update={"model_name": str(base.path)})
-    assert [choice.id for choice in Chat(real, Conversations(database), personas, list).adapters()] == [""]
+    assert [
+        choice.id
+        for choice in Chat(real, Conversations(database), personas, Knowledge(real, database), list).adapters()
+    ] == [""]
 
 
 def test_the_starter_is_said_to_be_one(settings: Settings, database: Database, starter: Path) -> None:
-    chat = Chat(settings, Conversations(database), Personas(), list)
+    chat = Chat(settings, Conversations(database), Personas(), Knowledge(settings, database), list)
     line = chat.answering("", "zh")
     assert line.starter
     assert not line.loaded

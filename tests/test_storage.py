@@ -170,6 +170,9 @@ def test_tables_of_another_program_are_refused_untouched(file: Path) -> None:
     assert file.read_bytes() == before
 
 
+NOW = storage.HEAD
+
+
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program whose schema is one migration ahead: it rebuilds the table that others refer to."""
@@ -177,22 +180,22 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     folder = tmp_path / "migrations"
     shutil.copytree(storage.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0002.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (folder / "versions" / "next.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = 'next', {NOW!r}\n"
         "def upgrade() -> None:\n"
         "    with op.batch_alter_table('datasets', recreate='always') as table:\n"
         "        table.add_column(sa.Column('note', sa.Text(), nullable=False, server_default=''))\n",
         encoding="utf-8",
     )
     monkeypatch.setattr(storage, "MIGRATIONS", folder)
-    monkeypatch.setattr(storage, "HEAD", "0002")
+    monkeypatch.setattr(storage, "HEAD", "next")
     return folder
 
 
 def old_database(file: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "MIGRATIONS", Path(storage.__file__).parent / "migrations")
-        patch.setattr(storage, "HEAD", "0001")
+        patch.setattr(storage, "HEAD", NOW)
         with Database.open(file) as database:
             dataset = add_dataset(database, "旧的")
             with database.session() as session:
@@ -202,32 +205,32 @@ def old_database(file: Path) -> None:
 def test_older_database_is_backed_up_and_moves_on(file: Path, next_version: Path) -> None:
     old_database(file)
     with Database.open(file) as database, database.reading() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0002"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "next"
         assert session.scalar(text("SELECT note FROM datasets")) == ""
         assert session.scalars(select(RowRecord.input)).all() == ["问"], "rebuilding the parent must keep its rows"
-    backup = file.with_name("studio.db.backup-0001")
+    backup = file.with_name(f"studio.db.backup-{NOW}")
     assert dataset_names(backup) == ["旧的"]
     with closing(sqlite3.connect(backup)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
-    assert sorted(path.name for path in file.parent.iterdir()) == ["studio.db", "studio.db.backup-0001"]
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["studio.db", f"studio.db.backup-{NOW}"]
 
 
 def test_failing_migration_leaves_the_old_database_whole(file: Path, next_version: Path) -> None:
     old_database(file)
-    with open(next_version / "versions" / "r0002.py", "a", encoding="utf-8") as script:
+    with open(next_version / "versions" / "next.py", "a", encoding="utf-8") as script:
         script.write("    op.execute('DELETE FROM datasets')\n    op.execute('SELECT * FROM nowhere')\n")
     with pytest.raises(StorageError) as failed:
         Database.open(file)
     assert "nowhere" in failed.value.say("en")
     assert dataset_names(file) == ["旧的"]
     with closing(sqlite3.connect(file)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
         assert "note" not in [column[1] for column in raw.execute("PRAGMA table_info(datasets)")]
 
 
 def test_migration_that_breaks_references_is_undone(file: Path, next_version: Path) -> None:
     old_database(file)
-    with open(next_version / "versions" / "r0002.py", "a", encoding="utf-8") as script:
+    with open(next_version / "versions" / "next.py", "a", encoding="utf-8") as script:
         script.write("    op.execute('DELETE FROM datasets')\n")
     with pytest.raises(StorageError) as failed:
         Database.open(file)
@@ -237,12 +240,12 @@ def test_migration_that_breaks_references_is_undone(file: Path, next_version: Pa
 
 def test_no_backup_no_migration(file: Path, next_version: Path) -> None:
     old_database(file)
-    file.with_name("studio.db.backup-0001").mkdir()
+    file.with_name(f"studio.db.backup-{NOW}").mkdir()
     with pytest.raises(StorageError) as failed:
         Database.open(file)
     assert failed.value.key == "storage.backup"
     with closing(sqlite3.connect(file)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
     assert not list(file.parent.glob(".*"))
 
 

@@ -55,7 +55,9 @@ class FakeChat(Chat):
         self.ended = threading.Event()
         self.seeds: list[int | None] = []
 
-    def _speak(self, conversation: Any, question: Any, choice: Any, sampling: Any, stop: Any, think: Any) -> Any:
+    def _speak(
+        self, conversation: Any, question: Any, choice: Any, sampling: Any, stop: Any, think: Any, brought: str = ""
+    ) -> Any:
         self.ended.clear()
         self.seeds.append(sampling.seed)
         answer = self.answers.pop(0) if self.answers else f"{choice.id or 'base'}说：{question}"
@@ -76,7 +78,7 @@ def open_studio(folder: Path, **settings: Any) -> Studio:
     named = Settings(output_dir=folder, **settings)
     studio = Studio(named, Database.open(named))
     studio.datasets.import_shipped(DATA / "dataset.json")
-    studio.chat = FakeChat(named, studio.conversations, studio.personas, studio.runs.list)
+    studio.chat = FakeChat(named, studio.conversations, studio.personas, studio.knowledge, studio.runs.list)
     return studio
 
 

@@ -59,14 +59,18 @@ class Speaker:
 
     def answer(self, question: str, sampling: Sampling, alone: bool = False) -> Answer:
         """One answer; `alone` is the base without the adapter, in the same persona's prompt."""
+        from anime_ai.chat.chain import asked
+
         began = time.monotonic()
-        spoken = self._chain(sampling, alone).invoke({"card": self._card, "question": question, "history": []})
+        spoken = self._chain(sampling, alone).invoke({"card": self._card, "question": asked(question)})
         seconds = round(time.monotonic() - began, 3)
         return Answer(question, spoken.text.strip(), spoken.thinking.strip(), spoken.tokens, seconds)
 
     def ended(self, question: str, history: list[Any], sampling: Sampling, alone: bool = False) -> tuple[str, bool]:
         """An answer behind a history of LangChain messages, and whether the model ended it itself."""
-        values = {"card": self._card, "question": question, "history": history}
+        from anime_ai.chat.chain import asked
+
+        values = {"card": self._card, "question": asked(question), "history": history}
         spoken = self._chain(sampling, alone).invoke(values)
         return spoken.text.strip(), spoken.ended
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.prompts import (
     ChatPromptTemplate,
-    HumanMessagePromptTemplate,
     MessagesPlaceholder,
     SystemMessagePromptTemplate,
 )
@@ -47,10 +46,15 @@ PROMPT = ChatPromptTemplate(
         SystemMessagePromptTemplate.from_template("{card}"),
         MessagesPlaceholder("facts", optional=True),
         MessagesPlaceholder("history", optional=True),
-        HumanMessagePromptTemplate.from_template("{question}"),
+        MessagesPlaceholder("question"),
     ]
 )
-"""Slots: `card`, `facts` and `history` (messages, the greeting first), `question`."""
+"""Slots: `card`, and messages: `facts`, `history` (the greeting first), `question` (one, made by `asked`)."""
+
+
+def asked(question: str, brought: str = "") -> list[BaseMessage]:
+    """A user's question and what it brings along, for the slots `question` and `history`."""
+    return [HumanMessage(question, additional_kwargs={"brought": brought} if brought else {})]
 
 
 def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
@@ -69,5 +73,5 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
 
 
 def reply_chain(model: EngineChatModel) -> Runnable[dict[str, Any], Spoken]:
-    """A chain that answers `{"card", "question", "history", "facts"}` with `Spoken` stretches."""
+    """A chain that answers the slots of `PROMPT` with `Spoken` stretches."""
     return PROMPT | model | RunnableGenerator(split_thought)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation and its messages, oldest first; `updated` in seconds since 1970."""
+    """A conversation and its messages, oldest first; `updated` in seconds since 1970.
+
+    `knowledge`: ids of the knowledge bases that it asks, None for all that this person may read.
+    """
 
     id: str
     persona: str
@@ -42,6 +46,7 @@ class Conversation:
     messages: tuple[Message, ...]
     updated: float
     closed: bool = False
+    knowledge: tuple[str, ...] | None = None
 
 
 class Conversations:
@@ -132,6 +137,12 @@ class Conversations:
             if done.rowcount == 0:  # type: ignore[attr-defined]
                 raise AccessError("chat.not_yours")
 
+    def ask_of(self, person: str, conversation_id: str, knowledge: Sequence[str] | None) -> None:
+        """Choose the knowledge bases of a conversation; None is all, an empty choice none."""
+        with self._database.session() as session:
+            record = _owned(session, person, conversation_id)
+            record.knowledge = None if knowledge is None else list(knowledge)
+
     def close(self, person: str, conversation_id: str) -> None:
         """Set a conversation aside: `open` starts afresh, nothing is deleted."""
         with self._database.session() as session:
@@ -168,7 +179,8 @@ def _message(record: MessageRecord) -> Message:
 
 
 def _summary(record: ConversationRecord, messages: tuple[Message, ...] = ()) -> Conversation:
-    return Conversation(record.id, record.persona, record.title, messages, record.updated, record.closed)
+    knowledge = None if record.knowledge is None else tuple(map(str, record.knowledge))
+    return Conversation(record.id, record.persona, record.title, messages, record.updated, record.closed, knowledge)
 
 
 def _conversation(session: Session, record: ConversationRecord) -> Conversation:

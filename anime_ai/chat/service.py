@@ -9,18 +9,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.config import ASSETS, Settings
 from anime_ai.errors import AnimeAIError, ModelError
+from anime_ai.knowledge.passages import Citation
+from anime_ai.knowledge.service import Knowledge, Retrieval
 from anime_ai.models.adapters import base_of, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.persona.cards import Personas
+from anime_ai.prompting import passages
 from anime_ai.texts import text
+from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
 if TYPE_CHECKING:
@@ -54,7 +59,10 @@ class Answering:
 
 @dataclass(frozen=True)
 class Reply:
-    """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought."""
+    """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought.
+
+    `cited`: when it is done, which stretches of it rest on which of the passages that she was given.
+    """
 
     message_id: str
     text: str
@@ -63,15 +71,22 @@ class Reply:
     stopped: bool = False
     cut: bool = False
     tokens: int = 0
+    cited: tuple[Citation, ...] = ()
 
 
 class Chat:
     """See the module. `runs` tells the training runs, newest first."""
 
     def __init__(
-        self, settings: Settings, conversations: Conversations, personas: Personas, runs: Callable[[], list[Run]]
+        self,
+        settings: Settings,
+        conversations: Conversations,
+        personas: Personas,
+        knowledge: Knowledge,
+        runs: Callable[[], list[Run]],
     ) -> None:
         self.settings = settings
+        self.knowledge = knowledge
         self.conversations = conversations
         self.personas = personas
         self._runs = runs
@@ -136,9 +151,26 @@ class Chat:
         choice = self.choice(adapter_id)
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
-            self.conversations.append(person, conversation_id, "user", message.strip())
-            pieces = self._speak(conversation, message.strip(), choice, sampling, stop or threading.Event(), think)
-            yield from self._keep(person, conversation_id, choice, pieces)
+            bases = self.bases_of(person, conversation)
+            found = self.knowledge.retrieve(message.strip(), bases, self._reads_little(choice))
+            brought = passages(passage.told() for passage in found.used)
+            meta = {"brought": brought, "retrieval": as_json(found)} if found.passages else {}
+            self.conversations.append(person, conversation_id, "user", message.strip(), meta=meta)
+            pieces = self._speak(
+                conversation, message.strip(), choice, sampling, stop or threading.Event(), think, brought
+            )
+            cite = partial(self.knowledge.cite, retrieval=found, base_ids=bases)
+            yield from self._keep(person, conversation_id, choice, pieces, cite)
+
+    def bases_of(self, person: str, conversation: Conversation) -> list[str]:
+        """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
+        readable = [base.id for base in self.knowledge.library.bases(person, conversation.persona)]
+        if conversation.knowledge is None:
+            return readable
+        return [base_id for base_id in conversation.knowledge if base_id in readable]
+
+    def _reads_little(self, choice: AdapterChoice) -> bool:
+        return find_base(choice.base, self.settings).parameters() < SMALL
 
     def ask(
         self,
@@ -187,11 +219,12 @@ class Chat:
         sampling: Sampling,
         stop: threading.Event,
         think: str | None,
+        brought: str = "",
     ) -> Any:
         """A generator of `Spoken` totals."""
-        from langchain_core.messages import AIMessage, HumanMessage
+        from langchain_core.messages import AIMessage, BaseMessage
 
-        from anime_ai.chat.chain import Spoken, reply_chain
+        from anime_ai.chat.chain import Spoken, asked, reply_chain
         from anime_ai.chat.model import EngineChatModel
 
         engine = self.engine(find_base(choice.base, self.settings))
@@ -206,8 +239,11 @@ class Chat:
             stopping=stop,
         )
         check_layout(trained, engine, model)
-        kinds = {"user": HumanMessage, "assistant": AIMessage}
-        history = [kinds[said.role](said.content) for said in conversation.messages if said.content]
+        history: list[BaseMessage] = []
+        for said in conversation.messages:
+            if said.content:
+                user = said.role == "user"
+                history += asked(said.content, said.meta.get("brought", "")) if user else [AIMessage(said.content)]
         # She knows what she said first: the page shows it at the head of every conversation that she has a card for.
         greeting = self.personas.greeting(conversation.persona) if conversation.id else ""
         if greeting and not (history and isinstance(history[0], AIMessage)):
@@ -215,7 +251,7 @@ class Chat:
         values = {
             "card": self.personas.system_line(conversation.persona),
             "history": history,
-            "question": question,
+            "question": asked(question, brought),
         }
         total = Spoken()
         with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
@@ -223,9 +259,17 @@ class Chat:
                 total = total + spoken
                 yield total
 
-    def _keep(self, person: str, conversation_id: str, choice: AdapterChoice, pieces: Any) -> Iterator[Reply]:
+    def _keep(
+        self,
+        person: str,
+        conversation_id: str,
+        choice: AdapterChoice,
+        pieces: Any,
+        cite: Callable[[str], list[Citation]],
+    ) -> Iterator[Reply]:
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
         message_id, total, saved = "", None, 0.0
+        cited: list[Citation] = []
         try:
             for total in pieces:
                 if not (total.text or total.thinking):
@@ -240,10 +284,13 @@ class Chat:
         finally:
             pieces.close()
             if message_id and total is not None:
+                cited = cite(total.text)
                 done = {**meta, "done": total.ended, "tokens": total.tokens}
+                if cited:
+                    done["cited"] = [astuple(one) for one in cited]
                 self.conversations.update(person, message_id, total.text, total.thinking, done)
         if total is not None:
-            yield _reply(message_id, total, done=True)
+            yield replace(_reply(message_id, total, done=True), cited=tuple(cited))
 
     @contextmanager
     def _alone(self, person: str, conversation_id: str) -> Iterator[None]:
@@ -263,6 +310,11 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
         layout = engine.layout(model.prompt_format, model.think)
         if layout.fingerprint() != trained["layout"]:
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
+
+
+def as_json(found: Retrieval) -> dict[str, Any]:
+    """What was found for a question, as a message keeps it."""
+    return {"question": found.question, "why": found.why, "passages": [asdict(one) for one in found.passages]}
 
 
 def _of_folder(id: str, folder: Path, label: str) -> AdapterChoice:

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from anime_ai.dataset.rows import Problem, Row, check_rows
+from anime_ai.encodings import guess
 from anime_ai.errors import DatasetError
 from anime_ai.files import write_bytes
 
 MAX_BYTES = 200 * 2**20
 MAX_ROWS = 200_000
-GUESSES = {"gb18030": ("gb2312", 0xB0, 0xD7), "big5": ("big5", 0xA4, 0xC6), "shift_jis": ("shift_jis", 0x88, 0x98)}
-"""What a file that is not UTF-8 may be in, and where that encoding keeps its everyday characters: a codec and the
-range of its first bytes. Nearly every Big5 or Shift-JIS file is also valid GB18030, so validity alone tells nothing."""
-
 _FOREIGN = (
     *((b"PAR1", "Parquet"), (b"ARROW1", "Arrow"), (b"PK\x03\x04", "ZIP"), (b"PK\x05\x06", "ZIP")),
     *((b"\x1f\x8b", "gzip"), (b"SQLite format 3\0", "SQLite"), (b"%PDF-", "PDF"), (b"\x89PNG", "PNG")),
@@ -79,30 +76,11 @@ def _decode(content: bytes, path: Path, encoding: str | None) -> str:
     except UnicodeDecodeError as error:
         if encoding or not named.startswith("utf-8"):
             raise DatasetError("dataset.wrong_encoding", path=path, encoding=named, position=error.start) from error
-        guess = _guess(content)
-        key = "dataset.not_utf8" if guess else "dataset.not_text"
-        raise DatasetError(key, path=path, position=error.start, guess=guess) from error
+        guessed = guess(content)
+        key = "dataset.not_utf8" if guessed else "dataset.not_text"
+        raise DatasetError(key, path=path, position=error.start, guess=guessed) from error
     except (LookupError, ValueError) as error:  # also what is a codec, but none of a text
         raise DatasetError("dataset.unknown_encoding", encoding=named) from error
-
-
-def _guess(content: bytes) -> str:
-    """The encoding under which most of the foreign characters are everyday ones, "" where there is no such."""
-    found: dict[str, float] = {}
-    for name, (codec, first, last) in GUESSES.items():
-        try:
-            foreign = [character for character in content.decode(name)[:20_000] if character > "\x7f"]
-        except UnicodeDecodeError:
-            continue
-        found[name] = sum(_everyday(character, codec, first, last) for character in foreign) / max(1, len(foreign))
-    best = max(found, key=lambda name: found[name], default="")
-    return best if found.get(best, 0) > 0.5 else ""
-
-
-def _everyday(character: str, codec: str, first: int, last: int) -> bool:
-    if "\u3000" <= character <= "\u30ff" or "\uff01" <= character <= "\uff5e":  # punctuation and kana, full width
-        return True
-    return "\u4e00" <= character <= "\u9fff" and first <= character.encode(codec, "replace")[0] <= last
 
 
 def _parse(text: str, path: Path) -> list[Any]:

@@ -25,16 +25,18 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
 
     from anime_ai.ui.chat_tab import ChatTab
     from anime_ai.ui.dataset_tab import DatasetTab
+    from anime_ai.ui.knowledge_tab import KnowledgeTab
     from anime_ai.ui.labels import label
     from anime_ai.ui.page import Page
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
 
     page, gate = Page(), Gate(health)
+    tabs = {"chat": ChatTab, "dataset": DatasetTab, "training": TrainingTab, "knowledge": KnowledgeTab}
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
         with gr.Tabs(elem_id="tabs"):
-            for name, make in (("chat", ChatTab), ("dataset", DatasetTab), ("training", TrainingTab)):
+            for name, make in tabs.items():
                 with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
                     notice = gr.HTML()
                     with gr.Column() as inside:

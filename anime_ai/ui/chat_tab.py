@@ -32,6 +32,7 @@ BOUNDS = {
     "max_new_tokens": (8, 1024),
 }
 MOST_CHARACTERS = 8000
+NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
 
 
 class Generations:
@@ -82,14 +83,21 @@ class ChatTab:
     def messages(self, conversation: Conversation, language: str) -> list[dict[str, Any]]:
         """The greeting and the conversation in the chatbot's form; her thoughts are folded."""
         shown: list[dict[str, Any]] = []
+        found: dict[str, Any] = {}
         persona = self._persona(conversation.persona)
         if persona and persona.greeting:
             shown.append({"role": "assistant", "content": inert(persona.greeting)})
         for message in conversation.messages:
             if message.thinking.strip():
                 shown.append(thought(message.thinking, language))
-            if message.content or message.role == "user":
-                shown.append({"role": message.role, "content": inert(message.content)})
+            if message.role == "user":
+                found = message.meta.get("retrieval") or {}
+                shown.append({"role": "user", "content": inert(message.content)})
+            elif message.content:
+                shown.append({"role": "assistant", "content": with_marks(message.content, message.meta, found)})
+                if found:
+                    shown.append(sources(found, language))
+                found = {}
         return shown
 
     def answering_line(self, adapter: str, language: str) -> str:
@@ -395,6 +403,33 @@ def thought(thinking: str, language: str) -> dict[str, Any]:
     """Her thoughts as a folded message."""
     title = text("ui.chat.thinking", language)
     return {"role": "assistant", "content": inert(thinking.strip()), "metadata": {"title": title, "status": "done"}}
+
+
+def with_marks(said: str, meta: dict[str, Any], found: dict[str, Any]) -> str:
+    """Her answer, behind each sentence that rests on a passage a mark that leads to it."""
+    used = [one for one in found.get("passages", ()) if one.get("used")]
+    parts, place = [], 0
+    for _, end, number in meta.get("cited", ()):
+        if number <= len(used):
+            link = f'<a class="cite" href="#chunk-{used[number - 1]["chunk_id"]}">{NUMBERS[number]}</a>'
+            parts.append(inert(said[place:end]) + link)
+            place = end
+    return "".join(parts) + inert(said[place:])
+
+
+def sources(found: dict[str, Any], language: str) -> dict[str, Any]:
+    """What was looked up for a question, folded: both ranks, the cut, and why something was left out."""
+    lines, number = [], 0
+    for one in found["passages"]:
+        number += bool(one["used"])
+        values = {"document": one["document"], "coverage": f"{one['coverage']:.0%}"}
+        values |= {"lexical": one["lexical_rank"] or "—", "dense": one["dense_rank"] or "—"}
+        line = text("ui.chat.source", language, mark=NUMBERS[number] if one["used"] else "·", **values)
+        if not one["used"]:
+            line += " " + text("ui.chat.left_out", language, why=text(one["why"], language))
+        lines.append(f"{line}\n{one['text']}" if one["used"] else line)
+    title = text("ui.chat.sources", language)
+    return {"role": "assistant", "content": inert("\n".join(lines)), "metadata": {"title": title, "status": "done"}}
 
 
 def sampling_of(temperature: Any, top_p: Any, repetition_penalty: Any, max_new_tokens: Any, seed: Any) -> Sampling:

@@ -1,0 +1,78 @@
+"""Documents, chunks and passages as HTML; text only, nothing in them is markup. Knows no handler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from anime_ai.knowledge.passages import Passage, common
+from anime_ai.knowledge.store import DocumentInfo, StoredChunk
+from anime_ai.texts import text
+
+
+def document_list(documents: Sequence[DocumentInfo], language: str, chosen: str = "") -> str:
+    if not documents:
+        return f'<p class="empty">{escape(text("ui.knowledge.empty", language))}</p>'
+    lines = []
+    for one in documents:
+        kind = ' class="chosen"' if one.id == chosen else ""
+        size = escape(text("ui.knowledge.size", language, count=one.chunks, size=one.characters))
+        lines.append(
+            f'<tr data-document="{escape(one.id)}" tabindex="0"{kind}><td><div>{escape(one.title)}</div></td>'
+            f'<td class="number">{size}</td></tr>'
+        )
+    return f'<table class="rows documents"><tbody>{"".join(lines)}</tbody></table>'
+
+
+def chunk_list(chunks: Sequence[StoredChunk], whole: str, language: str, chosen: str = "") -> str:
+    """A document as its chunks: what a chunk says again of the one before it is paler."""
+    told = []
+    before = 0
+    for one in chunks:
+        kinds = [name for name, on in (("chosen", one.id == chosen), ("off", one.off), ("edited", one.edited)) if on]
+        again = "" if one.edited else whole[one.start : max(one.start, min(before, one.end))]
+        rest = one.text if one.edited else whole[max(one.start, before) : one.end]
+        marks = [one.heading, text("ui.knowledge.page", language, page=one.page) if one.page else ""]
+        marks += [text(f"ui.knowledge.{name}", language) for name in ("off", "was_edited") if name in _states(one)]
+        head = " · ".join(mark for mark in marks if mark)
+        told.append(
+            f'<article data-chunk="{escape(one.id)}" tabindex="0" class="{" ".join(kinds)}"><h4>{escape(head)}</h4>'
+            f"<p>{f'<i>{escape(again)}</i>' if again else ''}{escape(rest)}</p></article>"
+        )
+        before = max(before, one.end)
+    return f'<div class="chunks">{"".join(told)}</div>'
+
+
+def results(passages: Sequence[Passage], question: str, language: str) -> str:
+    """What a search found, with both ranks, the score, and what it has in common with the question marked."""
+    if not passages:
+        return f'<p class="empty">{escape(text("ui.knowledge.nothing", language))}</p>'
+    told = []
+    for number, one in enumerate(passages, 1):
+        ranks = text(
+            "ui.knowledge.ranks",
+            language,
+            lexical=one.lexical_rank or "—",
+            dense=one.dense_rank or "—",
+            score=f"{one.score:.1f}",
+            coverage=f"{one.coverage:.0%}",
+        )
+        where = " · ".join(mark for mark in (one.document, one.heading) if mark)
+        told.append(
+            f'<article data-chunk="{escape(one.chunk_id)}" tabindex="0"><h4>{number}. {escape(where)}</h4>'
+            f'<p>{marked(one.text, question)}</p><div class="who">{escape(ranks)}</div></article>'
+        )
+    return f'<div class="chunks">{"".join(told)}</div>'
+
+
+def marked(said: str, question: str) -> str:
+    """`said` escaped, what it has in common with `question` in marks."""
+    parts, place = [], 0
+    for start, end in common(said, question):
+        parts.append(f"{escape(said[place:start])}<mark>{escape(said[start:end])}</mark>")
+        place = end
+    return "".join(parts) + escape(said[place:])
+
+
+def _states(one: StoredChunk) -> set[str]:
+    return {name for name, on in (("off", one.off), ("was_edited", one.edited)) if on}

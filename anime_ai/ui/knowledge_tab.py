@@ -1,0 +1,318 @@
+"""The knowledge tab: bases, documents, a document's chunks, a search that shows its reasons. Knows no index.
+
+A visitor may read and search; what changes something is the owner's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from anime_ai.knowledge.parsing import READERS
+from anime_ai.texts import text
+from anime_ai.ui.documents import chunk_list, document_list, results
+from anime_ai.ui.labels import label
+from anime_ai.ui.page import Page, chooser, note
+from anime_ai.ui.persons import Person
+
+if TYPE_CHECKING:
+    from anime_ai.knowledge.service import Added
+    from anime_ai.studio import Studio
+
+MOST_RESULTS = 8
+CHOOSE = """
+const choose = (event) => {
+  const found = event.target.closest("[data-document],[data-chunk]");
+  if (found) trigger("click", { document: found.dataset.document || "", chunk: found.dataset.chunk || "" });
+};
+element.addEventListener("click", choose);
+element.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) choose(event); });
+"""
+OPEN = """
+window.addEventListener("anime:open", (event) => trigger("click", { document: "", chunk: event.detail }));
+"""
+"""A citation anywhere on the page asks for its place in this way; the page's head says it."""
+SCROLL = '() => setTimeout(() => document.querySelector("#chunks .chosen")?.scrollIntoView({block: "center"}), 60)'
+
+
+class KnowledgeTab:
+    """Handlers of the tab, and its components after `build`."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.library = studio.knowledge.library
+        self._adding: dict[str, threading.Event] = {}
+
+    # What the handlers answer with.
+
+    def _shown(self, person: Person, base: str, document: str = "") -> list[Any]:
+        """Updates of base, about, questions to try, documents."""
+        bases = self.library.bases(person.id)
+        chosen = next((one for one in bases if one.id == base), bases[0] if bases else None)
+        if chosen is None:
+            empty = f'<p class="empty">{escape(text("ui.knowledge.no_base", person.language))}</p>'
+            return [gr.update(choices=[], value=None), "", gr.update(samples=[]), empty]
+        names = [(f"{one.name} · {one.documents}", one.id) for one in bases]
+        about = f'<div class="who">{escape(chosen.about)}</div>' if chosen.about else ""
+        listed = document_list(self.library.documents(chosen.id, person.id), person.language, document)
+        samples = [[question] for question in chosen.questions]
+        return [gr.update(choices=names, value=chosen.id), about, gr.update(samples=samples), listed]
+
+    def _opened(self, person: Person, document: str, chunk: str = "") -> list[Any]:
+        """Updates of chosen document, its head, its chunks, chosen chunk, the editor's text, its row."""
+        info = self.library.document(document, person.id)
+        chunks = self.library.chunks(document, person.id)
+        chosen = next((one for one in chunks if one.id == chunk), None)
+        head = text("ui.knowledge.document", person.language, name=info.title, count=info.chunks, size=info.characters)
+        return [
+            document,
+            f'<div class="who"><b>{escape(head)}</b></div>',
+            chunk_list(chunks, self.library.text(document, person.id), person.language, chunk),
+            chunk if chosen else "",
+            chosen.text if chosen else "",
+            gr.update(visible=bool(chosen) and person.is_owner),
+        ]
+
+    @staticmethod
+    def _closed(language: str) -> list[Any]:
+        empty = f'<p class="empty">{escape(text("ui.knowledge.choose", language))}</p>'
+        return ["", "", empty, "", "", gr.update(visible=False)]
+
+    # Handlers.
+
+    def arrive(self, person: Person, base: str | None) -> list[Any]:
+        """What changes something is shown to the owner alone; the guard refuses it to others anyway."""
+        owned = gr.update(visible=person.is_owner)
+        return [*self._shown(person, str(base or "")), owned, owned]
+
+    def choose_base(self, person: Person, base: str) -> list[Any]:
+        return [*self._shown(person, str(base)), *self._closed(person.language)]
+
+    def create(self, person: Person, name: str, private: bool) -> list[Any]:
+        made = self.library.create(str(name or ""), person.id if private else "")
+        note(text("ui.knowledge.created", person.language), person.language)
+        return [*self._shown(person, made), *self._closed(person.language), ""]
+
+    def remove_base(self, person: Person, base: str) -> list[Any]:
+        self.library.remove_base(str(base), person.id)
+        return [*self._shown(person, ""), *self._closed(person.language)]
+
+    def upload(self, person: Person, files: Sequence[str] | None, base: str) -> Iterator[list[Any]]:
+        """Read the files one after the other: updates of progress, stop button, files, then of `_shown`."""
+        still = [gr.skip() for _ in range(4)]
+        paths = [Path(file) for file in files or ()]
+        stop = self._adding[person.session] = threading.Event()
+        done: list[Added] = []
+        try:
+            yield [self._progress(done, paths, person), gr.update(visible=True), gr.skip(), *still]
+            for one in self.studio.knowledge.add(str(base or ""), paths, person.id, stop):
+                done.append(one)
+                yield [self._progress(done, paths, person), gr.skip(), gr.skip(), *self._shown(person, str(base))]
+        finally:
+            self._adding.pop(person.session, None)
+        told = self._progress(done, paths, person, over=True)
+        yield [told, gr.update(visible=False), None, *self._shown(person, str(base))]
+
+    def stop(self, person: Person) -> None:
+        stop = self._adding.get(person.session)
+        if stop is not None:
+            stop.set()
+
+    def paste(self, person: Person, base: str, name: str, pasted: str) -> list[Any]:
+        name = str(name or "").strip() or " ".join(str(pasted or "").split())[:20]
+        made = self.studio.knowledge.paste(str(base or ""), name, str(pasted or ""), person.id)
+        return [*self._shown(person, str(base), made), *self._opened(person, made), "", ""]
+
+    def choose(self, person: Person, happened: gr.EventData, base: str) -> list[Any]:
+        """Open what was clicked: a document, or a chunk in its document."""
+        data = happened._data if isinstance(happened._data, dict) else {}
+        chunk, document = str(data.get("chunk") or ""), str(data.get("document") or "")
+        if chunk:
+            document = self.library.chunk(chunk, person.id).document_id
+        info = self.library.document(document, person.id)
+        return [*self._shown(person, info.base_id, document), *self._opened(person, document, chunk)]
+
+    def remove(self, person: Person, base: str, document: str) -> list[Any]:
+        self.library.remove(str(document), person.id)
+        return [*self._shown(person, str(base)), *self._closed(person.language)]
+
+    def edit(self, person: Person, document: str, chunk: str, changed: str) -> list[Any]:
+        made = self.library.edit(str(chunk), str(changed or ""), person.id)
+        note(text("ui.knowledge.edited", person.language), person.language)
+        return self._opened(person, str(document), made)
+
+    def switch(self, person: Person, document: str, chunk: str) -> list[Any]:
+        stored = self.library.chunk(str(chunk), person.id)
+        self.library.switch(stored.id, stored.off, person.id)
+        return self._opened(person, str(document), stored.id)
+
+    def search(self, person: Person, question: str, base: str) -> str:
+        asked = str(question or "").strip()
+        if not asked:
+            return ""
+        base_id = self.library.base(str(base or ""), person.id).id
+        found = self.studio.knowledge.search(asked, [base_id], MOST_RESULTS)
+        return results(found, asked, person.language)
+
+    def try_out(self, person: Person, sample: Any, base: str) -> list[Any]:
+        question = str(sample[0] if isinstance(sample, list) and sample else sample or "")
+        return [question, self.search(person, question, base)]
+
+    def _progress(self, done: Sequence[Added], paths: Sequence[Path], person: Person, over: bool = False) -> str:
+        lines = []
+        for one in done:
+            if one.error is not None:
+                why = one.error.say(person.language)
+                kind, said = "bad", text("ui.knowledge.failed", person.language, name=one.name, why=why)
+            else:
+                key = "ui.knowledge.unchanged" if one.unchanged else "ui.knowledge.added"
+                kind, said = "good", text(key, person.language, name=one.name)
+            lines.append(f'<li class="{kind}">{escape(said)}</li>')
+        if not over:
+            lines.append(f"<li>{escape(text('ui.knowledge.reading', person.language, count=len(paths)))}</li>")
+        return f'<ul class="progress">{"".join(lines)}</ul>' if lines else ""
+
+    # Components.
+
+    def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
+        self.document, self.chunk = gr.State(""), gr.State("")
+        with gr.Row(equal_height=True):
+            self.base = chooser(label=label("ui.knowledge.base"), scale=4, min_width=180, elem_id="base")
+        self.about = gr.HTML()
+        self.opener = gr.HTML(elem_id="opener", js_on_load=OPEN)
+        with gr.Tabs():
+            with gr.Tab(label("ui.knowledge.documents"), id="documents"):
+                self._build_documents()
+            with gr.Tab(label("ui.knowledge.search"), id="search"):
+                self._build_search()
+        self._connect(page, tab, demo)
+
+    def _build_documents(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                with gr.Column(elem_id="adding") as self.adding:
+                    self.files = gr.File(
+                        label=label("ui.knowledge.drop"),
+                        file_count="multiple",
+                        file_types=[*sorted(READERS), ".zip"],
+                        height=132,
+                        elem_id="drop",
+                    )
+                    self.kinds = gr.HTML(f'<div class="who">{label("ui.knowledge.kinds")}</div>')
+                    self.progress = gr.HTML(elem_id="progress")
+                    self.stop_button = gr.Button(label("ui.knowledge.stop"), visible=False, size="sm")
+                    with gr.Accordion(label("ui.knowledge.paste"), open=False):
+                        self.name = gr.Textbox(label=label("ui.knowledge.name"), max_lines=1, max_length=300)
+                        self.pasted = gr.Textbox(label=label("ui.knowledge.text"), lines=4, max_lines=12)
+                        self.paste_button = gr.Button(label("ui.knowledge.keep"), size="sm")
+                self.documents = gr.HTML(elem_id="documents-list", js_on_load=CHOOSE)
+                with gr.Accordion(label("ui.knowledge.bases"), open=False) as self.managing:
+                    self.fresh_name = gr.Textbox(label=label("ui.knowledge.base_name"), max_lines=1, max_length=300)
+                    self.private = gr.Checkbox(label=label("ui.knowledge.private"), value=False)
+                    with gr.Row():
+                        self.create_button = gr.Button(label("ui.knowledge.create"), size="sm")
+                        self.remove_base_button = gr.Button(
+                            label("ui.knowledge.remove_base"), variant="stop", size="sm"
+                        )
+            with gr.Column(scale=3, min_width=300):
+                self.head = gr.HTML()
+                self.chunks = gr.HTML(elem_id="chunks", js_on_load=CHOOSE)
+                with gr.Group(visible=False, elem_id="chunk-editor") as self.editor:
+                    self.text = gr.Textbox(label=label("ui.knowledge.chunk"), lines=4, max_lines=12)
+                    with gr.Row():
+                        self.edit_button = gr.Button(label("ui.knowledge.edit"), variant="primary", size="sm")
+                        self.switch_button = gr.Button(label("ui.knowledge.switch"), size="sm")
+                        self.remove_button = gr.Button(label("ui.knowledge.remove"), variant="stop", size="sm")
+
+    def _build_search(self) -> None:
+        with gr.Row(equal_height=True):
+            self.question = gr.Textbox(
+                show_label=False,
+                label=label("ui.knowledge.question"),
+                placeholder=label("ui.knowledge.question.help"),
+                max_lines=1,
+                container=False,
+                scale=8,
+                elem_id="search-question",
+            )
+            self.search_button = gr.Button(label("ui.knowledge.find"), variant="primary", scale=1, min_width=84)
+        self.samples = gr.Dataset(
+            components=[self.question], samples=[], label=label("ui.knowledge.try"), show_label=True, elem_id="try"
+        )
+        self.results = gr.HTML(elem_id="results", js_on_load=CHOOSE)
+
+    def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
+        shown = [self.base, self.about, self.samples, self.documents]
+        opened = [self.document, self.head, self.chunks, self.chunk, self.text, self.editor]
+        for trigger in (demo.load, tab.select):
+            page.on(
+                trigger, self.arrive, role="visitor", inputs=[self.base], outputs=[*shown, self.adding, self.managing]
+            )
+        page.on(self.base.input, self.choose_base, role="visitor", inputs=[self.base], outputs=[*shown, *opened])
+        for clicked in (self.documents, self.chunks, self.results, self.opener):
+            page.on(
+                clicked.click,
+                self.choose,
+                role="visitor",
+                event=True,
+                inputs=[self.base],
+                outputs=[*shown, *opened],
+            ).then(None, js=SCROLL)
+        page.on(
+            self.files.upload,
+            self.upload,
+            role="owner",
+            inputs=[self.files, self.base],
+            outputs=[self.progress, self.stop_button, self.files, *shown],
+        )
+        page.on(self.stop_button.click, self.stop, role="owner")
+        page.on(
+            self.paste_button.click,
+            self.paste,
+            role="owner",
+            inputs=[self.base, self.name, self.pasted],
+            outputs=[*shown, *opened, self.name, self.pasted],
+        )
+        page.on(
+            self.create_button.click,
+            self.create,
+            role="owner",
+            inputs=[self.fresh_name, self.private],
+            outputs=[*shown, *opened, self.fresh_name],
+        )
+        page.on(
+            self.remove_base_button.click,
+            self.remove_base,
+            role="owner",
+            inputs=[self.base],
+            outputs=[*shown, *opened],
+        )
+        changing = [self.document, self.chunk]
+        page.on(self.edit_button.click, self.edit, role="owner", inputs=[*changing, self.text], outputs=opened)
+        page.on(self.switch_button.click, self.switch, role="owner", inputs=changing, outputs=opened)
+        page.on(
+            self.remove_button.click,
+            self.remove,
+            role="owner",
+            inputs=[self.base, self.document],
+            outputs=[*shown, *opened],
+        )
+        page.on(
+            [self.question.submit, self.search_button.click],
+            self.search,
+            role="visitor",
+            inputs=[self.question, self.base],
+            outputs=[self.results],
+        )
+        page.on(
+            self.samples.click,
+            self.try_out,
+            role="visitor",
+            inputs=[self.samples, self.base],
+            outputs=[self.question, self.results],
+        )

@@ -1,0 +1,111 @@
+"""Files to blocks: every format, every fault, and that a stranger's file harms nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from documents import BROKEN, SAID, WHOLE, pdf, zipped
+
+from anime_ai.errors import KnowledgeError
+from anime_ai.knowledge import parsing
+from anime_ai.knowledge.parsing import parse, read
+from anime_ai.knowledge.uploads import unpacked
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_format_is_read(name: str) -> None:
+    blocks = read(WHOLE[name], name)
+    told = "\n".join(block.text for block in blocks)
+    said = {"a.pdf": "Yukimi was born on July 7.", "big5.txt": "雪見的生日是七月七日。"}.get(name, SAID)
+    assert said in told
+    assert "alert" not in told
+    assert "�" not in told
+
+
+def test_what_a_format_knows_is_kept() -> None:
+    kinds = {name: [(block.kind, block.level, block.page) for block in read(WHOLE[name], name)] for name in WHOLE}
+    assert kinds["a.md"] == [("heading", 1, 0), ("text", 0, 0), ("table", 0, 0), ("code", 0, 0)]
+    assert kinds["a.html"] == [("heading", 1, 0), ("text", 0, 0), ("text", 0, 0), ("table", 0, 0)]
+    assert kinds["a.docx"] == [("heading", 1, 0), ("text", 0, 0)]
+    assert kinds["a.epub"] == [("heading", 1, 1), ("text", 0, 1), ("text", 0, 2)]
+    assert kinds["a.pdf"] == [("text", 0, 1), ("text", 0, 2)]
+    assert [block.text for block in read(WHOLE["a.ass"], "a.ass")] == [f"[00:01] 雪见：{SAID}"]
+    assert [block.text for block in read(WHOLE["a.csv"], "a.csv")] == [f"名字：雪见；介绍：{SAID}"]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_said_plainly(name: str, tmp_path: Path) -> None:
+    content, key = BROKEN[name]
+    file = tmp_path / "upload"
+    file.write_bytes(content)
+    with pytest.raises(KnowledgeError) as refused:
+        parse(file, name)
+    assert refused.value.key == key or not key
+    assert refused.value.say("zh") != refused.value.say("en")
+    assert [path.name for path in tmp_path.iterdir()] == ["upload"]
+
+
+def test_broken_lines_of_a_page_are_joined() -> None:
+    page = "这一行被纸张的宽度\r\n断开了，其实是一句话。\n完。\n下一段。"
+    assert parsing._reflowed(page) == ["这一行被纸张的宽度断开了，其实是一句话。完。", "下一段。"]
+    assert parsing._reflowed("A line that goes on\nand ends here. Yes") == ["A line that goes on and ends here. Yes"]
+
+
+def test_a_parser_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("文" * 10, encoding="utf-8")
+    monkeypatch.setattr(parsing, "__name__", "tests.endless")
+    stop = threading.Event()
+    stop.set()
+    began = time.monotonic()
+    with pytest.raises(KnowledgeError) as refused:
+        parse(file, "a.txt", stop)
+    assert refused.value.key == "knowledge.stopped"
+    with pytest.raises(KnowledgeError) as refused:
+        parse(file, "a.txt", seconds=0.0)
+    assert refused.value.key in ("knowledge.too_slow", "knowledge.crashed")
+    assert time.monotonic() - began < 20
+
+
+def test_many_pages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MOST_PAGES", 2)
+    with pytest.raises(KnowledgeError) as refused:
+        read(pdf("a", "b", "c"), "a.pdf")
+    assert (refused.value.key, refused.value.values) == ("knowledge.too_many_pages", {"pages": 3, "most": 2})
+
+
+def test_much_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MOST_CHARACTERS", 10)
+    with pytest.raises(KnowledgeError) as refused:
+        read("字".encode() * 11, "a.txt")
+    assert refused.value.key == "knowledge.too_long"
+
+
+# Folders and zips
+
+
+def test_folders_and_zips_are_taken_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("一", encoding="utf-8")
+    (folder / "sub" / "b.md").write_text("二", encoding="utf-8")
+    (folder / ".hidden").write_text("x", encoding="utf-8")
+    packed = tmp_path / "many.zip"
+    packed.write_bytes(zipped({"dir/c.txt": "三", "../../d.txt": "四", "__MACOSX/e.txt": "x"}))
+    with unpacked([folder, packed], tmp_path / "scratch") as found:
+        read = [(name, path.read_text(encoding="utf-8")) for name, path in found if isinstance(path, Path)]
+    assert read == [("a.txt", "一"), ("sub/b.md", "二"), ("dir/c.txt", "三")]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_zip_that_is_a_bomb_or_none_is_said_and_the_others_are_read(tmp_path: Path) -> None:
+    bomb, none, good = tmp_path / "bomb.zip", tmp_path / "none.zip", tmp_path / "good.txt"
+    bomb.write_bytes(zipped({"a.txt": b"0" * (300 * 2**20)}))
+    none.write_bytes(b"nothing")
+    good.write_text("好", encoding="utf-8")
+    with unpacked([bomb, none, good], tmp_path / "scratch") as found:
+        told = {name: one.key if isinstance(one, KnowledgeError) else "" for name, one in found}
+    assert told == {"bomb.zip": "knowledge.bomb", "none.zip": "knowledge.broken", "good.txt": ""}

@@ -1,0 +1,166 @@
+"""The knowledge tab's handlers, called as functions on a real database, and what the chat shows of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import SAID
+from ui_fakes import OWNER, VISITOR, open_studio
+
+from anime_ai.errors import KnowledgeError
+from anime_ai.studio import Studio
+from anime_ai.ui import knowledge_tab
+from anime_ai.ui.chat_tab import ChatTab
+from anime_ai.ui.knowledge_tab import KnowledgeTab
+
+EVIL = '<img src=x onerror="alert(1)"> ${alert(1)}'
+
+
+@pytest.fixture(autouse=True)
+def _no_toasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knowledge_tab, "note", lambda line, language: None)
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with open_studio(tmp_path / "输出 folder") as found:
+        yield found
+
+
+@pytest.fixture
+def tab(studio: Studio) -> KnowledgeTab:
+    return KnowledgeTab(studio)
+
+
+class Clicked:
+    """What Gradio hands over when something in a list is clicked."""
+
+    def __init__(self, **data: str) -> None:
+        self._data = data
+
+
+def filed(folder: Path, name: str, text: str) -> str:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def ids(html: str, kind: str) -> list[str]:
+    return re.findall(f'data-{kind}="([^"]+)"', html)
+
+
+def test_a_first_base_is_made_and_filled(tab: KnowledgeTab, tmp_path: Path) -> None:
+    assert tab.arrive(OWNER, None)[0]["choices"] == []
+    base = tab.create(OWNER, "我的资料", False)[0]["value"]
+    files = [filed(tmp_path, "雪见.txt", SAID), filed(tmp_path, "空.txt", " "), filed(tmp_path, f"{EVIL[:9]}.md", EVIL)]
+    *_, last = tab.upload(OWNER, files, base)
+    progress, stop, dropped, chosen, _, _, documents = last
+    assert progress.count('class="good"') == 2
+    assert "空.txt：里面没有文字" in progress
+    assert (stop["visible"], dropped) == (False, None)
+    assert chosen["choices"] == [("我的资料 · 2", base)]
+    assert len(ids(documents, "document")) == 2
+    assert "<img" not in documents + progress
+
+
+def test_a_document_is_opened_edited_switched_off_and_deleted(tab: KnowledgeTab, studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    opened = tab.paste(OWNER, base, "", SAID + EVIL)
+    document, chunks = opened[4], opened[6]
+    (chunk,) = ids(chunks, "chunk")
+    assert "<img" not in chunks
+    *_, chosen, text, editor = tab.choose(OWNER, Clicked(chunk=chunk), base)
+    assert (chosen, text, editor["visible"]) == (chunk, SAID + EVIL, True)
+    assert tab.choose(VISITOR, Clicked(chunk=chunk), base)[-1]["visible"] is False
+    edited = tab.edit(OWNER, document, chunk, "雪见的生日是八月八日。")
+    assert "八月八日" in edited[2]
+    assert "改过" in edited[2]
+    off = tab.switch(OWNER, document, edited[3])
+    assert 'class="chosen off edited"' in off[2]
+    assert "没有找到" in tab.search(OWNER, "八月八日", base)
+    closed = tab.remove(OWNER, base, document)
+    assert "还没有资料" in closed[3]
+    with pytest.raises(KnowledgeError):
+        tab.choose(OWNER, Clicked(document=document), base)
+
+
+def test_a_search_shows_what_it_found_and_why(tab: KnowledgeTab, studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    tab.paste(OWNER, base, "雪见", SAID + EVIL)
+    shown = tab.search(VISITOR, "雪见的生日", base)
+    assert "<mark>雪见的生日</mark>" in shown
+    assert "关键词第 1" in shown
+    assert "<img" not in shown
+    assert tab.search(VISITOR, " ", base) == ""
+    assert tab.try_out(VISITOR, ["雪见的生日"], base)[0] == "雪见的生日"
+
+
+def test_a_visitor_sees_no_private_base(tab: KnowledgeTab, studio: Studio) -> None:
+    base = tab.create(OWNER, "秘密", True)[0]["value"]
+    document = tab.paste(OWNER, base, "雪见", SAID)[4]
+    (chunk,) = studio.knowledge.library.chunks(document, OWNER.id)
+    assert tab.arrive(VISITOR, base)[0]["choices"] == []
+    for call in (
+        lambda: tab.search(VISITOR, "雪见", base),
+        lambda: tab.choose(VISITOR, Clicked(document=document), base),
+        lambda: tab.choose(VISITOR, Clicked(chunk=chunk.id), base),
+    ):
+        with pytest.raises(KnowledgeError):
+            call()
+
+
+def test_an_upload_can_be_stopped(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    running = tab.upload(OWNER, [filed(tmp_path, f"{number}.txt", SAID) for number in range(4)], base)
+    next(running)
+    next(running)
+    tab.stop(OWNER)
+    assert len(list(running)) == 1
+    assert len(studio.knowledge.library.documents(base)) == 1
+    tab.stop(OWNER)
+
+
+# In the chat
+
+
+def test_an_answer_carries_marks_and_what_was_looked_up(studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    KnowledgeTab(studio).paste(OWNER, base, "雪见", SAID)
+    (chunk,) = studio.knowledge.library.chunks(studio.knowledge.library.documents(base)[0].id)
+    chat: Any = studio.chat
+    chat.answers = ["哼，七月七日啦。自己记着！"]
+    talk = studio.conversations.open(OWNER.id, "傲娇")
+    last = list(chat.reply(OWNER.id, talk.id, "雪见的生日是哪天？"))[-1]
+    assert [(one.start, one.end, one.passage) for one in last.cited] == [(0, 8, 1)]
+    kept = studio.conversations.get(OWNER.id, talk.id)
+    assert SAID in kept.messages[0].meta["brought"]
+    shown = ChatTab(studio).messages(kept, "zh")
+    answer, looked_up = shown[-2:]
+    link = f'<a class="cite" href="#chunk-{chunk.id}">①</a>'
+    assert answer["content"] == f"哼，七月七日啦。{link}自己记着！"
+    assert looked_up["metadata"]["title"] == "这次查到的资料"
+    assert SAID in looked_up["content"]
+
+
+def test_small_talk_looks_nothing_up(studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    KnowledgeTab(studio).paste(OWNER, base, "雪见", SAID)
+    talk = studio.conversations.open(OWNER.id, "傲娇")
+    list(studio.chat.reply(OWNER.id, talk.id, "你好呀"))
+    kept = studio.conversations.get(OWNER.id, talk.id)
+    assert kept.messages[0].meta.get("brought", "") == ""
+
+
+def test_a_conversation_chooses_what_it_asks(studio: Studio) -> None:
+    library = studio.knowledge.library
+    one, other, hers = library.create("一"), library.create("二"), library.create("她的", persona="活泼")
+    talk = studio.conversations.open(OWNER.id, "傲娇")
+    assert studio.chat.bases_of(OWNER.id, talk) == [one, other]
+    studio.conversations.ask_of(OWNER.id, talk.id, [other, hers, "gone"])
+    assert studio.chat.bases_of(OWNER.id, studio.conversations.get(OWNER.id, talk.id)) == [other]
+    studio.conversations.ask_of(OWNER.id, talk.id, [])
+    assert studio.chat.bases_of(OWNER.id, studio.conversations.get(OWNER.id, talk.id)) == []
