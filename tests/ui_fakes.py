@@ -60,7 +60,8 @@ class FakeChat(Chat):
     ) -> Any:
         self.ended.clear()
         self.seeds.append(sampling.seed)
-        answer = self.answers.pop(0) if self.answers else f"{choice.id or 'base'}说：{question}"
+        told = brought.partition("】")[2] or question
+        answer = self.answers.pop(0) if self.answers else f"{choice.id or 'base'}说：{told}"
         if isinstance(answer, Exception):
             raise answer
         try:

@@ -212,7 +212,9 @@ class KnowledgeTab:
                         self.paste_button = gr.Button(label("ui.knowledge.keep"), size="sm")
                 self.documents = gr.HTML(elem_id="documents-list", js_on_load=CHOOSE)
                 with gr.Accordion(label("ui.knowledge.bases"), open=False) as self.managing:
-                    self.fresh_name = gr.Textbox(label=label("ui.knowledge.base_name"), max_lines=1, max_length=300)
+                    self.fresh_name = gr.Textbox(
+                        label=label("ui.knowledge.base_name"), max_lines=1, max_length=300, elem_id="base-name"
+                    )
                     self.private = gr.Checkbox(label=label("ui.knowledge.private"), value=False)
                     with gr.Row():
                         self.create_button = gr.Button(label("ui.knowledge.create"), size="sm")
