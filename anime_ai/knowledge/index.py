@@ -1,5 +1,8 @@
 """What can be found in one base: words and vectors, kept up with the database, their ranks fused. Knows no documents.
 
+A word of a question counts by its rarity among the chunks and by its rarity in everyday talk: 哪天 is rare in documents,
+and says nothing of what is asked.
+
 The two ranks are fused as 1 / (60 + rank) (Cormack et al. 2009), the vectors' by their trust: how much they were
 measured to help, 0 for the hashed embedding, which is measured to harm.
 """
@@ -13,6 +16,7 @@ from anime_ai.errors import KnowledgeError
 from anime_ai.knowledge.embedding import Embedding
 from anime_ai.knowledge.lexical import Lexical
 from anime_ai.knowledge.store import Library
+from anime_ai.knowledge.talk import everyday
 from anime_ai.knowledge.vectors import VectorStore
 
 DEPTH = 50
@@ -80,7 +84,7 @@ class Index:
         """The best chunks, best first; by words alone without `vectors`."""
         self.catch_up()
         deep = max(DEPTH, count)
-        by_words = self._lexical.search(question, deep)
+        by_words = self._lexical.search(question, deep, everyday)
         found = {
             hit.id: Found(hit.id, 1 / (_SMOOTHING + rank), rank, None, hit.score, hit.coverage)
             for rank, hit in enumerate(by_words, 1)

@@ -1,5 +1,8 @@
 """BM25 (Robertson and Zaragoza 2009) over the terms of `tokens`, in memory. Knows no database.
 
+A text counts by itself and as a part of its group: a chunk of a document that speaks of the question throughout comes
+before one that only happens to use its words.
+
 Kept in segments: what is added becomes a segment of its own, small ones are joined into larger ones, and what is taken
 out is only marked until then (as a log-structured merge tree, O'Neil et al. 1996).
 """
@@ -7,7 +10,7 @@ out is only marked until then (as a log-structured merge tree, O'Neil et al. 199
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +21,15 @@ from anime_ai.knowledge import tokens
 
 SATURATION, LENGTH = 1.2, 0.5
 """The method's k1 and b: the best of a few pairs in `tests/benchmarks/test_retrieval.py`."""
+WHOLE = 1.0
+"""What the group's score counts beside the text's own; chosen in the same place."""
 FANOUT = 4
 """A segment is joined with the next one while that is not this many times as large."""
+
+
+Weight = Callable[[Sequence[int]], Sequence[float]]
+Text = tuple[str, str]
+"""What is indexed, and the group that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,9 @@ class _Segment:
     """Some texts: their ids, and for every term the texts that hold it (`rows[bounds[i]:bounds[i + 1]]`)."""
 
     ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     lengths: NDArray[np.float32]
+    groups: NDArray[np.int32]
     alive: NDArray[np.bool_]
     terms: NDArray[np.uint64]
     bounds: NDArray[np.int64]
@@ -45,21 +56,22 @@ class _Segment:
     counts: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, texts: Mapping[str, str]) -> _Segment:
-        found = np.sort(tokens.keys(list(texts.values())))
-        first = np.concatenate(([True], found[1:] != found[:-1])) if len(found) else np.zeros(0, bool)
-        starts = np.flatnonzero(first)
-        counts = np.diff([*starts, len(found)]) if len(starts) else starts
-        once = found[starts]
+    def of(cls, texts: Mapping[str, Text]) -> _Segment:
+        found = np.sort(tokens.keys([text for text, _ in texts.values()]))
+        starts = _changes(found)
+        once, counts = found[starts], np.diff(np.append(starts, len(found)))
         rows = (once & np.uint64(tokens.MOST_TEXTS - 1)).astype(np.int32)
-        terms, bounds = np.unique(once >> np.uint64(tokens.TEXT_BITS), return_index=True)
-        lengths = np.bincount(rows, counts, minlength=len(texts)).astype(np.float32)
+        terms = once >> np.uint64(tokens.TEXT_BITS)
+        bounds = _changes(terms)
+        places: dict[str, int] = {}
+        groups = [places.setdefault(group, len(places)) for _, group in texts.values()]
         return cls(
             tuple(texts),
             tuple(texts.values()),
-            lengths,
+            np.bincount(rows, counts, minlength=len(texts)).astype(np.float32),
+            np.array(groups, np.int32),
             np.ones(len(texts), bool),
-            terms,
+            terms[bounds],
             np.append(bounds, len(rows)),
             rows,
             np.minimum(counts, 255).astype(np.uint8),
@@ -72,7 +84,7 @@ class _Segment:
             return slice(0, 0)
         return slice(int(self.bounds[place]), int(self.bounds[place + 1]))
 
-    def living(self) -> dict[str, str]:
+    def living(self) -> dict[str, Text]:
         return {self.ids[row]: self.texts[row] for row in np.flatnonzero(self.alive)}
 
 
@@ -93,8 +105,8 @@ class Lexical:
     def ids(self) -> set[str]:
         return set(self._homes)
 
-    def add(self, texts: Mapping[str, str]) -> None:
-        """Index texts; one whose id is known takes the old one's place."""
+    def add(self, texts: Mapping[str, Text]) -> None:
+        """Index texts by id; one whose id is known takes the old one's place."""
         if not texts:
             return
         with self._writing:
@@ -113,8 +125,11 @@ class Lexical:
             self._take_out(ids)
             self._segments = tuple(one for one in self._segments if one.alive.any())
 
-    def search(self, question: str, count: int) -> list[Hit]:
-        """The best texts that share a term with `question`, best first; ties by id."""
+    def search(self, question: str, count: int, weight: Weight | None = None) -> list[Hit]:
+        """The best texts that share a term with `question`, best first; ties by id.
+
+        `weight`: what each term of the question counts beside its rarity here.
+        """
         segments = self._segments
         asked = np.unique(tokens.keys([question]) >> np.uint64(tokens.TEXT_BITS))
         living = sum(int(one.alive.sum()) for one in segments)
@@ -124,6 +139,8 @@ class Lexical:
         held = [[one.holding(term) for term in asked] for one in segments]
         frequency = np.sum([[part.stop - part.start for part in parts] for parts in held], axis=0)
         rarity = _rarity(max(living, int(frequency.max(initial=0))), frequency)
+        if weight is not None:
+            rarity *= np.array(weight(asked.tolist()))
         found: list[Hit] = []
         for one, parts in zip(segments, held, strict=True):
             found += _best(one, parts, rarity, mean, count)
@@ -153,19 +170,29 @@ def _rarity(total: int, holding: Any) -> Any:
     return np.log1p((total - holding + 0.5) / (holding + 0.5))
 
 
+def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where a new value begins in sorted ones."""
+    return np.flatnonzero(np.concatenate((np.ones(min(1, len(values)), bool), values[1:] != values[:-1])))
+
+
 def _best(one: _Segment, parts: Sequence[slice], rarity: NDArray[np.float64], mean: float, count: int) -> list[Hit]:
-    scores = np.zeros(len(one.ids), np.float64)
-    covered = np.zeros(len(one.ids), np.float64)
-    weigh = SATURATION * (1 - LENGTH + LENGTH * one.lengths / max(mean, 1.0))
+    scores, covered = np.zeros(len(one.ids)), np.zeros(len(one.ids))
+    sizes = np.bincount(one.groups, one.lengths)
+    whole = np.zeros(len(sizes))
+    weigh, weigh_whole = _weigh(one.lengths, mean), _weigh(sizes, float(sizes.mean()))
     for part, rare in zip(parts, rarity, strict=True):
         rows, often = one.rows[part], one.counts[part].astype(np.float32)
         scores[rows] += rare * often * (SATURATION + 1) / (often + weigh[rows])
         covered[rows] += rare
+        together = np.bincount(one.groups[rows], often, minlength=len(sizes))
+        whole += rare * together * (SATURATION + 1) / (together + weigh_whole)
+    scores += WHOLE * whole[one.groups] * (scores > 0)
     scores[~one.alive] = 0
     best = np.argpartition(-scores, count)[:count] if count < len(scores) else np.arange(len(scores))
-    whole = float(rarity.sum())
-    return [
-        Hit(one.ids[row], float(scores[row]), float(covered[row]) / whole if whole else 0.0)
-        for row in best
-        if scores[row] > 0
-    ]
+    everything = float(rarity.sum()) or 1.0
+    return [Hit(one.ids[row], float(scores[row]), float(covered[row]) / everything) for row in best if scores[row] > 0]
+
+
+def _weigh(lengths: Any, mean: float) -> Any:
+    """What a count is weighed against: longer texts need more of a term."""
+    return SATURATION * (1 - LENGTH + LENGTH * lengths / max(mean, 1.0))

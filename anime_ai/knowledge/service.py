@@ -20,7 +20,7 @@ from anime_ai.knowledge.embedding import HASHED, find_embedding
 from anime_ai.knowledge.index import Dense, Index
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
 from anime_ai.knowledge.store import SHIPPED, Library
-from anime_ai.knowledge.talk import asks
+from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import unpacked
 from anime_ai.knowledge.vectors import VectorStore
 from anime_ai.storage import Database
@@ -139,7 +139,7 @@ class Knowledge:
         found = self.search(question, base_ids, MOST_PASSAGES + 2) if base_ids else []
         if not found:
             return Retrieval(question, (), "knowledge.why.nothing")
-        if not asks(question, [passage.text for passage in found[:MOST_PASSAGES]], self._rarity(base_ids)):
+        if not asks(self._features(question, found, base_ids)):
             return Retrieval(question, tuple(replace(one, used=False, why="knowledge.why.small_talk") for one in found))
         judged = []
         for place, passage in enumerate(found):
@@ -147,6 +147,13 @@ class Knowledge:
             why = "knowledge.why.enough" if place >= (1 if small else MOST_PASSAGES) else why
             judged.append(replace(narrowed(passage, question, NARROW) if small else passage, used=not why, why=why))
         return Retrieval(question, tuple(judged))
+
+    def features(self, question: str, base_ids: Sequence[str]) -> tuple[float, ...]:
+        """What tells a question from small talk, in numbers."""
+        return self._features(question, self.search(question, base_ids, MOST_PASSAGES), base_ids)
+
+    def _features(self, question: str, found: Sequence[Passage], base_ids: Sequence[str]) -> tuple[float, ...]:
+        return features(question, [passage.text for passage in found[:MOST_PASSAGES]], self._rarity(base_ids))
 
     def cite(self, answer: str, retrieval: Retrieval, base_ids: Sequence[str]) -> list[Citation]:
         """Which sentences of an answer rest on which of the passages that it was given (from 1)."""

@@ -273,15 +273,18 @@ class Library:
             ids = select(ChunkRecord.id).where(ChunkRecord.base_id == base_id, ChunkRecord.off.is_(False))
             return (-1 if revision is None else revision), set(session.scalars(ids))
 
-    def texts(self, base_id: str, ids: set[str]) -> dict[str, str]:
-        """What is indexed of some chunks: the document's and the headings' names before the text."""
+    def texts(self, base_id: str, ids: set[str]) -> dict[str, tuple[str, str]]:
+        """What is indexed of some chunks, the headings' names before the text, and their documents' ids."""
         wanted = [ChunkRecord.base_id == base_id]
         if len(ids) <= 500:
             wanted.append(ChunkRecord.id.in_(ids))
-        columns = select(ChunkRecord.id, ChunkRecord.heading, ChunkRecord.text).where(*wanted)
+        columns = select(ChunkRecord.id, ChunkRecord.heading, ChunkRecord.text, ChunkRecord.document_id).where(*wanted)
         with self._database.reading() as session:
-            found = session.execute(columns.order_by(ChunkRecord.document_id, ChunkRecord.position))
-            return {id: f"{heading}\n{text}" if heading else text for id, heading, text in found if id in ids}
+            return {
+                id: (f"{heading}\n{text}" if heading else text, document)
+                for id, heading, text, document in session.execute(columns)
+                if id in ids
+            }
 
     def _replaced(self, chunk_id: str, person: str, **values: Any) -> str:
         with self._database.session() as session:

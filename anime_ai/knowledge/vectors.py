@@ -48,7 +48,7 @@ class VectorStore:
         base_id: str,
         embedding: Embedding,
         alive: set[str],
-        texts: Callable[[set[str]], Mapping[str, str]],
+        texts: Callable[[set[str]], Mapping[str, tuple[str, str]]],
         stop: threading.Event | None = None,
     ) -> None:
         """Make the collection hold the chunks `alive` and no other. What is done stays done when it is stopped."""
@@ -62,7 +62,7 @@ class VectorStore:
                 return
             found = texts(set(missing[first : first + BATCH]))
             if found:
-                vectors = embedding.documents(list(found.values()))
+                vectors = embedding.documents([text for text, _ in found.values()])
                 collection.upsert(ids=list(found), embeddings=vectors.tolist())
 
     def search(self, base_id: str, embedding: Embedding, question: str, count: int) -> list[tuple[str, float]]:
