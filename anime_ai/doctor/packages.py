@@ -43,6 +43,12 @@ OTHER_GROUP = {
     "langchain_chroma": "",
     "langchain_huggingface": "",
     "chromadb": "",
+    "opencc": "OpenCC",
+    "pypdfium2": "",
+    "mammoth": "",
+    "bs4": "",
+    "lxml": ".etree",
+    "pysubs2": "",
     "xllamacpp": "",
     "gguf": "",
     "huggingface_hub": "",
@@ -56,7 +62,13 @@ PROBE_SECONDS = 120.0
 TORCH_INDEX = "https://download.pytorch.org/whl"
 PAIR = "torch torchvision"
 # Python 3.10 finds a distribution by its import name only where an old file of its wheel lists it.
-_OTHER_NAMES = {"sklearn": "scikit-learn", "open_clip": "open-clip-torch", "PIL": "pillow", "yaml": "PyYAML"}
+_OTHER_NAMES = {
+    "bs4": "beautifulsoup4",
+    "sklearn": "scikit-learn",
+    "open_clip": "open-clip-torch",
+    "PIL": "pillow",
+    "yaml": "PyYAML",
+}
 _PROGRAM = Path(__file__).with_name("probe.py")
 _asking = threading.Lock()
 

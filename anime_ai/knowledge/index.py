@@ -1,7 +1,7 @@
 """What can be found in one base: words and vectors, kept up with the database, their ranks fused. Knows no documents.
 
-A word of a question counts by its rarity among the chunks and by its rarity in everyday talk: 哪天 is rare in documents,
-and says nothing of what is asked.
+A word of a question counts by its rarity among the chunks and by its rarity in everyday talk: 哪天 is rare in
+documents, and says nothing of what is asked.
 
 The two ranks are fused as 1 / (60 + rank) (Cormack et al. 2009), the vectors' by their trust: how much they were
 measured to help, 0 for the hashed embedding, which is measured to harm.

@@ -13,6 +13,7 @@ from anime_ai.files import read_json, write_json
 
 NEEDS = {
     "chat": ("torch", "transformers", "peft", "langchain_core"),
+    "knowledge": ("opencc",),
     "training": ("torch", "transformers", "peft", "datasets", "accelerate", "trl"),
 }
 """Import names of the packages that a tab cannot do without."""
