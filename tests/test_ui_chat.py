@@ -51,7 +51,7 @@ def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab, studio: Studio) -> None:
-    conversation, persona, adapter, messages, line = tab.arrive(VISITOR)
+    conversation, persona, adapter, messages, line, _ = tab.arrive(VISITOR)
     her = studio.personas.find("傲娇")
     assert persona["value"] == "傲娇"
     assert len(persona["choices"]) == len(studio.personas.list())
@@ -182,7 +182,7 @@ def test_nobody_reaches_another_ones_conversation(tab: ChatTab, studio: Studio) 
 def test_starting_over_sets_the_old_conversation_aside(tab: ChatTab, chat: FakeChat, studio: Studio) -> None:
     conversation = conversation_of(tab, VISITOR)
     list(tab.send(VISITOR, "你好", conversation, "", *PLAIN))
-    fresh, _, _, messages, _ = tab.clear(VISITOR, conversation, "")
+    fresh, _, _, messages, *_ = tab.clear(VISITOR, conversation, "")
     assert fresh != conversation
     assert len(messages) == 1
     assert len(studio.conversations.get(VISITOR.id, conversation).messages) == 2
@@ -191,7 +191,7 @@ def test_starting_over_sets_the_old_conversation_aside(tab: ChatTab, chat: FakeC
 def test_each_persona_has_a_conversation_of_her_own(tab: ChatTab, chat: FakeChat) -> None:
     first = conversation_of(tab, VISITOR)
     list(tab.send(VISITOR, "你好", first, "", *PLAIN))
-    second, persona, _, messages, _ = tab.choose_persona(VISITOR, "温柔")
+    second, persona, _, messages, *_ = tab.choose_persona(VISITOR, "温柔")
     assert second != first
     assert persona["value"] == "温柔"
     assert len(messages) == 1
@@ -239,7 +239,7 @@ def test_a_comparison_needs_an_adapter(tab: ChatTab) -> None:
 
 def test_an_adapter_that_is_gone_is_said_and_another_takes_its_place(tab: ChatTab) -> None:
     assert "run:gone" in tab.choose_adapter(VISITOR, "run:gone")
-    adapter, _ = tab.look_again(VISITOR, "傲娇", "run:gone")
+    adapter, _, _ = tab.look_again(VISITOR, "傲娇", "run:gone", tab.arrive(VISITOR)[0])
     assert adapter["value"] in [id for _, id in adapter["choices"]]
 
 

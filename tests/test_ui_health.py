@@ -81,7 +81,7 @@ def test_the_notice_names_package_and_cause_as_text_in_both_languages(tmp_path: 
     assert gate.notice(OWNER, "dataset", closed=False) == ""
 
 
-@pytest.mark.parametrize("broken", ["chat", "dataset", "training"])
+@pytest.mark.parametrize("broken", ["chat", "dataset", "training", "knowledge"])
 def test_a_tab_that_cannot_be_built_says_so_and_the_others_work(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -93,5 +93,5 @@ def test_a_tab_that_cannot_be_built_says_so_and_the_others_work(
     values = [str(block.value) for block in demo.blocks.values() if getattr(block, "value", None)]
     assert [value for value in values if "somelib" in value and "@@ui.tab.broken@@" in value]
     names = {block.api_name.rstrip("_0123456789") for block in demo.fns.values()}
-    marks = {"chat": "send", "dataset": "upload", "training": "tick"}
+    marks = {"chat": "send", "dataset": "import_good", "training": "tick", "knowledge": "paste"}
     assert {name: mark in names for name, mark in marks.items()} == {name: name != broken for name in marks}

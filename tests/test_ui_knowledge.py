@@ -162,5 +162,5 @@ def test_a_conversation_chooses_what_it_asks(studio: Studio) -> None:
     assert studio.chat.bases_of(OWNER.id, talk) == [one, other]
     studio.conversations.ask_of(OWNER.id, talk.id, [other, hers, "gone"])
     assert studio.chat.bases_of(OWNER.id, studio.conversations.get(OWNER.id, talk.id)) == [other]
-    studio.conversations.ask_of(OWNER.id, talk.id, [])
+    ChatTab(studio).choose_knowledge(OWNER, talk.id, [])
     assert studio.chat.bases_of(OWNER.id, studio.conversations.get(OWNER.id, talk.id)) == []

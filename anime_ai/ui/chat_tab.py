@@ -122,7 +122,7 @@ class ChatTab:
         return next((persona for persona in self.studio.personas.list() if persona.name == name), None)
 
     def _opened(self, person: Person, conversation: Conversation, adapter: str | None = None) -> list[Any]:
-        """Updates of conversation, persona, adapter, talk, line."""
+        """Updates of conversation, persona, adapter, talk, line, knowledge."""
         choices = self.adapter_choices(conversation.persona, person.language)
         known = [id for _, id in choices]
         last = next((said.meta.get("adapter") for said in conversation.messages[::-1] if "adapter" in said.meta), None)
@@ -138,7 +138,14 @@ class ChatTab:
             gr.update(choices=choices, value=chosen),
             self.messages(conversation, person.language),
             self.answering_line(chosen, person.language),
+            self._bases(person, conversation),
         ]
+
+    def _bases(self, person: Person, conversation: Conversation) -> Any:
+        """Update of the bases that a conversation asks, out of those that this person may read."""
+        bases = self.studio.knowledge.library.bases(person.id, conversation.persona)
+        chosen = self.studio.chat.bases_of(person.id, conversation)
+        return gr.update(choices=[(one.name, one.id) for one in bases], value=chosen, visible=bool(bases))
 
     # Handlers.
 
@@ -157,11 +164,18 @@ class ChatTab:
     def choose_adapter(self, person: Person, adapter: str) -> str:
         return self.answering_line(str(adapter or ""), person.language)
 
-    def look_again(self, person: Person, persona: str, adapter: str) -> list[Any]:
-        """The tab is opened: adapters may have come or gone meanwhile."""
+    def choose_knowledge(self, person: Person, conversation: str, bases: Any) -> None:
+        chosen = [str(one) for one in bases] if isinstance(bases, list) else []
+        self.studio.conversations.ask_of(person.id, str(conversation), chosen)
+
+    def look_again(self, person: Person, persona: str, adapter: str, conversation: str) -> list[Any]:
+        """The tab is opened: adapters and documents may have come or gone meanwhile."""
         choices = self.adapter_choices(str(persona or ""), person.language)
         chosen = adapter if adapter in [id for _, id in choices] else choices[0][1]
-        return [gr.update(choices=choices, value=chosen), self.answering_line(chosen, person.language)]
+        bases = gr.skip()
+        if conversation:
+            bases = self._bases(person, self.studio.conversations.get(person.id, str(conversation)))
+        return [gr.update(choices=choices, value=chosen), self.answering_line(chosen, person.language), bases]
 
     def send(
         self, person: Person, message: str, conversation: str, adapter: str, *sampling: Any
@@ -254,6 +268,9 @@ class ChatTab:
         with gr.Row(equal_height=True):
             self.persona = chooser(label=label("ui.chat.persona"), scale=2, min_width=140)
             self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180, elem_id="adapter")
+            self.knowledge = chooser(
+                label=label("ui.chat.knowledge"), scale=3, min_width=180, multiselect=True, visible=False
+            )
         self.line = gr.HTML(elem_id="answering")
         with gr.Tabs():
             with gr.Tab(label("ui.chat.talk"), id="talk"):
@@ -348,7 +365,7 @@ class ChatTab:
         )
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
-        opened = [self.conversation, self.persona, self.adapter, self.talk, self.line]
+        opened = [self.conversation, self.persona, self.adapter, self.talk, self.line, self.knowledge]
         asked = [self.conversation, self.adapter, *self.sampling]
         shown = [self.talk, self.message, self.send_button, self.stop_button, self.line]
         page.on(demo.load, self.arrive, role="visitor", outputs=opened)
@@ -357,9 +374,10 @@ class ChatTab:
             tab.select,
             self.look_again,
             role="visitor",
-            inputs=[self.persona, self.adapter],
-            outputs=[self.adapter, self.line],
+            inputs=[self.persona, self.adapter, self.conversation],
+            outputs=[self.adapter, self.line, self.knowledge],
         )
+        page.on(self.knowledge.input, self.choose_knowledge, role="visitor", inputs=[self.conversation, self.knowledge])
         page.on(self.persona.input, self.choose_persona, role="visitor", inputs=[self.persona], outputs=opened)
         page.on(self.adapter.input, self.choose_adapter, role="visitor", inputs=[self.adapter], outputs=[self.line])
         page.on(
