@@ -10,6 +10,8 @@ measured to help, 0 for the hashed embedding, which is measured to harm.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anime_ai.errors import KnowledgeError
@@ -26,13 +28,12 @@ _SMOOTHING = 60
 
 @dataclass(frozen=True)
 class Found:
-    """A chunk with its ranks (from 1; None: not in that list) and its fused score.
+    """A chunk with its ranks (from 1; None: not in that list).
 
     `lexical`: its BM25 score. `coverage`: which share of the question's weight its words hold. `similarity`: cosine.
     """
 
     id: str
-    score: float
     lexical_rank: int | None = None
     dense_rank: int | None = None
     lexical: float = 0.0
@@ -81,29 +82,35 @@ class Index:
     def search(
         self, question: str, count: int, vectors: VectorStore | None = None, dense: Dense | None = None
     ) -> list[Found]:
-        """The best chunks, best first; by words alone without `vectors`."""
+        """The best chunks, best first; by words alone without `vectors`, or where those cannot be asked."""
         self.catch_up()
         deep = max(DEPTH, count)
-        by_words = self._lexical.search(question, deep, everyday)
-        found = {
-            hit.id: Found(hit.id, 1 / (_SMOOTHING + rank), rank, None, hit.score, hit.coverage)
-            for rank, hit in enumerate(by_words, 1)
-        }
+        words = {hit.id: hit for hit in self._lexical.search(question, deep, everyday)}
+        near: dict[str, float] = {}
         if vectors is not None and dense is not None and dense.trust > 0 and vectors.available:
-            try:
-                nearest = vectors.search(self.base_id, dense.embedding, question, deep)
-            except KnowledgeError:
-                nearest = []  # what can be found by words is found
-            alive = self._lexical.ids()
-            for rank, (id, similarity) in enumerate((pair for pair in nearest if pair[0] in alive), 1):
-                one = found.get(id, Found(id, 0.0))
-                found[id] = Found(
-                    id,
-                    one.score + dense.trust / (_SMOOTHING + rank),
-                    one.lexical_rank,
-                    rank,
-                    one.lexical,
-                    one.coverage,
-                    similarity,
-                )
-        return sorted(found.values(), key=lambda one: (-one.score, one.id))[:count]
+            with suppress(KnowledgeError):  # what can be found by words is found
+                near = dict(vectors.search(self.base_id, dense.embedding, question, deep))
+        near = {id: similarity for id, similarity in near.items() if id in self._lexical}
+        lexical, nearest = list(words), list(near)
+        ranked = fused(lexical, nearest, dense.trust if dense else 0.0)[:count]
+        ranks = {id: rank for rank, id in enumerate(lexical, 1)}, {id: rank for rank, id in enumerate(nearest, 1)}
+        return [
+            Found(
+                id,
+                ranks[0].get(id),
+                ranks[1].get(id),
+                words[id].score if id in words else 0.0,
+                words[id].coverage if id in words else 0.0,
+                near.get(id, 0.0),
+            )
+            for id in ranked
+        ]
+
+
+def fused(lexical: Sequence[str], dense: Sequence[str], trust: float) -> list[str]:
+    """Two rankings in one; without trust the first one as it is."""
+    scores: dict[str, float] = {}
+    for ranking, weight in ((lexical, 1.0), (dense, trust)):
+        for rank, id in enumerate(ranking if weight else (), 1):
+            scores[id] = scores.get(id, 0.0) + weight / (_SMOOTHING + rank)
+    return sorted(scores, key=lambda id: -scores[id])

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, KnowledgeError
-from anime_ai.files import read_json
+from anime_ai.files import read_json, write_json
 from anime_ai.knowledge import parsing
 from anime_ai.knowledge.embedding import HASHED, find_embedding
 from anime_ai.knowledge.index import Dense, Index
@@ -63,12 +64,19 @@ class Knowledge:
         self.library = Library(database)
         where = settings.chroma_url or settings.studio_dir / "vectors"
         self.vectors = VectorStore(where)
-        self.dense = Dense(find_embedding(settings.embedding), 0.0 if settings.embedding in ("", HASHED) else 1.0)
+        self._chosen = settings.studio_dir / "embedding.json"
+        self.dense = self._chosen_before()
         self._indexes: dict[str, Index] = {}
         self._opening = threading.Lock()
+        self._filling = threading.Lock()
+        self._filled: dict[str, int] = {}
+        self._closing = threading.Event()
 
     def close(self) -> None:
-        self.vectors.close()
+        """Let go of the vectors; what was being filled goes on at the next start."""
+        self._closing.set()
+        with self._filling:
+            self.vectors.close()
 
     def import_shipped(self, folder: Path) -> str | None:
         """Make the base that comes with the program, at the first start only; its id. None where it was made once."""
@@ -111,6 +119,7 @@ class Knowledge:
         """The best passages of some bases, best first, each with its ranks and score."""
         found: list[Passage] = []
         for base_id in base_ids:
+            self._keep_up(base_id)
             hits = self._index(base_id).search(question, count, self.vectors, self.dense)
             chunks = self.library.by_id([hit.id for hit in hits])
             for hit in hits:
@@ -128,11 +137,56 @@ class Knowledge:
             found.sort(key=lambda passage: -passage.score)
         return found[:count]
 
-    def rebuild(self, base_id: str, stop: threading.Event | None = None) -> None:
-        """Make the vectors of a base anew where they are missing, and drop those of other embeddings."""
-        _, alive = self.library.alive(base_id)
-        self.vectors.sync(base_id, self.dense.embedding, alive, partial(self.library.texts, base_id), stop)
+    def rebuild(self, base_id: str) -> None:
+        """Make the vectors of a base where they are missing, and drop those of other embeddings."""
+        self._fill(base_id, self.dense)
         self.vectors.drop(base_id, but=[self.dense.embedding])
+
+    def use(self, name: str) -> Dense:
+        """Switch to another embedding: tried on the questions that ship, then filled while the old one answers.
+
+        Takes as long as that takes. Raises KnowledgeError for one that cannot be used; the old one stays.
+        """
+        from anime_ai.knowledge.trust import measure
+
+        embedding = find_embedding(name)
+        dense = Dense(embedding, measure(embedding).trust)
+        bases = self.library.everything()
+        for base_id in bases:
+            if dense.trust > 0:
+                self._fill(base_id, dense)
+        self.dense = dense
+        write_json(self._chosen, {"embedding": embedding.name, "trust": dense.trust})
+        for base_id in bases:
+            self.vectors.drop(base_id, but=[embedding])
+        return dense
+
+    def _chosen_before(self) -> Dense:
+        """The embedding that was switched to, unless the settings name another one, which is then to be tried."""
+        told = read_json(self._chosen)
+        name = self.settings.embedding or HASHED
+        if isinstance(told, dict) and name in (HASHED, told.get("embedding")):
+            return Dense(find_embedding(str(told["embedding"])), float(told["trust"]))
+        return Dense(find_embedding(name), 0.0)
+
+    def _keep_up(self, base_id: str) -> None:
+        """Let the vectors catch up behind the search's back, where they are asked at all."""
+        if self.dense.trust <= 0 or self._filled.get(base_id) == self.library.revision(base_id):
+            return
+        if self.vectors.available and self._filling.acquire(blocking=False):
+            self._filling.release()
+            threading.Thread(target=self._fill_quietly, args=(base_id, self.dense), daemon=True).start()
+
+    def _fill_quietly(self, base_id: str, dense: Dense) -> None:
+        with suppress(AnimeAIError):  # the next search tries again, and finds by words meanwhile
+            self._fill(base_id, dense)
+
+    def _fill(self, base_id: str, dense: Dense) -> None:
+        with self._filling:
+            revision, alive = self.library.alive(base_id)
+            texts = partial(self.library.texts, base_id)
+            self.vectors.sync(base_id, dense.embedding, alive, texts, self._closing)
+            self._filled[base_id] = revision
 
     def retrieve(self, question: str, base_ids: Sequence[str], small: bool = False) -> Retrieval:
         """What a turn of the chat brings along for `question`. `small`: for a model that reads short passages only."""
@@ -143,7 +197,8 @@ class Knowledge:
             return Retrieval(question, tuple(replace(one, used=False, why="knowledge.why.small_talk") for one in found))
         judged = []
         for place, passage in enumerate(found):
-            why = "knowledge.why.behind" if passage.score < BEHIND * found[0].score else ""
+            far = passage.dense_rank is None and passage.score < BEHIND * found[0].score
+            why = "knowledge.why.behind" if far else ""
             why = "knowledge.why.enough" if place >= (1 if small else MOST_PASSAGES) else why
             judged.append(replace(narrowed(passage, question, NARROW) if small else passage, used=not why, why=why))
         return Retrieval(question, tuple(judged))

@@ -100,6 +100,12 @@ class Library:
             raise KnowledgeError("knowledge.no_base", name=name_or_id)
         return next((info for info in found if info.id == name_or_id), found[0])
 
+    def everything(self) -> builtins.list[str]:
+        """The ids of all bases, whosever they are."""
+        with self._database.reading() as session:
+            wanted = select(KnowledgeBaseRecord.id).where(KnowledgeBaseRecord.removed.is_(False))
+            return builtins.list(session.scalars(wanted))
+
     def first(self) -> str:
         """The oldest shared base; one is made where there is none."""
         found = self.bases()

@@ -39,6 +39,8 @@ class VectorStore:
     def close(self) -> None:
         """Let go of the folder."""
         with self._opening:
+            if self._opened is not None:
+                self._opened.close()
             self._opened = None
             if self._lock is not None:
                 self._lock.release()

