@@ -244,6 +244,30 @@ def test_the_shipped_base_is_there_once(series: tuple[Knowledge, str]) -> None:
         assert knowledge.retrieve(question, [base]).used, question
 
 
+def test_an_import_that_was_cut_is_finished_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Database.open(settings) as database:
+        knowledge = Knowledge(settings, database)
+        with monkeypatch.context() as patch:
+            puts = iter(range(5))
+            whole = knowledge.library.put
+
+            def put(*given: object) -> str:
+                if next(puts, None) is None:
+                    raise KeyboardInterrupt
+                return whole(*given)  # type: ignore[arg-type]
+
+            patch.setattr(knowledge.library, "put", put)
+            with pytest.raises(KeyboardInterrupt):
+                knowledge.import_shipped(SERIES)
+        (cut,) = knowledge.library.bases()
+        assert cut.documents == 5
+        assert knowledge.import_shipped(SERIES) == cut.id
+        assert knowledge.library.base(cut.id).documents >= 40
+        knowledge.library.remove_base(cut.id)
+        assert knowledge.import_shipped(SERIES) is None
+        assert knowledge.library.bases() == []
+
+
 def test_shipped_questions_have_their_answers() -> None:
     asked = json.loads((DATA / "knowledge" / "held_out_questions.json").read_text(encoding="utf-8"))
     assert len(asked) >= 150

@@ -20,7 +20,7 @@ from anime_ai.knowledge import parsing
 from anime_ai.knowledge.embedding import HASHED, find_embedding
 from anime_ai.knowledge.index import Dense, Index
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
-from anime_ai.knowledge.store import SHIPPED, Library
+from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import unpacked
 from anime_ai.knowledge.vectors import VectorStore
@@ -79,16 +79,19 @@ class Knowledge:
             self.vectors.close()
 
     def import_shipped(self, folder: Path) -> str | None:
-        """Make the base that comes with the program, at the first start only; its id. None where it was made once."""
+        """Make the base that comes with the program, at the first start only; its id, None where it was made before.
+
+        A start that ended in the middle is finished by the next one.
+        """
         told = read_json(folder / "index.json")
-        if not isinstance(told, dict) or self.library.imported(SHIPPED):
+        base_id = self.library.begin_shipped(told) if isinstance(told, dict) else None
+        if base_id is None:
             return None
-        base_id = self.library.create(str(told["name"]), about=str(told["about"]), source=SHIPPED)
-        self.library.describe(base_id, str(told["about"]), told["questions"])
         for file in sorted(folder.glob("*.md")):
             content = file.read_bytes()
             blocks = parsing.read(content, file.name)
             self.library.put(base_id, file.name, hashlib.sha256(content).hexdigest(), blocks)
+        self.library.end_shipped(base_id)
         return base_id
 
     def add(

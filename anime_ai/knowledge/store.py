@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -20,7 +20,8 @@ from anime_ai.knowledge.chunks import Block, chunked, joined
 from anime_ai.storage import ChunkRecord, Database, DocumentRecord, KnowledgeBaseRecord, new_id
 
 MAX_NAME = 300
-SHIPPED = "shipped"
+SHIPPED, SHIPPING = "shipped", "shipping"
+"""Where a base came from: what comes with the program, whole or begun."""
 FIRST_NAME = "我的资料"
 MOST_CHUNK = 4_000
 """Characters of a chunk that somebody edited."""
@@ -118,7 +119,7 @@ class Library:
         except KnowledgeError:
             return self.create(name)
 
-    def create(self, name: str, person: str = "", persona: str = "", about: str = "", source: str = "") -> str:
+    def create(self, name: str, person: str = "", persona: str = "", about: str = "") -> str:
         """A new empty base; its id. Raises KnowledgeError where the person has one of this name."""
         name = _checked_name(name)
         with self._database.session() as session:
@@ -129,21 +130,34 @@ class Library:
             )
             if session.scalar(taken):
                 raise KnowledgeError("knowledge.base_taken", name=name)
-            record = KnowledgeBaseRecord(name=name, person=person, persona=persona, about=about, source=source)
+            record = KnowledgeBaseRecord(name=name, person=person, persona=persona, about=about)
             session.add(record)
             session.flush()
             return record.id
 
-    def imported(self, source: str) -> bool:
-        """Whether a base came from `source` once, even if it was removed since."""
-        with self._database.reading() as session:
-            return bool(session.scalar(select(func.count()).where(KnowledgeBaseRecord.source == source)))
-
-    def describe(self, base_id: str, about: str, questions: Sequence[str]) -> None:
-        """What the base is about, and questions to try."""
+    def begin_shipped(self, told: Mapping[str, Any]) -> str | None:
+        """The base that is made of what ships, new or begun before; None where it was finished, even if it was removed
+        since. `told`: its name, what it is about, and questions to try."""
         with self._database.session() as session:
-            record = _base(session, base_id)
-            record.about, record.questions = about, list(questions)
+            if session.scalar(select(func.count()).where(KnowledgeBaseRecord.source == SHIPPED)):
+                return None
+            begun = session.scalar(select(KnowledgeBaseRecord.id).where(KnowledgeBaseRecord.source == SHIPPING))
+            if begun is not None:
+                return begun
+            record = KnowledgeBaseRecord(
+                id=new_id(),
+                name=_checked_name(str(told["name"])),
+                about=str(told["about"]),
+                questions=[str(one) for one in told["questions"]],
+                source=SHIPPING,
+            )
+            session.add(record)
+            return record.id
+
+    def end_shipped(self, base_id: str) -> None:
+        """All that ships is in."""
+        with self._database.session() as session:
+            _base(session, base_id).source = SHIPPED
 
     def remove_base(self, base_id: str, person: str = "") -> None:
         """Delete a base and all its documents for good."""
