@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import BROKEN, SAID, WHOLE, pdf, zipped
 
+from anime_ai.config import DATA
 from anime_ai.errors import KnowledgeError
 from anime_ai.knowledge import parsing
 from anime_ai.knowledge.parsing import parse, read
@@ -34,6 +37,39 @@ def test_what_a_format_knows_is_kept() -> None:
     assert kinds["a.pdf"] == [("text", 0, 1), ("text", 0, 2)]
     assert [block.text for block in read(WHOLE["a.ass"], "a.ass")] == [f"[00:01] 雪见：{SAID}"]
     assert [block.text for block in read(WHOLE["a.csv"], "a.csv")] == [f"名字：雪见；介绍：{SAID}"]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda entries: {"name": "书", "entries": entries},
+        lambda entries: {"spec": "lorebook_v3", "data": {"entries": entries}},
+        lambda entries: {"spec": "chara_card_v3", "data": {"name": "纪棠", "character_book": {"entries": entries}}},
+        lambda entries: {
+            "entries": {
+                str(number): {"key": one["keys"], "content": one["content"], "disable": not one["enabled"]}
+                for number, one in enumerate(entries)
+            }
+        },
+    ],
+)
+def test_a_lorebook_is_read_entry_by_entry(wrapped: Any) -> None:
+    entries = [
+        {"keys": ["团子", "三花猫"], "content": "团子是三花猫。", "enabled": True},
+        {"keys": ["旧的"], "content": "不再成立。", "enabled": False},
+    ]
+    blocks = read(json.dumps(wrapped(entries), ensure_ascii=False).encode(), "book.json")
+    assert [(block.kind, block.text) for block in blocks] == [
+        ("heading", "团子"),
+        ("text", "团子、三花猫\n团子是三花猫。"),
+    ]
+
+
+def test_a_shipped_card_is_a_lorebook() -> None:
+    card = DATA / "personas" / "tsundere.json"
+    told = "\n".join(block.text for block in read(card.read_bytes(), card.name))
+    assert "纪棠" in told
+    assert "{{char}}" not in told
 
 
 @pytest.mark.parametrize("name", BROKEN)

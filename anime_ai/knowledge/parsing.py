@@ -258,7 +258,36 @@ def _json(content: bytes) -> Iterator[Block]:
             raise KnowledgeError("knowledge.broken", why=error) from error
     except RecursionError as error:
         raise KnowledgeError("knowledge.broken", why="RecursionError") from error
-    yield from (Block("table", text) for text in _told(value))
+    entries = _lore(value)
+    if entries is None:
+        yield from (Block("table", text) for text in _told(value))
+    for name, keys, said in entries or ():
+        yield Block("heading", name or keys.partition("、")[0] or "…", 1)
+        yield Block("text", f"{keys}\n{said}" if keys else said)
+
+
+def _lore(value: Any) -> list[tuple[str, str, str]] | None:
+    """Name, keys and text of a lorebook's entries that are switched on; None where `value` is no lorebook.
+
+    A lorebook or a card as character-card-spec-v3 has them, or a world of SillyTavern.
+    """
+    her = "她"
+    for inside in ("data", "character_book"):
+        if isinstance(value, dict) and isinstance(value.get(inside), dict):
+            her = str(value[inside].get("name") or her) if inside == "data" else her
+            value = value[inside]
+    entries = value.get("entries") if isinstance(value, dict) else None
+    entries = list(entries.values()) if isinstance(entries, dict) else entries
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and "content" in one for one in entries):
+        return None
+    found = []
+    for one in entries:
+        if one.get("enabled", True) and not one.get("disable"):
+            keys = one.get("keys", one.get("key")) or []
+            said = str(one["content"]).replace("{{char}}", her).replace("{{user}}", "你")
+            name = str(one.get("name") or one.get("comment") or "")
+            found.append((name, "、".join(map(str, keys)) if isinstance(keys, list) else str(keys), said))
+    return found
 
 
 def _told(value: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.knowledge.embedding import OFFERED
 from anime_ai.knowledge.parsing import READERS
 from anime_ai.texts import text
 from anime_ai.ui.documents import chunk_list, document_list, results
@@ -97,6 +98,19 @@ class KnowledgeTab:
         made = self.library.create(str(name or ""), person.id if private else "")
         note(text("ui.knowledge.created", person.language), person.language)
         return [*self._shown(person, made), *self._closed(person.language), ""]
+
+    def use(self, person: Person, name: str) -> Iterator[list[Any]]:
+        """Switch the embedding: updates of its field and the progress. The old one answers until then."""
+        said = escape(text("ui.knowledge.trying", person.language, name=str(name or "")))
+        yield [gr.skip(), f'<ul class="progress"><li>{said}</li></ul>']
+        try:
+            dense = self.studio.knowledge.use(str(name or "").strip())
+        except Exception:
+            yield [gr.update(value=self.studio.knowledge.dense.embedding.name), ""]
+            raise
+        key = "ui.knowledge.helps" if dense.trust > 0 else "ui.knowledge.helps_not"
+        said = escape(text(key, person.language, name=dense.embedding.name, trust=dense.trust))
+        yield [gr.update(value=dense.embedding.name), f'<ul class="progress"><li>{said}</li></ul>']
 
     def remove_base(self, person: Person, base: str) -> list[Any]:
         self.library.remove_base(str(base), person.id)
@@ -216,6 +230,14 @@ class KnowledgeTab:
                         label=label("ui.knowledge.base_name"), max_lines=1, max_length=300, elem_id="base-name"
                     )
                     self.private = gr.Checkbox(label=label("ui.knowledge.private"), value=False)
+                    self.embedding = gr.Dropdown(
+                        label=label("ui.knowledge.embedding"),
+                        info=label("ui.knowledge.embedding.help"),
+                        choices=list(OFFERED),
+                        value=self.studio.knowledge.dense.embedding.name,
+                        allow_custom_value=True,
+                    )
+                    self.use_button = gr.Button(label("ui.knowledge.use"), size="sm")
                     with gr.Row():
                         self.create_button = gr.Button(label("ui.knowledge.create"), size="sm")
                         self.remove_base_button = gr.Button(
@@ -286,6 +308,14 @@ class KnowledgeTab:
             role="owner",
             inputs=[self.fresh_name, self.private],
             outputs=[*shown, *opened, self.fresh_name],
+        )
+        page.on(
+            self.use_button.click,
+            self.use,
+            role="owner",
+            inputs=[self.embedding],
+            outputs=[self.embedding, self.progress],
+            concurrency_limit=1,
         )
         page.on(
             self.remove_base_button.click,
