@@ -343,6 +343,8 @@ def test_documents_are_dropped_searched_and_cited(browser: Any, tmp_path_factory
         tab.say("雪见的生日是哪天？")  # the fake model says what it was given to read
         tab.answered(start + 2)
         page.wait_for_selector("#talk a.cite")
+        page.reload()  # now the knowledge tab was never shown
+        page.wait_for_selector("#talk a.cite")
         page.click("#talk a.cite")
         page.wait_for_selector("#chunks article.chosen:has-text('雪见的生日是七月七日。')")
         page.fill("#chunk-editor textarea", "雪见的生日是八月八日。")

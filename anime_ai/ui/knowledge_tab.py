@@ -35,9 +35,16 @@ element.addEventListener("click", choose);
 element.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) choose(event); });
 """
 OPEN = """
-window.addEventListener("anime:open", (event) => trigger("click", { document: "", chunk: event.detail }));
+const open = () => {
+  const chunk = window.animeOpen;
+  window.animeOpen = "";
+  if (chunk) trigger("click", { document: "", chunk });
+};
+window.addEventListener("anime:open", open);
+setTimeout(open, 200);
 """
-"""A citation anywhere on the page asks for its place in this way; the page's head says it."""
+"""A citation anywhere on the page asks for its place in this way; the page's head says it. A tab that was never shown is
+built only now, and finds what was asked for meanwhile."""
 SCROLL = '() => setTimeout(() => document.querySelector("#chunks .chosen")?.scrollIntoView({block: "center"}), 60)'
 
 
