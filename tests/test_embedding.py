@@ -121,6 +121,29 @@ def test_an_embedding_that_is_not_there_is_said_and_the_old_one_stays(knowledge:
 
 
 @pytest.mark.slow
+def test_a_cross_encoder_ranks_again(tmp_path: Path) -> None:
+    """One of random weights: what is tested is that its scores decide."""
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"雪见喜欢草莓柠檬。港口停着马车"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=len(words), num_labels=1, **shape)
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "model")
+    knowledge = opened(Settings(output_dir=tmp_path / "out", reranker=str(tmp_path / "model")))
+    base = knowledge.library.create("我的")
+    said = [f"雪见喜欢{end}。" for end in ("草莓", "柠檬", "马车", "港口")]
+    for number, text in enumerate(said):
+        knowledge.library.put(base, f"{number}.txt", str(number), [Block("text", text)])
+    scores = CrossEncoder(str(tmp_path / "model")).predict([("雪见喜欢什么", text) for text in said])
+    found = [one.text for one in knowledge.search("雪见喜欢什么", [base])]
+    assert found == [said[place] for place in np.argsort(-scores)]
+    knowledge.close()
+
+
+@pytest.mark.slow
 def test_a_real_model_is_tried_filled_and_remembered(tmp_path: Path) -> None:
     settings, name = Settings(output_dir=tmp_path), minilm()
     one = opened(settings)

@@ -20,6 +20,7 @@ from anime_ai.knowledge import parsing
 from anime_ai.knowledge.embedding import HASHED, find_embedding
 from anime_ai.knowledge.index import Dense, Index
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
+from anime_ai.knowledge.rerank import Reranker
 from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import unpacked
@@ -29,6 +30,8 @@ from anime_ai.storage import Database
 BEHIND = 0.6
 """A passage whose score is below this share of the best one's stays outside."""
 MOST_PASSAGES = 3
+RERANKED = 20
+"""Passages that a reranker looks at."""
 NARROW = 120
 """Characters of a passage that a small model is given."""
 
@@ -64,6 +67,7 @@ class Knowledge:
         self.library = Library(database)
         where = settings.chroma_url or settings.studio_dir / "vectors"
         self.vectors = VectorStore(where)
+        self.reranker = Reranker(settings.reranker) if settings.reranker else None
         self._chosen = settings.studio_dir / "embedding.json"
         self.dense = self._chosen_before()
         self._indexes: dict[str, Index] = {}
@@ -121,9 +125,10 @@ class Knowledge:
     def search(self, question: str, base_ids: Sequence[str], count: int = 5) -> list[Passage]:
         """The best passages of some bases, best first, each with its ranks and score."""
         found: list[Passage] = []
+        deep = max(count, RERANKED) if self.reranker else count
         for base_id in base_ids:
             self._keep_up(base_id)
-            hits = self._index(base_id).search(question, count, self.vectors, self.dense)
+            hits = self._index(base_id).search(question, deep, self.vectors, self.dense)
             chunks = self.library.by_id([hit.id for hit in hits])
             for hit in hits:
                 if hit.id in chunks:
@@ -138,6 +143,10 @@ class Knowledge:
                     )
         if len(base_ids) > 1:
             found.sort(key=lambda passage: -passage.score)
+        if self.reranker:
+            scores = self.reranker.scores(question, [passage.told() for passage in found[:RERANKED]])
+            order = sorted(range(len(scores)), key=lambda place: -scores[place])
+            found = [found[place] for place in order]
         return found[:count]
 
     def rebuild(self, base_id: str) -> None:

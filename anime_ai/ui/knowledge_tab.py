@@ -43,8 +43,8 @@ const open = () => {
 window.addEventListener("anime:open", open);
 setTimeout(open, 200);
 """
-"""A citation anywhere on the page asks for its place in this way; the page's head says it. A tab that was never shown is
-built only now, and finds what was asked for meanwhile."""
+"""A citation anywhere on the page asks for its place in this way; the page's head says it. A tab that was never shown
+is built only now, and finds what was asked for meanwhile."""
 SCROLL = '() => setTimeout(() => document.querySelector("#chunks .chosen")?.scrollIntoView({block: "center"}), 60)'
 
 
