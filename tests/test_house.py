@@ -234,7 +234,11 @@ def test_a_document_names_commands_that_exist(name: str) -> None:
     for line in lines:
         for command, rest in re.findall(r"python -m anime_ai ([a-z]+)([^&`|#]*)", line):
             assert command in group.commands, line
-            options = {option for parameter in group.commands[command].params for option in parameter.opts}
+            found = group.commands[command]
+            if hasattr(found, "commands"):  # a group of its own: the next word is the command
+                assert rest.split()[0] in found.commands, line
+                found = found.commands[rest.split()[0]]
+            options = {option for parameter in found.params for option in parameter.opts}
             assert set(re.findall(r"--[a-z-]+", rest)) <= options, line
 
 
