@@ -393,11 +393,11 @@ def knowledge_remove(document: str, output_dir: OutputDir = None) -> None:
 
 
 @knowledge_app.command("rebuild", help=text("cli.knowledge.rebuild"))
-def knowledge_rebuild(base: BaseName = None, output_dir: OutputDir = None) -> None:
+def knowledge_rebuild(output_dir: OutputDir = None) -> None:
     with _knowledge(output_dir) as knowledge:
-        for one in [knowledge.library.base(base)] if base else knowledge.library.bases():
-            knowledge.rebuild(one.id)
-            print(f"✓ {one.name}")
+        dense = knowledge.semantic.rebuild()
+        key = "ui.knowledge.helps" if dense.trust > 0 else "ui.knowledge.helps_not"
+        print(text(key, name=dense.embedding.name, trust=dense.trust))
 
 
 @app.command(help=text("cli.doctor"))

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     load_in_4bit: Literal["auto", "on", "off"] = "auto"
     seed: int = Field(42, ge=0, le=2**32 - 1)
     database_url: str = Field("", description="any SQLAlchemy URL; by default SQLite under OUTPUT_DIR/studio")
-    embedding: str = Field("hashed", description="hashed, or a sentence-transformers model by name or folder")
+    embedding: str = Field("", description="a sentence-transformers model; empty: the one chosen on the page")
     reranker: str = Field("", description="a sentence-transformers cross-encoder by name or folder; empty: none")
     chroma_url: str = Field("", description="a Chroma server; by default vectors lie under OUTPUT_DIR/studio")
     hub_timeout: float = Field(8.0, gt=0, le=300, description="seconds until the model hub counts as unreachable")

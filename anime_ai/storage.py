@@ -155,7 +155,7 @@ class DocumentRecord(Base):
     """A document's text, as it was parsed."""
 
     __tablename__ = "documents"
-    __table_args__ = (Index("ix_documents_base_id_name", "base_id", "name"),)
+    __table_args__ = (Index("ix_documents_base_id_name", "base_id", "name", unique=True),)
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     base_id: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(512))

@@ -17,8 +17,8 @@ import pytest
 from anime_ai.config import Settings
 from anime_ai.errors import KnowledgeError
 from anime_ai.knowledge.chunks import Block
-from anime_ai.knowledge.embedding import HASHED, Hashed, find_embedding
-from anime_ai.knowledge.index import Dense, fused
+from anime_ai.knowledge.embedding import HASHED, Embedding, Hashed, find_embedding
+from anime_ai.knowledge.semantic import Dense, fused
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.knowledge.trust import measure
 from anime_ai.knowledge.vectors import VectorStore
@@ -34,6 +34,13 @@ def knowledge(tmp_path: Path) -> Iterator[Knowledge]:
     found = opened(Settings(output_dir=tmp_path))
     yield found
     found.close()
+
+
+def believed(knowledge: Knowledge, embedding: Embedding) -> None:
+    """Fill the vectors of an embedding that is believed, whatever a trial would say."""
+    knowledge.semantic.dense = Dense(embedding, 1.0)
+    for base_id in knowledge.library.everything():
+        knowledge.semantic._fill(base_id, knowledge.semantic.dense)
 
 
 def minilm() -> str:
@@ -66,14 +73,14 @@ def test_chroma_follows_the_database(knowledge: Knowledge) -> None:
     base = library.create("我的")
     first = library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
     library.put(base, "b.txt", "2", [Block("text", "港口停着马车。")])
-    knowledge.rebuild(base)
+    believed(knowledge, Hashed())
     ids = {chunk.text: chunk.id for document in library.documents(base) for chunk in library.chunks(document.id)}
-    found = knowledge.vectors.search(base, embedding, "雪见喜欢什么", 5)
+    found = knowledge.semantic.vectors.search(base, embedding, "雪见喜欢什么", 5)
     assert [id for id, _ in found] == [ids["雪见喜欢草莓。"], ids["港口停着马车。"]]
     assert found[0][1] > found[1][1]
     library.remove(first)
-    knowledge.rebuild(base)
-    assert [id for id, _ in knowledge.vectors.search(base, embedding, "雪见", 5)] == [ids["港口停着马车。"]]
+    believed(knowledge, Hashed())
+    assert [id for id, _ in knowledge.semantic.vectors.search(base, embedding, "雪见", 5)] == [ids["港口停着马车。"]]
 
 
 def test_vectors_find_what_no_word_finds(knowledge: Knowledge) -> None:
@@ -91,8 +98,7 @@ def test_vectors_find_what_no_word_finds(knowledge: Knowledge) -> None:
     base = knowledge.library.create("我的")
     knowledge.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
     knowledge.library.put(base, "b.txt", "2", [Block("text", "港口停着马车。")])
-    knowledge.dense = Dense(Told(), 1.0)
-    knowledge.rebuild(base)
+    believed(knowledge, Told())
     (best, *_) = knowledge.search("水果", [base])
     assert (best.text, best.lexical_rank, best.dense_rank) == ("雪见喜欢草莓。", None, 1)
 
@@ -102,22 +108,22 @@ def test_a_second_process_finds_by_words(tmp_path: Path) -> None:
     one, two = opened(settings), opened(settings)
     base = one.library.create("我的")
     one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
-    one.rebuild(base)
-    assert not two.vectors.available
+    believed(one, Hashed())
+    assert not two.semantic.vectors.available
     assert [passage.text for passage in two.search("草莓", [base])] == ["雪见喜欢草莓。"]
     with pytest.raises(KnowledgeError) as held:
-        two.rebuild(base)
+        two.semantic.rebuild()
     assert held.value.key == "knowledge.vectors_held"
     one.close()
-    two.rebuild(base)
+    two.semantic.rebuild()
     two.close()
 
 
 def test_an_embedding_that_is_not_there_is_said_and_the_old_one_stays(knowledge: Knowledge, tmp_path: Path) -> None:
     with pytest.raises(KnowledgeError) as refused:
-        knowledge.use(str(tmp_path / "nowhere"))
+        knowledge.semantic.use(str(tmp_path / "nowhere"))
     assert refused.value.key == "knowledge.embedding"
-    assert knowledge.dense.embedding.name == HASHED
+    assert knowledge.semantic.dense.embedding.name == HASHED
 
 
 @pytest.mark.slow
@@ -156,15 +162,14 @@ def test_a_real_model_is_tried_filled_and_remembered(tmp_path: Path) -> None:
         found.question("kitten"),
     )
     assert near @ asked > far @ asked
-    dense = one.use(name)
+    dense = one.semantic.use(name)
     assert dense.embedding.name == name
-    one.dense = Dense(dense.embedding, 1.0)
-    one.rebuild(base)
+    believed(one, dense.embedding)
     assert one.search("kitten napping", [base])[0].text == "The cat sleeps on the warm stove."
     one.close()
     again = opened(settings)
-    assert again.dense.embedding.name == name
-    assert again.dense.trust == dense.trust
+    assert again.semantic.dense.embedding.name == name
+    assert again.semantic.dense.trust == dense.trust
     again.close()
 
 
@@ -190,8 +195,8 @@ def test_a_chroma_server_by_url(tmp_path: Path) -> None:
         one, two = opened(settings), opened(settings)
         base = one.library.create("我的")
         one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
-        one.rebuild(base)
-        assert len(two.vectors.search(base, Hashed(), "草莓", 5)) == 1
+        believed(one, Hashed())
+        assert len(two.semantic.vectors.search(base, Hashed(), "草莓", 5)) == 1
         one.close()
         two.close()
     finally:

@@ -74,10 +74,10 @@ def test_files_are_added_one_by_one_whatever_becomes_of_the_others(knowledge: Kn
         "a.pdf": "",
         "a.docx": "",
         "bad.pdf": "knowledge.broken",
-        "x/a.md": "",
-        "y.exe": "knowledge.kind",
+        "many/x/a.md": "",
+        "many/y.exe": "knowledge.kind",
     }
-    assert [info.name for info in knowledge.library.documents(base)] == ["a.docx", "a.pdf", "a.txt", "x/a.md"]
+    assert [info.name for info in knowledge.library.documents(base)] == ["a.docx", "a.pdf", "a.txt", "many/x/a.md"]
     again = list(knowledge.add(base, files))
     assert all(one.unchanged for one in again)
     assert [one.document_id for one in again] == [one.document_id for one in done[:3]]
@@ -231,6 +231,22 @@ def test_a_kill_in_the_middle_leaves_whole_documents(settings: Settings, tmp_pat
             assert {one.chunk_id for one in knowledge.search(version, [base], 500)} == {one.id for one in chunks}
 
 
+def test_an_empty_base_beside_takes_nothing_away(series: tuple[Knowledge, str]) -> None:
+    knowledge, base = series
+    empty = knowledge.library.create("空的")
+    retrieval = knowledge.retrieve("乔絮的生日是哪天？", [base, empty, base], small=True)
+    assert len(retrieval.used) == 1
+    assert knowledge.cite("4月7日。", retrieval, [base, empty])
+    knowledge.remove_base(empty)
+
+
+def test_pasted_texts_do_not_replace_each_other(knowledge: Knowledge) -> None:
+    base = knowledge.library.create("我的")
+    knowledge.paste(base, "3.5版说明", "一。")
+    knowledge.paste(base, "3.5版说明", "二。")
+    assert [info.title for info in knowledge.library.documents(base)] == ["3.5版说明", "3.5版说明 (2)"]
+
+
 # What is found
 
 
@@ -338,6 +354,10 @@ def test_a_passage_is_narrowed_to_the_sentences_that_matter() -> None:
     assert len(short.text) <= 40
     assert text[short.start - 100 : short.end - 100] == short.text
     assert narrowed(passage, "雪见生日", len(text)) == passage
+    endless = Passage("c", "d", "文", 0, 0, 2000, "", "无" * 900 + "雪见的生日是七月七日" + "无" * 1090)
+    short = narrowed(endless, "雪见生日", 100)
+    assert len(short.text) == 100
+    assert "雪见的生日是七月七日" in short.text
 
 
 def test_sentences_that_only_repeat_the_question_are_not_traced() -> None:

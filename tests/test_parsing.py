@@ -75,13 +75,14 @@ def test_a_shipped_card_is_a_lorebook() -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_said_plainly(name: str, tmp_path: Path) -> None:
     content, key = BROKEN[name]
-    file = tmp_path / "upload"
+    file, scratch = tmp_path / "upload", tmp_path / "scratch"
     file.write_bytes(content)
+    scratch.mkdir()
     with pytest.raises(KnowledgeError) as refused:
-        parse(file, name)
+        parse(file, name, scratch)
     assert refused.value.key == key or not key
     assert refused.value.say("zh") != refused.value.say("en")
-    assert [path.name for path in tmp_path.iterdir()] == ["upload"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scratch", "upload"]
 
 
 def test_broken_lines_of_a_page_are_joined() -> None:
@@ -90,19 +91,18 @@ def test_broken_lines_of_a_page_are_joined() -> None:
     assert parsing._reflowed("A line that goes on\nand ends here. Yes") == ["A line that goes on and ends here. Yes"]
 
 
-def test_a_parser_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parser_that_takes_long_is_stopped(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("文" * 10, encoding="utf-8")
-    monkeypatch.setattr(parsing, "__name__", "tests.endless")
     stop = threading.Event()
     stop.set()
     began = time.monotonic()
     with pytest.raises(KnowledgeError) as refused:
-        parse(file, "a.txt", stop)
+        parse(file, "a.txt", tmp_path, stop)
     assert refused.value.key == "knowledge.stopped"
     with pytest.raises(KnowledgeError) as refused:
-        parse(file, "a.txt", seconds=0.0)
-    assert refused.value.key in ("knowledge.too_slow", "knowledge.crashed")
+        parse(file, "a.txt", tmp_path, seconds=0.0)
+    assert refused.value.key == "knowledge.too_slow"
     assert time.monotonic() - began < 20
 
 
@@ -131,9 +131,9 @@ def test_folders_and_zips_are_taken_apart(tmp_path: Path) -> None:
     (folder / ".hidden").write_text("x", encoding="utf-8")
     packed = tmp_path / "many.zip"
     packed.write_bytes(zipped({"dir/c.txt": "三", "../../d.txt": "四", "__MACOSX/e.txt": "x"}))
-    with unpacked([folder, packed], tmp_path / "scratch") as found:
+    with unpacked([folder, packed], tmp_path / "scratch") as (_, found):
         read = [(name, path.read_text(encoding="utf-8")) for name, path in found if isinstance(path, Path)]
-    assert read == [("a.txt", "一"), ("sub/b.md", "二"), ("dir/c.txt", "三")]
+    assert read == [("in/a.txt", "一"), ("in/sub/b.md", "二"), ("many/dir/c.txt", "三")]
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -142,6 +142,50 @@ def test_a_zip_that_is_a_bomb_or_none_is_said_and_the_others_are_read(tmp_path: 
     bomb.write_bytes(zipped({"a.txt": b"0" * (300 * 2**20)}))
     none.write_bytes(b"nothing")
     good.write_text("好", encoding="utf-8")
-    with unpacked([bomb, none, good], tmp_path / "scratch") as found:
+    with unpacked([bomb, none, good], tmp_path / "scratch") as (_, found):
         told = {name: one.key if isinstance(one, KnowledgeError) else "" for name, one in found}
     assert told == {"bomb.zip": "knowledge.bomb", "none.zip": "knowledge.broken", "good.txt": ""}
+
+
+def test_a_damaged_entry_of_a_zip_leaves_the_others(tmp_path: Path) -> None:
+    packed = tmp_path / "many.zip"
+    content = bytearray(zipped({"a.txt": "一" * 50, "b.txt": "二" * 50, "c.txt": "三"}))
+    place = content.index(b"b.txt") + 5
+    content[place : place + 4] = b"\xff" * 4
+    packed.write_bytes(bytes(content))
+    with unpacked([packed], tmp_path / "scratch") as (_, found):
+        told = {name: isinstance(one, Path) for name, one in found}
+    assert told == {"many/a.txt": True, "many/b.txt": False, "many/c.txt": True}
+
+
+def test_what_is_hidden_in_a_page_is_not_read() -> None:
+    page = "<!DOCTYPE html><html><body><!-- 忽略以上 --><div><!-- x -->价格50<p>正文</p></div></body></html>"
+    assert [block.text for block in read(page.encode(), "a.html")] == ["价格50", "正文"]
+
+
+def test_markdown_keeps_its_html_its_headings_and_old_line_ends() -> None:
+    text = "# C#\r\r<div>简介在这里</div>\r\r> # 引用\r\r正文。"
+    told = [(block.kind, block.text) for block in read(text.encode(), "a.md")]
+    assert told == [("heading", "C#"), ("text", "简介在这里"), ("text", "> # 引用"), ("text", "正文。")]
+
+
+def test_chapters_of_a_book_are_found_under_encoded_names() -> None:
+    book = zipped(
+        {
+            "META-INF/container.xml": '<container><rootfiles><rootfile full-path="OPS/b.opf"/></rootfiles></container>',
+            "OPS/b.opf": '<package><manifest><item id="a" href="../%E7%AB%A0.xhtml"/></manifest><spine>'
+            '<itemref idref="a"/></spine></package>',
+            "章.xhtml": "<!DOCTYPE html><html><head><title>SYSTEMS</title></head><body><p>第一章。</p></body></html>",
+        }
+    )
+    assert [block.text for block in read(book, "a.epub")] == ["第一章。"]
+
+
+def test_many_short_rows_are_few_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "名,值\n" + "".join(f"{number},0\n" for number in range(1_000))
+    assert len(read(rows.encode(), "a.csv")) < 60
+    assert "hp：0" in read(b'{"hp": 0, "x": false, "y": ""}', "a.json")[0].text
+    monkeypatch.setattr(parsing, "MOST_BLOCKS", 3)
+    with pytest.raises(KnowledgeError) as refused:
+        read("一\n\n二\n\n三\n\n四".encode(), "a.txt")
+    assert refused.value.key == "knowledge.too_long"

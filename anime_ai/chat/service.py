@@ -167,7 +167,7 @@ class Chat:
         readable = [base.id for base in self.knowledge.library.bases(person, conversation.persona)]
         if conversation.knowledge is None:
             return readable
-        return [base_id for base_id in conversation.knowledge if base_id in readable]
+        return [base_id for base_id in readable if base_id in conversation.knowledge]
 
     def _reads_little(self, choice: AdapterChoice) -> bool:
         return find_base(choice.base, self.settings).parameters() < SMALL

@@ -17,7 +17,6 @@ MOST_WHOLE = 1_500
 OVERLAP = 120
 """A sentence of up to this length is said again at the head of the next chunk."""
 _SENTENCE = re.compile(r"[^\n]*?(?:[。！？!?；;…]+[」』”’\"'）)】》〉]*|\.(?=\s|$)|\n+|$)")
-KINDS = ("heading", "text", "table", "code")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ out is only marked until then (as a log-structured merge tree, O'Neil et al. 199
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,46 +85,53 @@ class _Segment:
             return slice(0, 0)
         return slice(int(self.bounds[place]), int(self.bounds[place + 1]))
 
+    def without(self, ids: set[str]) -> _Segment:
+        """This segment with some texts marked as taken out."""
+        alive = self.alive & np.fromiter((id not in ids for id in self.ids), bool, len(self.ids))
+        return self if alive.all() or (alive == self.alive).all() else dataclasses.replace(self, alive=alive)
+
     def living(self) -> dict[str, Text]:
         return {self.ids[row]: self.texts[row] for row in np.flatnonzero(self.alive)}
 
 
 class Lexical:
-    """An index of texts by id. Threads may share it: a search sees the state at its start."""
+    """An index of texts by id. Threads may share it: a search sees one state, a writer puts the next in its place."""
 
     def __init__(self) -> None:
         self._segments: tuple[_Segment, ...] = ()
-        self._homes: dict[str, tuple[_Segment, int]] = {}
+        self._groups: dict[str, str] = {}
         self._writing = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._homes)
+        return len(self._groups)
 
     def __contains__(self, id: str) -> bool:
-        return id in self._homes
+        return id in self._groups
 
     def ids(self) -> set[str]:
-        return set(self._homes)
+        return set(self._groups)
+
+    def group(self, id: str) -> str:
+        """The group of a text that is there."""
+        return self._groups[id]
 
     def add(self, texts: Mapping[str, Text]) -> None:
         """Index texts by id; one whose id is known takes the old one's place."""
-        if not texts:
-            return
-        with self._writing:
-            self._take_out(texts)
-            segments = [*self._segments, _Segment.of(texts)]
-            while len(segments) > 1 and len(segments[-2].ids) < FANOUT * len(segments[-1].ids):
-                joined = segments[-2].living() | segments[-1].living()
-                segments[-2:] = [_Segment.of(joined)]
-            last = segments[-1]
-            self._homes.update({id: (last, row) for row, id in enumerate(last.ids)})
-            self._segments = tuple(segments)
+        self.replace((), texts)
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Take texts out; ids that are not known do no harm."""
+    def replace(self, gone: Iterable[str], texts: Mapping[str, Text]) -> None:
+        """Take texts out and put others in, at once for whoever searches. Unknown ids do no harm."""
         with self._writing:
-            self._take_out(ids)
-            self._segments = tuple(one for one in self._segments if one.alive.any())
+            out = {*gone, *texts}
+            segments = [one.without(out) for one in self._segments]
+            if texts:
+                segments.append(_Segment.of(texts))
+            segments = [one for one in segments if one.alive.any()]
+            while len(segments) > 1 and len(segments[-2].ids) < FANOUT * len(segments[-1].ids):
+                segments[-2:] = [_Segment.of(segments[-2].living() | segments[-1].living())]
+            groups = {id: group for id, group in self._groups.items() if id not in out}
+            groups.update({id: group for id, (_, group) in texts.items()})
+            self._segments, self._groups = tuple(segments), groups
 
     def search(self, question: str, count: int, weight: Weight | None = None) -> list[Hit]:
         """The best texts that share a term with `question`, best first; ties by id.
@@ -158,12 +166,6 @@ class Lexical:
             found.append(float(_rarity(max(living, number), number) / most) if living else 0.0)
         return found
 
-    def _take_out(self, ids: Iterable[str]) -> None:
-        for id in ids:
-            home = self._homes.pop(id, None)
-            if home is not None:
-                home[0].alive[home[1]] = False
-
 
 def _rarity(total: int, holding: Any) -> Any:
     """The method's inverse document frequency, in the form that is never negative."""
@@ -177,14 +179,14 @@ def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _best(one: _Segment, parts: Sequence[slice], rarity: NDArray[np.float64], mean: float, count: int) -> list[Hit]:
     scores, covered = np.zeros(len(one.ids)), np.zeros(len(one.ids))
-    sizes = np.bincount(one.groups, one.lengths)
+    sizes = np.bincount(one.groups, one.lengths * one.alive)
     whole = np.zeros(len(sizes))
     weigh, weigh_whole = _weigh(one.lengths, mean), _weigh(sizes, float(sizes.mean()))
     for part, rare in zip(parts, rarity, strict=True):
         rows, often = one.rows[part], one.counts[part].astype(np.float32)
         scores[rows] += rare * often * (SATURATION + 1) / (often + weigh[rows])
         covered[rows] += rare
-        together = np.bincount(one.groups[rows], often, minlength=len(sizes))
+        together = np.bincount(one.groups[rows], often * one.alive[rows], minlength=len(sizes))
         whole += rare * together * (SATURATION + 1) / (together + weigh_whole)
     scores += WHOLE * whole[one.groups] * (scores > 0)
     scores[~one.alive] = 0

@@ -11,6 +11,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
+import posixpath
+import re
 import sys
 import time
 import uuid
@@ -21,33 +24,37 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.parse import unquote
 
 from anime_ai import processes
 from anime_ai.encodings import guess
 from anime_ai.errors import KnowledgeError
 from anime_ai.files import read_json, write_json
-from anime_ai.knowledge.chunks import Block
+from anime_ai.knowledge.chunks import MOST, Block
 
 SECONDS = 90
 MEMORY = 2 * 2**30
 MOST_PAGES = 2_000
 MOST_CHARACTERS = 5_000_000
+MOST_BLOCKS = 20_000
 MOST_ENTRIES = 5_000
 MOST_UNPACKED = 200 * 2**20
 """Of an archive: files in it, and bytes when all are unpacked."""
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+log = logging.getLogger("anime_ai.knowledge")
 READERS: dict[str, Callable[[bytes], Iterator[Block]]] = {}
 """What reads a file, by the end of its name."""
 
 
-def parse(path: Path, name: str, stop: Event | None = None, seconds: float = SECONDS) -> list[Block]:
+def parse(path: Path, name: str, scratch: Path, stop: Event | None = None, seconds: float = SECONDS) -> list[Block]:
     """The blocks of the file at `path`, whose name says what it is. Raises KnowledgeError that says why there are none.
 
-    Setting `stop` ends it within a tenth of a second with the key "knowledge.stopped".
+    `scratch`: a folder for what the child writes. Setting `stop` ends it within a tenth of a second with the key
+    "knowledge.stopped".
     """
     known(name)
-    target = path.with_name(f".{uuid.uuid4().hex}.parsed")
-    log = target.with_suffix(".log")
-    child = processes.start([sys.executable, "-m", __name__, str(path), name, str(target)], log)
+    target, text = scratch / f"{uuid.uuid4().hex}.json", scratch / f"{uuid.uuid4().hex}.log"
+    child = processes.start_module(__name__, [str(path.resolve()), name, str(target.resolve())], text)
     end = time.monotonic() + seconds
     try:
         while processes.is_alive(child):
@@ -56,13 +63,12 @@ def parse(path: Path, name: str, stop: Event | None = None, seconds: float = SEC
             if time.monotonic() > end:
                 raise KnowledgeError("knowledge.too_slow", seconds=round(seconds))
             time.sleep(0.02)
-        told = read_json(target)
     finally:
         processes.kill_tree(child, grace_s=0)
-        for file in (target, log):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+    told = read_json(target)
     if not isinstance(told, dict):
+        with suppress(OSError):
+            log.warning("%s was not read: %s", name, text.read_text(encoding="utf-8", errors="replace")[-2000:])
         raise KnowledgeError("knowledge.crashed")
     if "error" in told:
         raise KnowledgeError(told["error"], **told["values"])
@@ -86,15 +92,26 @@ def read(content: bytes, name: str) -> list[Block]:
 
 
 def _bounded(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks that have a text. Raises KnowledgeError where they have too much of it."""
-    length = 0
+    """The blocks that have a text. Raises KnowledgeError where there are too many of them, or too much text."""
+    length = number = 0
     for block in blocks:
-        text = block.text.replace("\0", "").strip()
-        length += len(text)
-        if length > MOST_CHARACTERS:
-            raise KnowledgeError("knowledge.too_long", most=MOST_CHARACTERS)
+        text = _UNSTORABLE.sub("\ufffd", block.text).strip()
+        length, number = length + len(text), number + bool(text)
+        if length > MOST_CHARACTERS or number > MOST_BLOCKS:
+            raise KnowledgeError("knowledge.too_long", most=MOST_CHARACTERS, blocks=MOST_BLOCKS)
         if text:
             yield Block(block.kind, text, block.level, block.page)
+
+
+def _gathered(lines: Iterable[str]) -> Iterator[Block]:
+    """Short records several to a block, so that a table of many rows is not as many chunks."""
+    part: list[str] = []
+    for line in lines:
+        if part and sum(map(len, part)) + len(line) > MOST:
+            yield Block("table", "\n".join(part))
+            part = []
+        part.append(line)
+    yield Block("table", "\n".join(part))
 
 
 def _reads(*ends: str) -> Callable[[Any], Any]:
@@ -113,6 +130,7 @@ def _plain(content: bytes) -> Iterator[Block]:
 
 @_reads(".md", ".markdown")
 def _markdown(content: bytes) -> Iterator[Block]:
+    from bs4 import BeautifulSoup
     from markdown_it import MarkdownIt
 
     text = decoded(content)
@@ -120,12 +138,15 @@ def _markdown(content: bytes) -> Iterator[Block]:
         text = text[end + 5 :]
     lines = text.split("\n")
     kinds = {"table_open": "table", "fence": "code", "code_block": "code"}
-    for token in MarkdownIt("commonmark").enable("table").parse(text):
-        if token.map is None or (token.level and not token.type.startswith("heading")):
+    found = MarkdownIt("commonmark").enable("table").parse(text)
+    for token, after in zip(found, [*found[1:], None], strict=False):
+        if token.map is None or token.level:
             continue
         stretch = "\n".join(lines[token.map[0] : token.map[1]])
         if token.type == "heading_open":
-            yield Block("heading", stretch.strip("#=- \n"), int(token.tag[1]))
+            yield Block("heading", after.content if after else "", int(token.tag[1]))
+        elif token.type == "html_block":
+            yield from _elements(BeautifulSoup(stretch, "lxml"))
         elif token.type.endswith("_open") or token.type in kinds:
             yield Block(kinds.get(token.type, "text"), stretch)
 
@@ -162,8 +183,10 @@ _AROUND = ("html", "body", "div", "section", "article", "main", "aside", "header
 
 def _own_text(element: Any) -> str:
     """The text of an element without that of the blocks inside of it."""
+    from bs4.element import PreformattedString
+
     if isinstance(element, str):
-        return element
+        return "" if isinstance(element, PreformattedString) else element  # comments and the like
     inside = (child for child in element.children if getattr(child, "name", None) not in (*_TOLD, *_AROUND))
     return "".join(_own_text(child) for child in inside)
 
@@ -185,18 +208,20 @@ def _epub(content: bytes) -> Iterator[Block]:
     from bs4 import BeautifulSoup
 
     archive = _checked(content)
-    container = BeautifulSoup(archive.read("META-INF/container.xml"), "xml")
-    package_path = str(container.find_all("rootfile")[0]["full-path"])
-    package = BeautifulSoup(archive.read(package_path), "xml")
-    files = {str(item["id"]): str(item["href"]) for item in package.find_all("item")}
-    folder = Path(package_path).parent
-    for number, itemref in enumerate(package.find_all("itemref"), 1):
-        if number > MOST_PAGES:
-            raise KnowledgeError("knowledge.too_many_pages", pages=number, most=MOST_PAGES)
-        href = files.get(str(itemref["idref"]), "").split("#")[0]
-        with suppress(KeyError):
-            for block in _html(archive.read((folder / href).as_posix())):
+    try:
+        container = BeautifulSoup(archive.read("META-INF/container.xml"), "xml")
+        package_path = str(container.find_all("rootfile")[0]["full-path"])
+        package = BeautifulSoup(archive.read(package_path), "xml")
+        files = {str(item["id"]): unquote(str(item["href"])) for item in package.find_all("item")}
+        chapters = [files[str(one["idref"])].split("#")[0] for one in package.find_all("itemref")]
+        if len(chapters) > MOST_PAGES:
+            raise KnowledgeError("knowledge.too_many_pages", pages=len(chapters), most=MOST_PAGES)
+        folder = posixpath.dirname(package_path)
+        for number, chapter in enumerate(chapters, 1):
+            for block in _html(archive.read(posixpath.normpath(posixpath.join(folder, chapter)))):
                 yield Block(block.kind, block.text, block.level, number)
+    except (KeyError, IndexError) as error:
+        raise KnowledgeError("knowledge.broken", why=error) from error
 
 
 @_reads(".pdf")
@@ -232,22 +257,23 @@ def _reflowed(text: str) -> list[str]:
 
 @_reads(".csv", ".tsv")
 def _csv(content: bytes) -> Iterator[Block]:
-    """A row a block, every cell behind the name of its column."""
+    """A row a line, every cell behind the name of its column."""
     text = decoded(content)
     csv.field_size_limit(MOST_CHARACTERS)
     first = text.split("\n", 1)[0]
     mark = max(",\t;|", key=first.count)
     try:
         rows = csv.DictReader(io.StringIO(text), delimiter=mark, restkey="", restval="")
-        for row in rows:
-            yield Block("table", "；".join(f"{name}：{cell}" for name, cell in row.items() if name and cell))
+        yield from _gathered(
+            "；".join(f"{name}：{cell}" for name, cell in row.items() if name and cell) for row in rows
+        )
     except csv.Error as error:
         raise KnowledgeError("knowledge.broken", why=error) from error
 
 
 @_reads(".json", ".jsonl")
 def _json(content: bytes) -> Iterator[Block]:
-    """Every object that holds no other a block, its fields by name; a character book's entries are such."""
+    """The fields of every object by name; a lorebook entry by entry."""
     text = decoded(content)
     try:
         value = json.loads(text)
@@ -260,7 +286,7 @@ def _json(content: bytes) -> Iterator[Block]:
         raise KnowledgeError("knowledge.broken", why="RecursionError") from error
     entries = _lore(value)
     if entries is None:
-        yield from (Block("table", text) for text in _told(value))
+        yield from _gathered(line for line in _told(value) if line)
     for name, keys, said in entries or ():
         yield Block("heading", name or keys.partition("、")[0] or "…", 1)
         yield Block("text", f"{keys}\n{said}" if keys else said)
@@ -292,10 +318,8 @@ def _lore(value: Any) -> list[tuple[str, str, str]] | None:
 
 def _told(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        plain = {
-            name: one for name, one in value.items() if isinstance(one, (str, int, float)) and one not in ("", False)
-        }
-        yield "；".join(f"{name}：{one}" for name, one in plain.items())
+        plain = {name: one for name, one in value.items() if isinstance(one, (str, int, float)) and one is not False}
+        yield "；".join(f"{name}：{one}" for name, one in plain.items() if one != "")
         rest: Iterable[Any] = (one for one in value.values() if isinstance(one, (Mapping, list)))
     elif isinstance(value, list):
         plain_list = [str(one) for one in value if isinstance(one, (str, int, float))]
@@ -335,7 +359,8 @@ def decoded(content: bytes) -> str:
     for encoding in (named, guess(content)):
         with suppress(UnicodeDecodeError):
             if encoding:
-                return content.decode(encoding).removeprefix("\ufeff").replace("\r\n", "\n")
+                text = content.decode(encoding).removeprefix("\ufeff")
+                return text.replace("\r\n", "\n").replace("\r", "\n")
     raise KnowledgeError("knowledge.not_text")
 
 
@@ -352,9 +377,8 @@ def _checked(content: bytes) -> zipfile.ZipFile:
     for entry in entries:
         if entry.filename.lower().endswith((".xml", ".rels", ".opf", ".ncx", ".xhtml", ".html")):
             with archive.open(entry) as file:
-                head = file.read(MOST_UNPACKED + 1)
-            if len(head) > entry.file_size or b"<!ENTITY" in head or b"SYSTEM" in head.partition(b"<!DOCTYPE")[2][:500]:
-                raise KnowledgeError("knowledge.entities", entry=entry.filename[:80])
+                if b"<!ENTITY" in file.read():
+                    raise KnowledgeError("knowledge.entities", entry=entry.filename[:80])
     return archive
 
 

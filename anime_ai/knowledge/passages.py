@@ -71,9 +71,9 @@ def narrowed(passage: Passage, question: str, most: int) -> Passage:
 
     A small model reads a short passage better than a long one.
     """
-    spans = list(sentences(passage.text))
-    if len(passage.text) <= most or len(spans) < 2:
+    if len(passage.text) <= most:
         return passage
+    spans = list(sentences(passage.text)) or [(0, len(passage.text))]
     asked = _terms(question)
     weights = [len(asked & _terms(passage.text[start:end])) for start, end in spans]
     first = last = weights.index(max(weights))
@@ -85,6 +85,10 @@ def narrowed(passage: Passage, question: str, most: int) -> Passage:
         best = max(beside, key=lambda place: weights[place])
         first, last = min(first, best), max(last, best)
     start, end = spans[first][0], spans[last][1]
+    if end - start > most:  # a sentence, or a line of a table, that is longer than allowed: around what is asked
+        shared = common(passage.text[start:end], question)
+        start += max(0, min(shared[0][0] - most // 4 if shared else 0, end - start - most))
+        end = start + most
     return replace(passage, text=passage.text[start:end], start=passage.start + start, end=passage.start + end)
 
 

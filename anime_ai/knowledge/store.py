@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from anime_ai.errors import KnowledgeError
 from anime_ai.knowledge.chunks import Block, chunked, joined
+from anime_ai.knowledge.parsing import READERS as KINDS
 from anime_ai.storage import ChunkRecord, Database, DocumentRecord, KnowledgeBaseRecord, new_id
 
 MAX_NAME = 300
@@ -162,7 +163,7 @@ class Library:
     def remove_base(self, base_id: str, person: str = "") -> None:
         """Delete a base and all its documents for good."""
         with self._database.session() as session:
-            record = _base(session, base_id, person)
+            record = _base(session, base_id, person, lock=True)
             session.execute(ChunkRecord.__table__.delete().where(ChunkRecord.base_id == base_id))  # type: ignore[attr-defined]
             session.execute(DocumentRecord.__table__.delete().where(DocumentRecord.base_id == base_id))  # type: ignore[attr-defined]
             record.removed, record.revision, record.updated = True, record.revision + 1, time.time()
@@ -171,27 +172,27 @@ class Library:
         """Every document of a base, by name."""
         with self._database.reading() as session:
             _base(session, base_id, person)
-            return _documents(session, DocumentRecord.base_id == base_id)
+            return _documents(session, DocumentRecord.base_id == base_id, ChunkRecord.base_id == base_id)
 
     def document(self, document_id: str, person: str = "") -> DocumentInfo:
         with self._database.reading() as session:
             _owned(session, document_id, person)
-            return _documents(session, DocumentRecord.id == document_id)[0]
+            return _documents(session, DocumentRecord.id == document_id, ChunkRecord.document_id == document_id)[0]
 
     def text(self, document_id: str, person: str = "") -> str:
         """A document's whole text."""
         with self._database.reading() as session:
             return _owned(session, document_id, person).text
 
-    def holds(self, base_id: str, name: str, sha256: str) -> bool:
-        """Whether the base has this very content under this name."""
+    def holds(self, base_id: str, name: str, sha256: str) -> str:
+        """The document that has this very content under this name; "" where there is none."""
         with self._database.reading() as session:
             found = select(DocumentRecord.id).where(
                 DocumentRecord.base_id == base_id,
                 DocumentRecord.name == _checked_name(name),
                 DocumentRecord.sha256 == sha256,
             )
-            return session.scalar(found) is not None
+            return session.scalar(found) or ""
 
     def put(self, base_id: str, name: str, sha256: str, blocks: Sequence[Block], person: str = "") -> str:
         """Store a document, in the place of one with its name; its id. The same content again changes nothing."""
@@ -199,7 +200,7 @@ class Library:
         text = joined(blocks)
         pieces = list(chunked(blocks))
         with self._database.session() as session:
-            base = _base(session, base_id, person)
+            base = _base(session, base_id, person, lock=True)
             old = session.scalar(
                 select(DocumentRecord).where(DocumentRecord.base_id == base_id, DocumentRecord.name == name)
             )
@@ -243,7 +244,7 @@ class Library:
         """Delete a document and its chunks for good."""
         with self._database.session() as session:
             document = _owned(session, document_id, person)
-            _changed(_base(session, document.base_id))
+            _changed(_base(session, document.base_id, lock=True))
             _delete(session, document_id)
 
     def chunks(self, document_id: str, person: str = "") -> builtins.list[StoredChunk]:
@@ -312,7 +313,7 @@ class Library:
             if chunk is None:
                 raise KnowledgeError("knowledge.no_chunk")
             _owned(session, chunk.document_id, person)
-            _changed(_base(session, chunk.base_id))
+            _changed(_base(session, chunk.base_id, lock=True))
             session.execute(update(ChunkRecord).where(ChunkRecord.id == chunk_id).values(**values))
             return str(values.get("id", chunk_id))
 
@@ -321,8 +322,9 @@ def _readable(person: str) -> Any:
     return KnowledgeBaseRecord.person.in_(["", person]) & KnowledgeBaseRecord.removed.is_(False)
 
 
-def _base(session: Session, base_id: str, person: str | None = None) -> KnowledgeBaseRecord:
-    record = session.get(KnowledgeBaseRecord, base_id)
+def _base(session: Session, base_id: str, person: str | None = None, lock: bool = False) -> KnowledgeBaseRecord:
+    """The record, on request locked until the transaction ends, so that of two writers one comes second."""
+    record = session.get(KnowledgeBaseRecord, base_id, with_for_update=lock or None)
     if record is None or record.removed or (person is not None and record.person not in ("", person)):
         raise KnowledgeError("knowledge.no_base", name=base_id)
     return record
@@ -371,8 +373,9 @@ def _infos(session: Session, *wanted: Any) -> list[BaseInfo]:
     ]
 
 
-def _documents(session: Session, *wanted: Any) -> list[DocumentInfo]:
-    number = select(ChunkRecord.document_id, func.count().label("chunks")).group_by(ChunkRecord.document_id).subquery()
+def _documents(session: Session, wanted: Any, chunks: Any) -> list[DocumentInfo]:
+    counted = select(ChunkRecord.document_id, func.count().label("chunks")).where(chunks)
+    number = counted.group_by(ChunkRecord.document_id).subquery()
     found = session.execute(
         select(
             DocumentRecord.id,
@@ -386,7 +389,7 @@ def _documents(session: Session, *wanted: Any) -> list[DocumentInfo]:
             DocumentRecord.updated,
         )
         .outerjoin(number, number.c.document_id == DocumentRecord.id)
-        .where(*wanted)
+        .where(wanted)
         .order_by(DocumentRecord.name)
     )
     return [DocumentInfo(*record) for record in found]
@@ -415,8 +418,12 @@ def _stored(session: Session, *wanted: Any) -> list[StoredChunk]:
 
 
 def _title(blocks: Sequence[Block], name: str) -> str:
-    first = next((block for block in blocks if block.kind == "heading"), None)
-    return _shown(first.text)[:MAX_NAME] if first and first is blocks[0] else PurePath(name).stem
+    """What a document's one heading of the first level says, else its name without the end that a file has."""
+    first = [block for block in blocks if block.kind == "heading" and block.level == 1]
+    if len(first) == 1 and first[0] is blocks[0]:
+        return _shown(first[0].text)[:MAX_NAME]
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in KINDS else path.name
 
 
 def _shown(name: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,37 +54,53 @@ class VectorStore:
         texts: Callable[[set[str]], Mapping[str, tuple[str, str]]],
         stop: threading.Event | None = None,
     ) -> None:
-        """Make the collection hold the chunks `alive` and no other. What is done stays done when it is stopped."""
-        collection = self._collection(base_id, embedding)
-        held = set(collection.get(include=[])["ids"])
-        gone, missing = sorted(held - alive), sorted(alive - held)
-        for first in range(0, len(gone), BATCH):
-            collection.delete(ids=gone[first : first + BATCH])
-        for first in range(0, len(missing), BATCH):
-            if stop is not None and stop.is_set():
-                return
-            found = texts(set(missing[first : first + BATCH]))
-            if found:
-                vectors = embedding.documents([text for text, _ in found.values()])
-                collection.upsert(ids=list(found), embeddings=vectors.tolist())
+        """Make the collection hold the chunks `alive` and no other. What is done stays done when it is stopped.
+
+        Raises KnowledgeError.
+        """
+        with self._said():
+            collection = self._collection(base_id, embedding)
+            held = set(collection.get(include=[])["ids"])
+            gone, missing = sorted(held - alive), sorted(alive - held)
+            for first in range(0, len(gone), BATCH):
+                collection.delete(ids=gone[first : first + BATCH])
+            for first in range(0, len(missing), BATCH):
+                if stop is not None and stop.is_set():
+                    return
+                found = texts(set(missing[first : first + BATCH]))
+                if found:
+                    made = embedding.documents([text for text, _ in found.values()])
+                    collection.upsert(ids=list(found), embeddings=made.tolist())
 
     def search(self, base_id: str, embedding: Embedding, question: str, count: int) -> list[tuple[str, float]]:
-        """The nearest chunks and their cosine similarities, best first."""
-        collection = self._collection(base_id, embedding)
-        most = min(count, collection.count())
-        if most < 1:
-            return []
-        found = collection.query(
-            query_embeddings=[embedding.question(question).tolist()], n_results=most, include=["distances"]
-        )
-        return [(id, 1.0 - distance) for id, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
+        """The nearest chunks and their cosine similarities, best first. Raises KnowledgeError."""
+        with self._said():
+            collection = self._collection(base_id, embedding)
+            most = min(count, collection.count())
+            if most < 1:
+                return []
+            asked = [embedding.question(question).tolist()]
+            found = collection.query(query_embeddings=asked, n_results=most, include=["distances"])
+            return [(id, 1.0 - distance) for id, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
-    def drop(self, base_id: str, but: Sequence[Embedding] = ()) -> None:
-        """Delete a base's collections, those of some embeddings excepted."""
-        kept = {_name(base_id, embedding.name) for embedding in but}
-        for collection in self._client().list_collections():
-            if collection.name.startswith(f"{base_id}-") and collection.name not in kept:
-                self._client().delete_collection(collection.name)
+    def keep_only(self, kept: Sequence[tuple[str, Embedding]]) -> None:
+        """Delete all collections but those of some bases and embeddings."""
+        names = {_name(base_id, embedding.name) for base_id, embedding in kept}
+        with self._said():
+            for collection in self._client().list_collections():
+                if collection.name not in names:
+                    self._client().delete_collection(collection.name)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Chroma's and the embedding's own errors, which share no base, as KnowledgeError."""
+        try:
+            yield
+        except KnowledgeError:
+            raise
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise KnowledgeError("knowledge.vectors", place=self._where, why=why) from error
 
     def _collection(self, base_id: str, embedding: Embedding) -> Any:
         return self._client().get_or_create_collection(
@@ -100,20 +117,15 @@ class VectorStore:
         with self._opening:
             if self._opened is None:
                 quiet = ChromaSettings(anonymized_telemetry=False)
-                try:
-                    if isinstance(self._where, Path):
-                        if not self.available:
-                            raise KnowledgeError("knowledge.vectors_held", path=self._where)
-                        self._opened = chromadb.PersistentClient(str(self._where), settings=quiet)
-                    else:
-                        url = urlsplit(self._where)
-                        self._opened = chromadb.HttpClient(
-                            host=url.hostname or "", port=url.port or 8000, ssl=url.scheme == "https", settings=quiet
-                        )
-                except KnowledgeError:
-                    raise
-                except Exception as error:  # Chroma's own errors share no base
-                    raise KnowledgeError("knowledge.vectors", place=self._where, why=error) from error
+                if isinstance(self._where, Path):
+                    if not self.available:
+                        raise KnowledgeError("knowledge.vectors_held", path=self._where)
+                    self._opened = chromadb.PersistentClient(str(self._where), settings=quiet)
+                else:
+                    url = urlsplit(self._where)
+                    secure = url.scheme == "https"
+                    port = url.port or (443 if secure else 8000)
+                    self._opened = chromadb.HttpClient(url.hostname or "", port, secure, settings=quiet)
             return self._opened
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ from anime_ai.dataset.preprocess import Manifest, rows_sha256
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import StorageError, TrainingError
 from anime_ai.files import check_writable, read_json, restore_folder, write_bytes, write_json
-from anime_ai.processes import Process, current, is_alive, start
+from anime_ai.processes import Process, current, is_alive, start_module
 from anime_ai.training.recipe import Recipe
 
 CONFIG, STATUS, METRICS, SAMPLES, LOG, STOP = (
@@ -100,10 +99,8 @@ def launch(folder: Path, lock: Path, resume: bool = False) -> Process:
     """
     with suppress(OSError):
         (folder / STOP).unlink(missing_ok=True)
-    arguments = [sys.executable, "-m", "anime_ai.training.trainer", str(folder.resolve()), str(lock.resolve())]
-    root = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(path for path in (root, os.environ.get("PYTHONPATH", "")) if path)
-    child = start([*arguments, *(["--resume"] if resume else [])], folder / LOG, env={"PYTHONPATH": paths})
+    arguments = [str(folder.resolve()), str(lock.resolve()), *(["--resume"] if resume else [])]
+    child = start_module("anime_ai.training.trainer", arguments, folder / LOG)
     # The trainer writes the same once it is up; until then this is how it is found.
     write_status(folder, state="starting", pid=child.pid, started=child.started, error=None)
     return child

@@ -165,7 +165,8 @@ class ChatTab:
         return self.answering_line(str(adapter or ""), person.language)
 
     def choose_knowledge(self, person: Person, conversation: str, bases: Any) -> None:
-        chosen = [str(one) for one in bases] if isinstance(bases, list) else []
+        known = [one.id for one in self.studio.knowledge.library.bases(person.id)]
+        chosen = [base_id for base_id in known if isinstance(bases, list) and base_id in bases]
         self.studio.conversations.ask_of(person.id, str(conversation), chosen)
 
     def look_again(self, person: Person, persona: str, adapter: str, conversation: str) -> list[Any]:

@@ -9,6 +9,9 @@ from anime_ai.knowledge.passages import Passage, common
 from anime_ai.knowledge.store import DocumentInfo, StoredChunk
 from anime_ai.texts import text
 
+DRAWN = 200
+"""Chunks of a long document that are drawn at once, around the chosen one."""
+
 
 def document_list(documents: Sequence[DocumentInfo], language: str, chosen: str = "") -> str:
     if not documents:
@@ -27,8 +30,10 @@ def document_list(documents: Sequence[DocumentInfo], language: str, chosen: str 
 def chunk_list(chunks: Sequence[StoredChunk], whole: str, language: str, chosen: str = "") -> str:
     """A document as its chunks: what a chunk says again of the one before it is paler."""
     told = []
-    before = 0
-    for one in chunks:
+    place = next((place for place, one in enumerate(chunks) if one.id == chosen), 0)
+    first = max(0, min(place - DRAWN // 2, len(chunks) - DRAWN))
+    before = chunks[first - 1].end if first else 0
+    for one in chunks[first : first + DRAWN]:
         kinds = [name for name, on in (("chosen", one.id == chosen), ("off", one.off), ("edited", one.edited)) if on]
         again = "" if one.edited else whole[one.start : max(one.start, min(before, one.end))]
         rest = one.text if one.edited else whole[max(one.start, before) : one.end]
@@ -40,6 +45,9 @@ def chunk_list(chunks: Sequence[StoredChunk], whole: str, language: str, chosen:
             f"<p>{f'<i>{escape(again)}</i>' if again else ''}{escape(rest)}</p></article>"
         )
         before = max(before, one.end)
+    if len(chunks) > DRAWN:
+        line = text("ui.knowledge.some", language, first=first + 1, last=first + len(told), count=len(chunks))
+        told.append(f'<p class="empty">{escape(line)}</p>')
     return f'<div class="chunks">{"".join(told)}</div>'
 
 

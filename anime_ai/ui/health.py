@@ -12,7 +12,7 @@ from pathlib import Path
 from anime_ai.files import read_json, write_json
 
 NEEDS = {
-    "chat": ("torch", "transformers", "peft", "langchain_core"),
+    "chat": ("torch", "transformers", "peft", "langchain_core", "opencc"),
     "knowledge": ("opencc",),
     "training": ("torch", "transformers", "peft", "datasets", "accelerate", "trl"),
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.embedding import OFFERED
 from anime_ai.knowledge.parsing import READERS
 from anime_ai.texts import text
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 MOST_RESULTS = 8
+MOST_ASKED = 1_000
+LISTED_AT_ONCE = 20
+"""Files of an upload up to which the list of documents is drawn after each."""
 CHOOSE = """
 const choose = (event) => {
   const found = event.target.closest("[data-document],[data-chunk]");
@@ -111,16 +115,16 @@ class KnowledgeTab:
         said = escape(text("ui.knowledge.trying", person.language, name=str(name or "")))
         yield [gr.skip(), f'<ul class="progress"><li>{said}</li></ul>']
         try:
-            dense = self.studio.knowledge.use(str(name or "").strip())
+            dense = self.studio.knowledge.semantic.use(str(name or "").strip())
         except Exception:
-            yield [gr.update(value=self.studio.knowledge.dense.embedding.name), ""]
+            yield [gr.update(value=self.studio.knowledge.semantic.dense.embedding.name), ""]
             raise
         key = "ui.knowledge.helps" if dense.trust > 0 else "ui.knowledge.helps_not"
         said = escape(text(key, person.language, name=dense.embedding.name, trust=dense.trust))
         yield [gr.update(value=dense.embedding.name), f'<ul class="progress"><li>{said}</li></ul>']
 
     def remove_base(self, person: Person, base: str) -> list[Any]:
-        self.library.remove_base(str(base), person.id)
+        self.studio.knowledge.remove_base(str(base), person.id)
         return [*self._shown(person, ""), *self._closed(person.language)]
 
     def upload(self, person: Person, files: Sequence[str] | None, base: str) -> Iterator[list[Any]]:
@@ -133,7 +137,11 @@ class KnowledgeTab:
             yield [self._progress(done, paths, person), gr.update(visible=True), gr.skip(), *still]
             for one in self.studio.knowledge.add(str(base or ""), paths, person.id, stop):
                 done.append(one)
-                yield [self._progress(done, paths, person), gr.skip(), gr.skip(), *self._shown(person, str(base))]
+                shown = self._shown(person, str(base)) if len(done) <= LISTED_AT_ONCE else still
+                yield [self._progress(done, paths, person), gr.skip(), gr.skip(), *shown]
+        except Exception:
+            yield [self._progress(done, paths, person, over=True), gr.update(visible=False), None, *still]
+            raise
         finally:
             self._adding.pop(person.session, None)
         told = self._progress(done, paths, person, over=True)
@@ -176,6 +184,8 @@ class KnowledgeTab:
         asked = str(question or "").strip()
         if not asked:
             return ""
+        if len(asked) > MOST_ASKED:
+            raise AnimeAIError("ui.too_long", length=len(asked), most=MOST_ASKED)
         base_id = self.library.base(str(base or ""), person.id).id
         found = self.studio.knowledge.search(asked, [base_id], MOST_RESULTS)
         return results(found, asked, person.language)
@@ -241,7 +251,7 @@ class KnowledgeTab:
                         label=label("ui.knowledge.embedding"),
                         info=label("ui.knowledge.embedding.help"),
                         choices=list(OFFERED),
-                        value=self.studio.knowledge.dense.embedding.name,
+                        value=self.studio.knowledge.semantic.dense.embedding.name,
                         allow_custom_value=True,
                     )
                     self.use_button = gr.Button(label("ui.knowledge.use"), size="sm")

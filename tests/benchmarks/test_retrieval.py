@@ -23,9 +23,9 @@ import pytest
 from anime_ai.config import DATA, Settings
 from anime_ai.knowledge.chunks import Block, chunked
 from anime_ai.knowledge.embedding import Hashed, find_embedding
-from anime_ai.knowledge.index import DEPTH, fused
 from anime_ai.knowledge.lexical import Lexical
-from anime_ai.knowledge.service import Knowledge
+from anime_ai.knowledge.semantic import fused
+from anime_ai.knowledge.service import DEPTH, Knowledge
 from anime_ai.knowledge.talk import BIAS, WEIGHTS, everyday
 from anime_ai.knowledge.trust import measure
 from anime_ai.storage import Database

@@ -42,7 +42,7 @@ def upgrade() -> None:
             ["base_id"], ["knowledge_bases.id"], name="fk_documents_base_id_knowledge_bases", ondelete="CASCADE"
         ),
     )
-    op.create_index("ix_documents_base_id_name", "documents", ["base_id", "name"])
+    op.create_index("ix_documents_base_id_name", "documents", ["base_id", "name"], unique=True)
     op.create_table(
         "chunks",
         sa.Column("id", sa.String(32), nullable=False),

@@ -1,0 +1,124 @@
+"""The search by vectors: which embedding, how far it is believed, filled behind the search's back. Knows no words.
+
+The two rankings are fused as 1 / (60 + rank) (Cormack et al. 2009), the vectors' by their trust: how much they were
+measured to help, 0 for the hashed embedding, which is measured to harm. What is not believed is not filled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from anime_ai.config import Settings
+from anime_ai.errors import AnimeAIError, KnowledgeError
+from anime_ai.files import read_json, write_json
+from anime_ai.knowledge.embedding import HASHED, Embedding, find_embedding
+from anime_ai.knowledge.store import Library
+from anime_ai.knowledge.vectors import VectorStore
+
+_SMOOTHING = 60
+
+
+@dataclass(frozen=True)
+class Dense:
+    """How the vectors are asked, and how much their ranks count beside those of the words (1: as much)."""
+
+    embedding: Embedding
+    trust: float
+
+
+class Semantic:
+    """See the module. Threads may share it."""
+
+    def __init__(self, settings: Settings, library: Library) -> None:
+        self._library = library
+        self.vectors = VectorStore(settings.chroma_url or settings.studio_dir / "vectors")
+        self._chosen = settings.studio_dir / "embedding.json"
+        self.dense = self._chosen_before(settings.embedding)
+        self._filling = threading.Lock()
+        self._filled: dict[tuple[str, str], int] = {}
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Let go of the vectors; what was being filled goes on at the next start."""
+        self._closing.set()
+        with self._filling:
+            self.vectors.close()
+
+    def nearest(self, base_id: str, question: str, count: int) -> list[tuple[str, float]]:
+        """The nearest chunks and their similarities, none where vectors are not believed or cannot be asked."""
+        if self.dense.trust <= 0:
+            return []
+        with suppress(AnimeAIError):  # what can be found by words is found
+            if self.vectors.available:
+                self._keep_up(base_id)
+                return self.vectors.search(base_id, self.dense.embedding, question, count)
+        return []
+
+    def rebuild(self) -> Dense:
+        """Try the embedding anew, and make the vectors where they are missing."""
+        return self.use(self.dense.embedding.name)
+
+    def use(self, name: str) -> Dense:
+        """Switch to another embedding: tried on the questions that ship, then filled while the old one answers.
+
+        Takes as long as that takes. Raises KnowledgeError for one that cannot be used; the old one stays.
+        """
+        from anime_ai.knowledge.trust import measure
+
+        if not self.vectors.available:
+            raise KnowledgeError("knowledge.vectors_held", path=self._chosen.parent / "vectors")
+        embedding = find_embedding(name)
+        dense = Dense(embedding, measure(embedding).trust)
+        for base_id in self._library.everything():
+            self._fill(base_id, dense)
+        self.dense = dense
+        write_json(self._chosen, {"embedding": embedding.name, "trust": dense.trust})
+        self.drop_others()
+        return dense
+
+    def drop_others(self) -> None:
+        """Delete the vectors of other embeddings, and of bases that are gone."""
+        with self._filling:
+            self.vectors.keep_only([(base_id, self.dense.embedding) for base_id in self._library.everything()])
+
+    def _chosen_before(self, named: str) -> Dense:
+        """The embedding that the settings name, else the one that was switched to; tried is only the latter."""
+        told = read_json(self._chosen)
+        told = told if isinstance(told, dict) else {}
+        name = named or str(told.get("embedding") or HASHED)
+        trust = told.get("trust") if told.get("embedding") == name else 0.0
+        return Dense(find_embedding(name), float(trust) if isinstance(trust, (int, float)) else 0.0)
+
+    def _keep_up(self, base_id: str) -> None:
+        dense = self.dense
+        if self._filled.get((base_id, dense.embedding.name)) != self._library.revision(base_id):
+            threading.Thread(target=self._fill_quietly, args=(base_id, dense), daemon=True).start()
+
+    def _fill_quietly(self, base_id: str, dense: Dense) -> None:
+        with suppress(AnimeAIError):  # the next search tries again
+            self._fill(base_id, dense, quiet=True)
+
+    def _fill(self, base_id: str, dense: Dense, quiet: bool = False) -> None:
+        """Make a base's vectors what the database says. `quiet`: for a search, moot after a switch."""
+        with self._filling:
+            key = base_id, dense.embedding.name
+            revision, alive = self._library.alive(base_id)
+            over = quiet and dense is not self.dense
+            if dense.trust <= 0 or self._closing.is_set() or over or self._filled.get(key) == revision:
+                return
+            texts = partial(self._library.texts, base_id)
+            self.vectors.sync(base_id, dense.embedding, alive, texts, self._closing)
+            self._filled[key] = revision
+
+
+def fused(lexical: Sequence[str], dense: Sequence[str], trust: float) -> list[str]:
+    """Two rankings in one; without trust the first one as it is."""
+    scores: dict[str, float] = {}
+    for ranking, weight in ((lexical, 1.0), (dense, trust)):
+        for rank, id in enumerate(ranking if weight else (), 1):
+            scores[id] = scores.get(id, 0.0) + weight / (_SMOOTHING + rank)
+    return sorted(scores, key=lambda id: -scores[id])
