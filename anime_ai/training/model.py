@@ -51,7 +51,7 @@ def trainable_model(
     tokens = max(len(row) for row in rows) * batch
     if wants_checkpointing(recipe.checkpointing, device, parameters, tokens, *shape, quantised):
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    model = get_peft_model(model, _adapter(recipe, rows))
+    model = get_peft_model(model, _adapter(recipe, parameters, rows))
     head: Any = model.get_base_model().get_output_embeddings()  # type: ignore[operator]
     if not hasattr(head, "bias"):
         # PEFT's wrapper of a tied head hides that there is no bias, which TRL's loss asks for.
@@ -80,13 +80,13 @@ def _four_bit(recipe: Recipe, device: Device, parameters: int, notice: Notice) -
     return not why
 
 
-def _adapter(recipe: Recipe, rows: Sequence[Sequence[int]]) -> LoraConfig:
+def _adapter(recipe: Recipe, parameters: int, rows: Sequence[Sequence[int]]) -> LoraConfig:
     """LoRA (Hu et al. 2021) on all linear layers of the blocks.
 
-    A base that has hardly met some characters cannot write them by a low-rank change of its blocks: on request the
+    A small base has hardly met most characters, and no low-rank change of its blocks lets it write them: there the
     embeddings of the tokens that the rows use are trained along.
     """
-    used = sorted({token for row in rows for token in row}) if recipe.trains_tokens() else None
+    used = sorted({token for row in rows for token in row}) if recipe.trains_tokens(parameters) else None
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,

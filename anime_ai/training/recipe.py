@@ -95,12 +95,9 @@ class Recipe:
                 defaults[name] = _parse(name, value, str(known[name].type))
         return cls(**defaults)
 
-    def trains_tokens(self) -> bool:
-        """Whether the embeddings of the tokens that the rows use are trained beside the LoRA weights.
-
-        Not by itself: with them a small base recites its rows, and the starter writes every common character anyway.
-        """
-        return self.train_tokens == "on"
+    def trains_tokens(self, parameters: int) -> bool:
+        """Whether the embeddings of the tokens that the rows use are trained beside the LoRA weights."""
+        return self.train_tokens == "on" or (self.train_tokens == "auto" and parameters < SMALL)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,5 +144,5 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
         log_every=max(1, steps // (2 * PLOTTED_POINTS)),
         eval_every=max(1, steps // (EVALUATIONS + 2)),
         warmup=max(1, steps // 20),
-        learning_rate=recipe.learning_rate or (1e-3 if small else 2e-4),
+        learning_rate=recipe.learning_rate or (2e-3 if small else 2e-4),
     )
