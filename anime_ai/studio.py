@@ -9,6 +9,7 @@ with Studio.open() as studio:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from anime_ai.models.engine import Sampling
 from anime_ai.persona.cards import Personas
 from anime_ai.storage import Database
 from anime_ai.training.queue import RunQueue
+
+log = logging.getLogger("anime_ai.studio")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ class Studio:
         settings = settings or Settings.load()
         studio = cls(settings, Database.open(settings))
         studio.datasets.import_shipped(DATA / "dataset.json")
-        studio.knowledge.import_shipped(DATA / "knowledge" / "series")
+        try:
+            studio.knowledge.import_shipped(DATA / "knowledge" / "series")
+        except Exception:  # a broken library of one tab must not keep the others shut; the next start tries again
+            log.exception("the sample documents were not imported")
         studio.runs.start()
         return studio
 

@@ -19,6 +19,7 @@ from anime_ai.texts import text
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
     *("compare", "stop_comparing"),
+    *("choose_knowledge", "choose_base", "choose", "search", "try_out"),
 }
 """What a visitor may call. Whoever adds to this list has thought about what a stranger does with it."""
 

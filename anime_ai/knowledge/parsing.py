@@ -130,7 +130,6 @@ def _plain(content: bytes) -> Iterator[Block]:
 
 @_reads(".md", ".markdown")
 def _markdown(content: bytes) -> Iterator[Block]:
-    from bs4 import BeautifulSoup
     from markdown_it import MarkdownIt
 
     text = decoded(content)
@@ -146,16 +145,19 @@ def _markdown(content: bytes) -> Iterator[Block]:
         if token.type == "heading_open":
             yield Block("heading", after.content if after else "", int(token.tag[1]))
         elif token.type == "html_block":
-            yield from _elements(BeautifulSoup(stretch, "lxml"))
+            yield from _page(stretch)
         elif token.type.endswith("_open") or token.type in kinds:
             yield Block(kinds.get(token.type, "text"), stretch)
 
 
 @_reads(".html", ".htm", ".xhtml")
 def _html(content: bytes) -> Iterator[Block]:
+    yield from _page(decoded(content))
+
+
+def _page(text: str) -> Iterator[Block]:
     from bs4 import BeautifulSoup
 
-    text = decoded(content)
     yield from _elements(BeautifulSoup(text, "lxml"))
 
 

@@ -49,7 +49,14 @@ setTimeout(open, 200);
 """
 """A citation anywhere on the page asks for its place in this way; the page's head says it. A tab that was never shown
 is built only now, and finds what was asked for meanwhile."""
-SCROLL = '() => setTimeout(() => document.querySelector("#chunks .chosen")?.scrollIntoView({block: "center"}), 60)'
+SHOW = (
+    CHOOSE
+    + """
+new MutationObserver(() => element.querySelector(".chosen")?.scrollIntoView({ block: "center" }))
+  .observe(element, { childList: true, subtree: true });
+"""
+)
+"""The chosen chunk is brought into view whenever the list is drawn."""
 
 
 class KnowledgeTab:
@@ -262,7 +269,7 @@ class KnowledgeTab:
                         )
             with gr.Column(scale=3, min_width=300):
                 self.head = gr.HTML()
-                self.chunks = gr.HTML(elem_id="chunks", js_on_load=CHOOSE)
+                self.chunks = gr.HTML(elem_id="chunks", js_on_load=SHOW)
                 with gr.Group(visible=False, elem_id="chunk-editor") as self.editor:
                     self.text = gr.Textbox(label=label("ui.knowledge.chunk"), lines=4, max_lines=12)
                     with gr.Row():
@@ -303,7 +310,7 @@ class KnowledgeTab:
                 event=True,
                 inputs=[self.base],
                 outputs=[*shown, *opened],
-            ).then(None, js=SCROLL)
+            )
         page.on(
             self.files.upload,
             self.upload,
