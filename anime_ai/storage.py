@@ -55,6 +55,16 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
+def shown_name(name: str) -> str:
+    """A name as it is shown and compared: blanks are one space each, none at the ends."""
+    return " ".join(name.split())
+
+
+def is_name(shown: str, most: int) -> bool:
+    """Whether a shown name can be stored: 1 to `most` characters, all of which any database takes."""
+    return 0 < len(shown) <= most and not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in shown)
+
+
 class Base(DeclarativeBase):
     """All tables. Times are seconds since 1970; constraints are named so that a migration can drop them."""
 

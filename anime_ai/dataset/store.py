@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from anime_ai.dataset.files import good_rows, read_rows
 from anime_ai.dataset.rows import Problem, Row, check_row
 from anime_ai.errors import DatasetError
-from anime_ai.storage import Database, DatasetRecord, RowRecord, new_id
+from anime_ai.storage import Database, DatasetRecord, RowRecord, is_name, new_id, shown_name
 
 SHIPPED_NAME = "内置对话"
 MAX_NAME = 500
@@ -83,7 +83,7 @@ class Datasets:
     def find(self, name_or_id: str) -> DatasetInfo:
         """The dataset with this id, else the one with this name that was changed last."""
         with self._database.reading() as session:
-            infos = _infos(session, or_(DatasetRecord.id == name_or_id, DatasetRecord.name == _shown(name_or_id)))
+            infos = _infos(session, or_(DatasetRecord.id == name_or_id, DatasetRecord.name == shown_name(name_or_id)))
         if not infos:
             raise DatasetError("dataset.unknown", name=name_or_id)
         return next((info for info in infos if info.id == name_or_id), infos[0])
@@ -351,14 +351,9 @@ def _infos(session: Session, *wanted: ColumnElement[bool]) -> list[DatasetInfo]:
     ]
 
 
-def _shown(name: str) -> str:
-    return " ".join(name.split())
-
-
 def _checked_name(name: str) -> str:
-    shown = _shown(name)
-    broken = "\0" in shown or any("\ud800" <= character <= "\udfff" for character in shown)
-    if not shown or len(shown) > MAX_NAME or broken:
+    shown = shown_name(name)
+    if not is_name(shown, MAX_NAME):
         raise DatasetError("dataset.name", most=MAX_NAME)
     return shown
 

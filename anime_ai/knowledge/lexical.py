@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from anime_ai.knowledge import tokens
 
 SATURATION, LENGTH = 1.2, 0.5
-"""The method's k1 and b: the best of a few pairs in `tests/benchmarks/test_retrieval.py`."""
+"""The method's k1 and b; `tests/benchmarks/test_retrieval.py` prints what others come to."""
 WHOLE = 1.0
-"""What the group's score counts beside the text's own; chosen in the same place."""
+"""What the group's score counts beside the text's own; in the same table."""
 FANOUT = 4
 """A segment is joined with the next one while that is not this many times as large."""
 

@@ -19,6 +19,8 @@ from anime_ai.knowledge.embedding import HASHED, Embedding, find_embedding
 from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.vectors import VectorStore
 
+DEPTH = 50
+"""How far down the ranking by words and the one by vectors are read."""
 _SMOOTHING = 60
 
 

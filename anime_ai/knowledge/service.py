@@ -21,7 +21,7 @@ from anime_ai.knowledge.index import Index
 from anime_ai.knowledge.lexical import Hit
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
 from anime_ai.knowledge.rerank import Reranker
-from anime_ai.knowledge.semantic import Semantic, fused
+from anime_ai.knowledge.semantic import DEPTH, Semantic, fused
 from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import unpacked
@@ -34,8 +34,6 @@ RERANKED = 20
 """Passages that a reranker looks at."""
 NARROW, WIDE = 120, 800
 """Characters of a passage that a small model is given, and any other."""
-DEPTH = 50
-"""How far down the ranking by words and the one by vectors are read."""
 
 
 @dataclass(frozen=True)

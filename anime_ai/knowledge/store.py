@@ -18,7 +18,15 @@ from sqlalchemy.orm import Session
 from anime_ai.errors import KnowledgeError
 from anime_ai.knowledge.chunks import Block, chunked, joined
 from anime_ai.knowledge.parsing import READERS as KINDS
-from anime_ai.storage import ChunkRecord, Database, DocumentRecord, KnowledgeBaseRecord, new_id
+from anime_ai.storage import (
+    ChunkRecord,
+    Database,
+    DocumentRecord,
+    KnowledgeBaseRecord,
+    is_name,
+    new_id,
+    shown_name,
+)
 
 MAX_NAME = 300
 SHIPPED, SHIPPING = "shipped", "shipping"
@@ -95,7 +103,7 @@ class Library:
 
     def base(self, name_or_id: str, person: str = "") -> BaseInfo:
         """The base with this id, else the one with this name."""
-        named = or_(KnowledgeBaseRecord.id == name_or_id, KnowledgeBaseRecord.name == _shown(name_or_id))
+        named = or_(KnowledgeBaseRecord.id == name_or_id, KnowledgeBaseRecord.name == shown_name(name_or_id))
         with self._database.reading() as session:
             found = _infos(session, _readable(person), named)
         if not found:
@@ -421,18 +429,13 @@ def _title(blocks: Sequence[Block], name: str) -> str:
     """What a document's one heading of the first level says, else its name without the end that a file has."""
     first = [block for block in blocks if block.kind == "heading" and block.level == 1]
     if len(first) == 1 and first[0] is blocks[0]:
-        return _shown(first[0].text)[:MAX_NAME]
+        return shown_name(first[0].text)[:MAX_NAME]
     path = PurePath(name)
     return path.stem if path.suffix.lower() in KINDS else path.name
 
 
-def _shown(name: str) -> str:
-    return " ".join(name.split())
-
-
 def _checked_name(name: str) -> str:
-    shown = _shown(name)
-    broken = "\0" in shown or any("\ud800" <= character <= "\udfff" for character in shown)
-    if not shown or len(shown) > MAX_NAME or broken:
+    shown = shown_name(name)
+    if not is_name(shown, MAX_NAME):
         raise KnowledgeError("knowledge.name", most=MAX_NAME)
     return shown

@@ -21,11 +21,9 @@ from anime_ai.knowledge import parsing
 from anime_ai.knowledge.chunks import chunked, joined
 from anime_ai.knowledge.embedding import Embedding
 from anime_ai.knowledge.lexical import Lexical, Text
-from anime_ai.knowledge.semantic import fused
+from anime_ai.knowledge.semantic import DEPTH, fused
 from anime_ai.knowledge.talk import everyday
 
-DEPTH = 50
-"""How far down each of the two rankings is read, as in the search."""
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 """What is tried."""
 GAIN = 0.005

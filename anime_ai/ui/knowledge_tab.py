@@ -228,7 +228,7 @@ class KnowledgeTab:
                 self._build_documents()
             with gr.Tab(label("ui.knowledge.search"), id="search"):
                 self._build_search()
-        self._connect(page, tab, demo)
+        self._connect(page, tab)
 
     def _build_documents(self) -> None:
         with gr.Row():
@@ -294,70 +294,16 @@ class KnowledgeTab:
         )
         self.results = gr.HTML(elem_id="results", js_on_load=CHOOSE)
 
-    def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
+    def _connect(self, page: Page, tab: Any) -> None:
+        """What everybody may do: look, and search. Nothing is read before the tab is shown."""
         shown = [self.base, self.about, self.samples, self.documents]
         opened = [self.document, self.head, self.chunks, self.chunk, self.text, self.editor]
-        for trigger in (demo.load, tab.select):
-            page.on(
-                trigger, self.arrive, role="visitor", inputs=[self.base], outputs=[*shown, self.adding, self.managing]
-            )
-        page.on(self.base.input, self.choose_base, role="visitor", inputs=[self.base], outputs=[*shown, *opened])
+        arrived = [*shown, self.adding, self.managing]
+        both = [*shown, *opened]
+        page.on(tab.select, self.arrive, role="visitor", inputs=[self.base], outputs=arrived)
+        page.on(self.base.input, self.choose_base, role="visitor", inputs=[self.base], outputs=both)
         for clicked in (self.documents, self.chunks, self.results, self.opener):
-            page.on(
-                clicked.click,
-                self.choose,
-                role="visitor",
-                event=True,
-                inputs=[self.base],
-                outputs=[*shown, *opened],
-            )
-        page.on(
-            self.files.upload,
-            self.upload,
-            role="owner",
-            inputs=[self.files, self.base],
-            outputs=[self.progress, self.stop_button, self.files, *shown],
-        )
-        page.on(self.stop_button.click, self.stop, role="owner")
-        page.on(
-            self.paste_button.click,
-            self.paste,
-            role="owner",
-            inputs=[self.base, self.name, self.pasted],
-            outputs=[*shown, *opened, self.name, self.pasted],
-        )
-        page.on(
-            self.create_button.click,
-            self.create,
-            role="owner",
-            inputs=[self.fresh_name, self.private],
-            outputs=[*shown, *opened, self.fresh_name],
-        )
-        page.on(
-            self.use_button.click,
-            self.use,
-            role="owner",
-            inputs=[self.embedding],
-            outputs=[self.embedding, self.progress],
-            concurrency_limit=1,
-        )
-        page.on(
-            self.remove_base_button.click,
-            self.remove_base,
-            role="owner",
-            inputs=[self.base],
-            outputs=[*shown, *opened],
-        )
-        changing = [self.document, self.chunk]
-        page.on(self.edit_button.click, self.edit, role="owner", inputs=[*changing, self.text], outputs=opened)
-        page.on(self.switch_button.click, self.switch, role="owner", inputs=changing, outputs=opened)
-        page.on(
-            self.remove_button.click,
-            self.remove,
-            role="owner",
-            inputs=[self.base, self.document],
-            outputs=[*shown, *opened],
-        )
+            page.on(clicked.click, self.choose, role="visitor", event=True, inputs=[self.base], outputs=both)
         page.on(
             [self.question.submit, self.search_button.click],
             self.search,
@@ -372,3 +318,42 @@ class KnowledgeTab:
             inputs=[self.samples, self.base],
             outputs=[self.question, self.results],
         )
+        self._connect_changes(page, shown, opened)
+
+    def _connect_changes(self, page: Page, shown: list[Any], opened: list[Any]) -> None:
+        """What the owner alone may do."""
+        both, chunk = [*shown, *opened], [self.document, self.chunk]
+        page.on(
+            self.files.upload,
+            self.upload,
+            role="owner",
+            inputs=[self.files, self.base],
+            outputs=[self.progress, self.stop_button, self.files, *shown],
+        )
+        page.on(self.stop_button.click, self.stop, role="owner")
+        page.on(
+            self.paste_button.click,
+            self.paste,
+            role="owner",
+            inputs=[self.base, self.name, self.pasted],
+            outputs=[*both, self.name, self.pasted],
+        )
+        page.on(
+            self.create_button.click,
+            self.create,
+            role="owner",
+            inputs=[self.fresh_name, self.private],
+            outputs=[*both, self.fresh_name],
+        )
+        page.on(
+            self.use_button.click,
+            self.use,
+            role="owner",
+            inputs=[self.embedding],
+            outputs=[self.embedding, self.progress],
+            concurrency_limit=1,
+        )
+        page.on(self.remove_base_button.click, self.remove_base, role="owner", inputs=[self.base], outputs=both)
+        page.on(self.edit_button.click, self.edit, role="owner", inputs=[*chunk, self.text], outputs=opened)
+        page.on(self.switch_button.click, self.switch, role="owner", inputs=chunk, outputs=opened)
+        page.on(self.remove_button.click, self.remove, role="owner", inputs=[self.base, self.document], outputs=both)

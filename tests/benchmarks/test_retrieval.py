@@ -21,11 +21,12 @@ import psutil
 import pytest
 
 from anime_ai.config import DATA, Settings
+from anime_ai.knowledge import lexical
 from anime_ai.knowledge.chunks import Block, chunked
 from anime_ai.knowledge.embedding import Hashed, find_embedding
 from anime_ai.knowledge.lexical import Lexical
-from anime_ai.knowledge.semantic import fused
-from anime_ai.knowledge.service import DEPTH, Knowledge
+from anime_ai.knowledge.semantic import DEPTH, fused
+from anime_ai.knowledge.service import Knowledge
 from anime_ai.knowledge.talk import BIAS, WEIGHTS, everyday
 from anime_ai.knowledge.trust import measure
 from anime_ai.storage import Database
@@ -122,6 +123,38 @@ def test_documents_and_answers(knowledge: Knowledge) -> None:
     assert rows[0][1] >= 0.98
     assert rows[0][2] >= 0.997
     assert rows[0][3] >= 0.95
+
+
+def test_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of the ranking's constants on the trial set: k1 and b, what the document counts, everyday talk or not."""
+    passages, asked = cmrc()
+    index = Lexical()
+    index.add(
+        {
+            f"{place}#{number}": (passage[one.start : one.end], str(place))
+            for place, passage in enumerate(passages)
+            for number, one in enumerate(chunked([Block("text", passage)]))
+        }
+    )
+    print()
+    for saturation, length, whole, weight in (
+        (1.2, 0.5, 1.0, everyday),
+        (1.2, 0.5, 1.0, None),
+        (1.2, 0.5, 0.0, everyday),
+        (1.2, 0.5, 2.0, everyday),
+        (1.2, 0.75, 1.0, everyday),
+        (2.0, 0.5, 1.0, everyday),
+    ):
+        constants = {"SATURATION": saturation, "LENGTH": length, "WHOLE": whole}
+        for name, value in constants.items():
+            monkeypatch.setattr(lexical, name, value)
+        hits = [index.search(question, 1, weight) for question, _, _ in asked]
+        first = sum(
+            bool(found) and found[0].id.split("#")[0] == str(place)
+            for found, (_, place, _) in zip(hits, asked, strict=True)
+        )
+        print(f"{constants} {'everyday talk' if weight else 'no weights':14s} R@1 {first / len(asked):.3f}")
+        assert first > 0.9 * len(asked)
 
 
 def test_the_shipped_base(knowledge: Knowledge) -> None:
