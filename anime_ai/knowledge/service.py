@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from anime_ai.knowledge.rerank import Reranker
 from anime_ai.knowledge.semantic import DEPTH, Semantic, fused
 from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.talk import asks, features
-from anime_ai.knowledge.uploads import unpacked
+from anime_ai.knowledge.uploads import Entry, unpacked
 from anime_ai.storage import Database
 
 BEHIND = 0.6
@@ -99,7 +100,7 @@ class Knowledge:
         """
         self.library.documents(base_id, person)
         with unpacked(files, self.settings.studio_dir / "uploads") as (scratch, found):
-            for name, path in found:
+            for name, path in _apart(found):
                 if stop is not None and stop.is_set():
                     return
                 if isinstance(path, KnowledgeError):
@@ -207,3 +208,13 @@ class Knowledge:
             return Added(name, error=error)
         except OSError as error:
             return Added(name, error=KnowledgeError("knowledge.unreadable", why=error.strerror or error))
+
+
+def _apart(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Files of one upload, those of the same name numbered: a browser sends a folder's files without their folders."""
+    seen: Counter[str] = Counter()
+    for name, path in entries:
+        seen[name] += 1
+        stem, dot, kind = name.rpartition(".")
+        number = f" ({seen[name]})" if seen[name] > 1 else ""
+        yield (f"{stem}{number}{dot}{kind}" if stem else f"{name}{number}"), path

@@ -16,8 +16,8 @@ from anime_ai.starter import corpus, measures, tokenizer
 if TYPE_CHECKING:
     from anime_ai.starter.pretrain import Lesson
 
-TALKS = 300_000
-STEPS = 11_500
+TALKS = 250_000
+STEPS = 9_500
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"

@@ -267,8 +267,8 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
     (
         0.765,
         {
-            **{"small talk": 35, "repeat": 2, "written": 4, "card": 6, "facts": 6},
-            **{"one fact": 5, "several facts": 18, "picture": 8, "voices": 16},
+            **{"small talk": 34, "repeat": 2, "written": 4, "card": 6, "facts": 6},
+            **{"one fact": 4, "several facts": 20, "picture": 7, "voices": 17},
         },
     ),
 )

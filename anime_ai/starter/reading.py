@@ -7,24 +7,28 @@
     = {主}的生日是{值}。     a statement
     ? {主}哪天过生日         a question that it answers
 
-Names and numbers are drawn character by character, so that an answer has to be read and cannot be learned by heart.
-Some relations are drawn so too: what their words mean nobody knows, so that a question has to be found again in the
-passage, which is what helps where a question is about something that no relation here is.
+Names and numbers are drawn (`anime_ai.starter.invented`); about half of what is told are events, several words in a
+sentence (`anime_ai.starter.events`). Some relations are drawn so too: what their words mean nobody knows, so that a
+question has to be found again in the passage, which is what helps where it is about something that no relation here is.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from anime_ai.starter import events
 from anime_ai.starter.grammar import PHRASES, choose
-from anime_ai.starter.words import FAMILY, GIVEN, common_characters, numeral
+from anime_ai.starter.invented import PRONOUNS, SHARES, SUBJECTS, VALUES, amount, of
+from anime_ai.starter.words import common_characters
 
 READING = PHRASES / "reading"
 PHRASE, AMOUNT = "短语", "数量"
 """Kinds of values: the relation's own, and a number before a unit (数量:岁)."""
+MISSING = 0.33
+"""Share of the questions that several passages do not answer."""
 FOUND = ("资料里写着：{}。", "资料里写着：{}。", "根据资料，是{}。")
 NOT_TOLD = ("资料里没有写这个。", "资料里没有提到，我不知道。")
 VOICED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -66,11 +70,13 @@ class Relation:
 
 @dataclass(frozen=True)
 class Fact:
-    """A relation between two texts."""
+    """A sentence about a subject of some kind, and the questions that it answers, each with its answer."""
 
-    relation: Relation
+    source: str
+    kind: str
     subject: str
-    value: str
+    sentence: str
+    asked: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -114,22 +120,23 @@ def shipped() -> tuple[Relation, ...]:
 
 
 def one_fact(chance: random.Random) -> Reading:
-    """One passage of one or two statements, and a question about each: the first lesson."""
+    """One passage of one or two statements, and some questions about them: the first lesson."""
     facts = _facts(chance, 1, chance.randint(1, 2))
-    return Reading((_passage(facts, chance),), tuple(_asked(fact, chance) for fact in chance.sample(facts, len(facts))))
+    asked = dict(_asked(chance.choice(facts), chance) for _ in range(chance.randint(1, 4)))
+    return Reading((_passage(facts, chance),), tuple(asked.items()))
 
 
 def several(chance: random.Random) -> Reading:
-    """One to three passages, each about one or two subjects; a quarter of the questions has no answer in them."""
+    """One to three passages, each about one or two subjects; a third of the questions has no answer in them."""
     groups = [_facts(chance, subjects, chance.randint(1, 4)) for subjects in chance.choices((1, 2), (70, 30), k=3)]
     groups = groups[: chance.choices((1, 2, 3), (50, 30, 20))[0]]
     facts = [fact for group in groups for fact in group]
     # What is read once is asked about several times: the passage is what costs tokens.
-    chance.shuffle(facts)
-    asked = []
-    for fact in facts[: chance.randint(1, 5)]:
-        asked.append(_missing(facts, chance) if chance.random() < 0.27 else _asked(fact, chance))
-    return Reading(tuple(_passage(group, chance) for group in groups), tuple(asked))
+    asked: dict[str, str] = {}
+    for _ in range(chance.randint(2, 8)):
+        said, value = _missing(facts, chance) if chance.random() < MISSING else _asked(chance.choice(facts), chance)
+        asked.setdefault(said, value)
+    return Reading(tuple(_passage(group, chance) for group in groups), tuple(asked.items()))
 
 
 def answer(value: str, chance: random.Random, voice: str = "") -> str:
@@ -139,21 +146,48 @@ def answer(value: str, chance: random.Random, voice: str = "") -> str:
 
 
 def _facts(chance: random.Random, subjects: int, each: int) -> list[Fact]:
-    """Facts about some subjects of one kind, no relation twice for one subject."""
-    kind = chance.choices(list(SUBJECTS), _SHARES)[0]
-    relations = [one for one in shipped() if one.subject == kind]
-    facts = []
-    for _ in range(subjects):
-        subject = SUBJECTS[kind](chance)
-        for known in chance.sample(relations, min(each, len(relations))):
-            relation = _invented(kind, chance) if chance.random() < INVENTED else known
-            facts.append(Fact(relation, subject, _value(relation, chance)))
-    return facts
+    """Facts about some subjects of one kind, none of one source twice for one subject."""
+    kind = chance.choices(list(SUBJECTS), SHARES)[0]
+    return [fact for _ in range(subjects) for fact in _apart(kind, SUBJECTS[kind](chance), each, frozenset(), chance)]
+
+
+def _apart(kind: str, subject: str, count: int, said: frozenset[str], chance: random.Random) -> list[Fact]:
+    """Facts about a subject, each from another source, none of those that are `said`."""
+    found: dict[str, Fact] = {}
+    while len(found) < count:
+        fact = _fact(kind, subject, chance)
+        if fact.source not in said:
+            found.setdefault(fact.source, fact)
+    return list(found.values())
+
+
+def _fact(kind: str, subject: str, chance: random.Random) -> Fact:
+    """An event, a relation, or a relation between characters without sense."""
+    if chance.random() < INVENTED:
+        return _stated(_invented(kind, chance), subject, chance)
+    known = [one for one in shipped() if one.subject == kind]
+    if chance.random() < EVENTS or not known:
+        return _happened(chance.choice(events.shipped()[kind]), subject, chance)
+    return _stated(chance.choice(known), subject, chance)
+
+
+def _happened(event: events.Event, subject: str, chance: random.Random) -> Fact:
+    bound = event.bind(chance, subject)
+    asked = tuple((events.fill(question, bound, chance), bound[slot]) for slot, question in event.questions)
+    sentence = events.fill(chance.choice(event.told), bound, chance)
+    return Fact(event.name, event.kind(event.about), subject, sentence, asked)
+
+
+def _stated(relation: Relation, subject: str, chance: random.Random) -> Fact:
+    value = _value(relation, chance)
+    sentence = choose(chance.choice(relation.statements), chance).replace("{主}", subject).replace("{值}", value)
+    asked = tuple((choose(text, chance).replace("{主}", subject), value) for text in relation.questions)
+    return Fact(relation.name, relation.subject, subject, sentence, asked)
 
 
 def _invented(kind: str, chance: random.Random) -> Relation:
     """A relation whose word and value are characters without sense."""
-    word, value = _of(COMMON, 1, 3)(chance), _of(COMMON, 1, 6)(chance)
+    word, value = of(COMMON, 1, 3)(chance), of(COMMON, 1, 6)(chance)
     statements = [text.replace("{词}", word) for text in SENSELESS]
     questions = [text.replace("{词}", word) for text in SENSELESS_ASKED]
     return Relation(word, kind, PHRASE, [value], statements, questions)
@@ -163,19 +197,18 @@ def _value(relation: Relation, chance: random.Random) -> str:
     kind, _, unit = relation.value.partition(":")
     if kind == PHRASE:
         return chance.choice(relation.own)
-    return _amount(unit, chance) if kind == AMOUNT else VALUES[kind](chance)
+    return amount(unit, chance) if kind == AMOUNT else VALUES[kind](chance)
 
 
 def _passage(facts: list[Fact], chance: random.Random) -> str:
-    """Statements one behind the other; a subject that was just named may be left to a pronoun."""
+    """Sentences one behind the other; a subject that was just named may be left to a pronoun."""
     sentences: list[str] = []
     named = ""
     for fact in facts:
-        text = choose(chance.choice(fact.relation.statements), chance)
-        subject = fact.subject
-        if subject == named and text.startswith("{主}") and chance.random() < 0.5:
-            subject = chance.choice(_PRONOUNS[fact.relation.subject])
-        sentences.append(text.replace("{主}", subject).replace("{值}", fact.value))
+        text = fact.sentence
+        if fact.subject == named and text.startswith(named) and chance.random() < 0.5:
+            text = chance.choice(PRONOUNS[fact.kind]) + text[len(named) :]
+        sentences.append(text)
         named = fact.subject
     if chance.random() < 0.3:
         sentences.insert(chance.randint(0, len(sentences)), chance.choice(ASIDES))
@@ -184,30 +217,30 @@ def _passage(facts: list[Fact], chance: random.Random) -> str:
 
 
 def _asked(fact: Fact, chance: random.Random) -> tuple[str, str]:
-    return _question(fact.relation, fact.subject, chance), fact.value
+    said, value = chance.choice(fact.asked)
+    return _ended(said, chance), value
 
 
 def _missing(facts: list[Fact], chance: random.Random) -> tuple[str, str]:
-    """A question that no fact answers: another thing about a subject, or something about somebody else."""
+    """A question that no fact answers: another thing about a subject, or the same about somebody else."""
     fact = chance.choice(facts)
-    said = {(one.relation.name, one.subject) for one in facts}
     if chance.random() < 0.6:
-        others = [
-            one for one in shipped() if one.subject == fact.relation.subject and (one.name, fact.subject) not in said
-        ]
-        asked = _invented(fact.relation.subject, chance) if chance.random() < INVENTED else chance.choice(others)
-        return _question(asked, fact.subject, chance), ""
-    stranger = SUBJECTS[fact.relation.subject](chance)
-    return _question(fact.relation, stranger, chance), ""
+        said = frozenset(one.source for one in facts if one.subject == fact.subject)
+        (other,) = _apart(fact.kind, fact.subject, 1, said, chance)
+        about = [said for said, _ in other.asked if fact.subject in said]
+    else:
+        about = [said for said, _ in fact.asked if fact.subject in said]
+        stranger = SUBJECTS[fact.kind](chance)
+        about = [said.replace(fact.subject, stranger) for said in about]
+    return _ended(chance.choice(about), chance), ""
 
 
-def _question(relation: Relation, subject: str, chance: random.Random) -> str:
-    text = choose(chance.choice(relation.questions), chance).replace("{主}", subject)
-    return text + chance.choice(("？", "？", "？", "", "?", "呢？" if text[-1] not in "呢吗" else "？"))
+def _ended(said: str, chance: random.Random) -> str:
+    return said + chance.choice(("？", "？", "？", "", "?", "呢？" if said[-1] not in "呢吗" else "？"))
 
 
-# Names and values
-
+EVENTS = 0.55
+"""Share of the other facts that are events."""
 INVENTED = 0.2
 """Share of the relations that are drawn character by character."""
 COMMON = common_characters()
@@ -231,131 +264,6 @@ SENSELESS_ASKED = (
     "你知道{主}的{词}吗",
     "关于{主}的{词}，写了什么",
 )
-
-
-def _of(signs: str, least: int, most: int) -> Callable[[random.Random], str]:
-    return lambda chance: "".join(chance.choice(signs) for _ in range(chance.randint(least, most)))
-
-
-_SOUND = "亚娅莉丽拉卡洛斯特恩米娜塔诺贝尔菲欧罗西蒙可多伊艾露琪希雅莱奥文森克维安吉桑德瑞法尼格"
-_PLACE = "雾汐鸣沙青岚落星白鹭银杏赤枫潮月临云霜叶黑石晨曦琉璃孤帆翠微风眠断桥听雨长明朝露寒江望海回声玄武松涛彩虹镜花"
-_THING = "星辉赤羽霜华夜莺琥珀流光苍炎白昼龙鳞月影时砂银铃幻蝶雷鸣碧海金穗暮色冰晶晨露青铜水纹"
-_LEAD = "小阿老大"
-
-
-def _person(chance: random.Random) -> str:
-    way = chance.random()
-    if way < 0.45:
-        return chance.choice(FAMILY) + _of(GIVEN, 1, 2)(chance)
-    if way < 0.7:
-        return _of(_SOUND, 2, 4)(chance)
-    if way < 0.8:
-        return chance.choice(_LEAD) + _of(GIVEN, 1, 1)(chance)
-    if way < 0.9:
-        return _of(GIVEN, 2, 2)(chance)
-    titles = ("老师", "博士", "婆婆", "学姐", "队长", "爷爷", "前辈", "店长")
-    return chance.choice(FAMILY + GIVEN) + chance.choice(titles)
-
-
-def _with(signs: str, ends: str) -> Callable[[random.Random], str]:
-    return lambda chance: _of(signs, 1, 3)(chance) + chance.choice(ends.split())
-
-
-_place = _with(
-    _PLACE, "镇 村 岛 城 港 山 湖 谷 原 街 坡 寺 塔 森林 学院 车站 神社 海湾 高中 书店 咖啡馆 天文台 灯塔 公园"
-)
-_thing = _with(
-    _THING, "剑 怀表 戒指 之书 水晶 号 列车 铃铛 面具 钥匙 之弓 项链 长枪 罗盘 手套 地图 宝石 之镜 斗篷 法杖 飞船"
-)
-_group = _with(_PLACE + _THING, "社 团 部 骑士团 剧团 商会 研究会 乐队 小队 同盟 剑社 学生会 工会 侦探社 俱乐部")
-_animal = _with("毛团豆米花黑白黄糖雪墨年糕奶栗芝麻绒", "球 子 宝 丸 豆 爪 尾 崽 仔 咪 汪 点")
-
-
-def _work(chance: random.Random) -> str:
-    end = chance.choice(("", "的少女", "物语", "车站", "之歌", "日记", "与猫", "纪行"))
-    return f"《{_of(_PLACE + _THING, 2, 3)(chance)}{end}》"
-
-
-SUBJECTS: Mapping[str, Callable[[random.Random], str]] = {
-    "人": _person,
-    "地": _place,
-    "物": _thing,
-    "组织": _group,
-    "作品": _work,
-    "动物": _animal,
-}
-_SHARES = (40, 16, 14, 12, 10, 8)
-_PRONOUNS = {
-    "人": ("她", "他"),
-    "地": ("那里", "这里"),
-    "物": ("它",),
-    "组织": ("他们", "这个组织"),
-    "作品": ("这部作品", "它"),
-    "动物": ("它",),
-}
-
-
-def _words(text: str) -> Callable[[random.Random], str]:
-    words = text.split()
-    return lambda chance: chance.choice(words)
-
-
-def _number(most: int, chance: random.Random) -> str:
-    """A number in Chinese or in figures."""
-    number = chance.randint(1, chance.choice((12, 30, 99, most)))
-    return numeral(number) if number < 1000 and chance.random() < 0.6 else str(number)
-
-
-def _amount(unit: str, chance: random.Random) -> str:
-    number = _number(9999 if unit in ("元", "人", "枚", "本", "公里", "米") else 400, chance)
-    return ("两" if number == "二" else number) + unit
-
-
-def _date(chance: random.Random) -> str:
-    month, day = chance.randint(1, 12), chance.randint(1, 30)
-    return f"{numeral(month)}月{numeral(day)}日" if chance.random() < 0.65 else f"{month}月{day}日"
-
-
-def _hour(chance: random.Random) -> str:
-    part = chance.choice(("早上", "上午", "下午", "傍晚", "晚上", "凌晨", ""))
-    hour = chance.randint(1, 12)
-    return (
-        part + (numeral(hour) if hour != 2 else "两") + "点" + chance.choice(("", "", "半", "一刻", "四十分", "零五分"))
-    )
-
-
-def _year(chance: random.Random) -> str:
-    if chance.random() < 0.5:
-        return f"{chance.randint(1900, 2199)}年"
-    return f"{chance.choice(('星历', '云历', '新历', '银河历', '王国历', '潮历'))}{_number(999, chance)}年"
-
-
-VALUES: Mapping[str, Callable[[random.Random], str]] = {
-    "人名": _person,
-    "地名": _place,
-    "物名": _thing,
-    "组织名": _group,
-    "作品名": _work,
-    "日期": _date,
-    "时刻": _hour,
-    "年份": _year,
-    "星期": lambda chance: chance.choice(("星期", "周")) + chance.choice("一二三四五六日"),
-    "颜色": _words("红色 蓝色 绿色 白色 黑色 黄色 紫色 粉色 银色 金色 灰色 橙色 青色 棕色 深蓝色 浅绿色 酒红色 米白色"),
-    "食物": _words(
-        "草莓大福 咖喱饭 鲷鱼烧 荞麦面 烤红薯 味噌汤 蜂蜜蛋糕 梅子饭团 炸鸡 杏仁豆腐 章鱼烧 糖炒栗子 牛肉面 红豆汤 "
-        "芝士焗饭 桂花糕 酸辣粉 小笼包 布丁 苹果派 抹茶冰淇淋 烤鱼 玉米浓汤 葱油饼 柠檬挞 鸡蛋卷 生煎 水信玄饼"
-    ),
-    "动物": _words("猫 狗 兔子 乌鸦 狐狸 仓鼠 白鹤 海豚 乌龟 猫头鹰 松鼠 刺猬 鹦鹉 蜥蜴 金鱼 鹿 狼 熊 燕子 水獭"),
-    "职业": _words(
-        "医生 画家 侦探 修表匠 灯塔看守人 面包师 领航员 巫女 图书管理员 铁匠 邮差 天文学家 飞行员 园丁 渔夫 剑士 "
-        "药剂师 小说家 机械师 歌手 占卜师 老师 厨师 考古学家 摄影师 裁缝"
-    ),
-    "科目": _words("数学 语文 英语 物理 化学 历史 地理 生物 音乐 美术 体育 天文"),
-    "运动": _words("游泳 击剑 射箭 篮球 排球 网球 滑冰 攀岩 长跑 柔道 羽毛球 乒乓球 骑马 滑板"),
-    "乐器": _words("钢琴 小提琴 长笛 吉他 贝斯 鼓 古筝 口琴 竖琴 萨克斯 大提琴 三味线 二胡"),
-    "花": _words("樱花 海棠 向日葵 紫阳花 铃兰 山茶 百合 薰衣草 栀子花 玫瑰 彼岸花 桔梗 雏菊 梅花"),
-    "天气": _words("下雨 下雪 起雾 刮风 打雷 晴天 阴天 下冰雹 起沙尘"),
-}
 ASIDES = tuple(
     """
 据说知道这件事的人并不多。

@@ -5,7 +5,7 @@
     # 发色                         an attribute
     ~ 粉色 蓝色                    its words
     = {}的头发                     a way to tell one of them
-    ? 头发是什么颜色               a way to ask for it
+    ? 头发是什么颜色               a way to ask for it; {} is any of its words (她的头发是{}吗)
     ! 她的头发是{}的。             an answer; `!tsundere` begins one in a persona's voice
 
 The last two are no attributes: 全图 asks for the whole picture, 没有 answers what the sentence does not tell.
@@ -24,6 +24,10 @@ ATTRIBUTES = PHRASES / "seeing" / "attributes.txt"
 WHOLE, UNSEEN = "全图", "没有"
 TOLD = 0.68
 """How often a sentence tells an attribute."""
+WHOLES, UNTOLD = 0.08, 0.08
+"""Shares of the questions that ask for the whole picture, and for what the sentence does not tell."""
+RIGHT = 0.4
+"""How often a question that guesses guesses right."""
 
 
 @dataclass
@@ -83,9 +87,9 @@ def shipped() -> Mapping[str, Attribute]:
 
 
 def look(chance: random.Random, voice: str = "") -> Look:
-    """A sentence and one to five questions about it; a tenth of them asks for what is not told."""
+    """A sentence and two to seven questions about it; some of them ask for what is not told."""
     shown = _shown(chance)
-    asked = [_question(shown, chance, voice) for _ in range(chance.randint(1, 5))]
+    asked = [_question(shown, chance, voice) for _ in range(chance.randint(2, 7))]
     return Look(_told(shown, chance), tuple(asked))
 
 
@@ -116,19 +120,23 @@ def _told(shown: Mapping[str, str], chance: random.Random) -> str:
 def _question(shown: Mapping[str, str], chance: random.Random, voice: str) -> tuple[str, str]:
     missing = [name for name in _names() if name not in shown]
     kind = chance.random()
-    if kind < 0.12:
+    if kind < WHOLES:
         colour = shown.get("发色")
         whole = f"{shown['人数']}，{colour}的头发" if colour else shown["人数"]
         return _said(WHOLE, chance), chance.choice(shipped()[WHOLE].answers[voice]).format(whole)
-    if kind < 0.24 and missing:
+    if kind < WHOLES + UNTOLD and missing:
         return _said(chance.choice(missing), chance), chance.choice(shipped()[UNSEEN].answers[voice])
     name = chance.choice(list(shown))
-    return _said(name, chance), chance.choice(shipped()[name].answers[voice]).format(shown[name])
+    return _said(name, chance, shown[name]), chance.choice(shipped()[name].answers[voice]).format(shown[name])
 
 
-def _said(name: str, chance: random.Random) -> str:
-    """A question for an attribute as somebody may end it."""
+def _said(name: str, chance: random.Random, word: str = "") -> str:
+    """A question for an attribute as somebody may end it; the words that it guesses are now and then the right one."""
     text = choose(chance.choice(shipped()[name].asked), chance)
+    guesses = chance.sample(shipped()[name].words, text.count("{}"))
+    if guesses and word not in guesses and chance.random() < RIGHT:
+        guesses[chance.randrange(len(guesses))] = word or guesses[0]
+    text = text.format(*guesses)
     if not ASKS.search(text):
-        return text + chance.choice(("。", "", "！"))
+        return text + chance.choice(("？", "。", ""))
     return text + chance.choice(("？", "？", "", "?", "呀？" if text[-1] not in "呢吗呀" else "？"))

@@ -438,7 +438,7 @@ def with_marks(said: str, meta: dict[str, Any], found: dict[str, Any]) -> str:
 
 def sources(found: dict[str, Any], language: str) -> dict[str, Any]:
     """What was looked up for a question, folded: both ranks, the cut, and why something was left out."""
-    lines, number = [], 0
+    lines, number = [text("ui.chat.looked_for", language, question=found["question"])], 0
     for one in found["passages"]:
         number += bool(one["used"])
         values = {"document": one["document"], "coverage": f"{one['coverage']:.0%}"}

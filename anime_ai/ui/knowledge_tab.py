@@ -76,7 +76,7 @@ class KnowledgeTab:
         if chosen is None:
             empty = f'<p class="empty">{escape(text("ui.knowledge.no_base", person.language))}</p>'
             return [gr.update(choices=[], value=None), "", gr.update(samples=[]), empty]
-        names = [(f"{one.name} · {one.documents}", one.id) for one in bases]
+        names = [(" · ".join(filter(None, (one.name, one.persona, str(one.documents)))), one.id) for one in bases]
         about = f'<div class="who">{escape(chosen.about)}</div>' if chosen.about else ""
         listed = document_list(self.library.documents(chosen.id, person.id), person.language, document)
         samples = [[question] for question in chosen.questions]
@@ -107,13 +107,20 @@ class KnowledgeTab:
     def arrive(self, person: Person, base: str | None) -> list[Any]:
         """What changes something is shown to the owner alone; the guard refuses it to others anyway."""
         owned = gr.update(visible=person.is_owner)
-        return [*self._shown(person, str(base or "")), owned, owned]
+        names = [persona.name for persona in self.studio.personas.list()]
+        everybody = (text("ui.knowledge.everybody", person.language), "")
+        whose = gr.update(choices=[everybody, *((name, name) for name in names)], value="")
+        return [*self._shown(person, str(base or "")), owned, owned, whose]
 
     def choose_base(self, person: Person, base: str) -> list[Any]:
         return [*self._shown(person, str(base)), *self._closed(person.language)]
 
-    def create(self, person: Person, name: str, private: bool) -> list[Any]:
-        made = self.library.create(str(name or ""), person.id if private else "")
+    def create(self, person: Person, name: str, private: bool, persona: str | None) -> list[Any]:
+        """A new base: for all or for the owner alone, asked by every character or by one."""
+        persona = str(persona or "")
+        if persona and persona not in {one.name for one in self.studio.personas.list()}:
+            raise AnimeAIError("ui.no_persona", name=persona)
+        made = self.library.create(str(name or ""), person.id if private else "", persona)
         note(text("ui.knowledge.created", person.language), person.language)
         return [*self._shown(person, made), *self._closed(person.language), ""]
 
@@ -241,6 +248,9 @@ class KnowledgeTab:
                         height=132,
                         elem_id="drop",
                     )
+                    self.folder = gr.UploadButton(
+                        label("ui.knowledge.folder"), file_count="directory", size="sm", elem_id="folder"
+                    )
                     self.kinds = gr.HTML(f'<div class="who">{label("ui.knowledge.kinds")}</div>')
                     self.progress = gr.HTML(elem_id="progress")
                     self.stop_button = gr.Button(label("ui.knowledge.stop"), visible=False, size="sm")
@@ -254,6 +264,12 @@ class KnowledgeTab:
                         label=label("ui.knowledge.base_name"), max_lines=1, max_length=300, elem_id="base-name"
                     )
                     self.private = gr.Checkbox(label=label("ui.knowledge.private"), value=False)
+                    self.whose = chooser(label=label("ui.knowledge.whose"))
+                    with gr.Row():
+                        self.create_button = gr.Button(label("ui.knowledge.create"), size="sm")
+                        self.remove_base_button = gr.Button(
+                            label("ui.knowledge.remove_base"), variant="stop", size="sm"
+                        )
                     self.embedding = gr.Dropdown(
                         label=label("ui.knowledge.embedding"),
                         info=label("ui.knowledge.embedding.help"),
@@ -262,11 +278,6 @@ class KnowledgeTab:
                         allow_custom_value=True,
                     )
                     self.use_button = gr.Button(label("ui.knowledge.use"), size="sm")
-                    with gr.Row():
-                        self.create_button = gr.Button(label("ui.knowledge.create"), size="sm")
-                        self.remove_base_button = gr.Button(
-                            label("ui.knowledge.remove_base"), variant="stop", size="sm"
-                        )
             with gr.Column(scale=3, min_width=300):
                 self.head = gr.HTML()
                 self.chunks = gr.HTML(elem_id="chunks", js_on_load=SHOW)
@@ -298,7 +309,7 @@ class KnowledgeTab:
         """What everybody may do: look, and search. Nothing is read before the tab is shown."""
         shown = [self.base, self.about, self.samples, self.documents]
         opened = [self.document, self.head, self.chunks, self.chunk, self.text, self.editor]
-        arrived = [*shown, self.adding, self.managing]
+        arrived = [*shown, self.adding, self.managing, self.whose]
         both = [*shown, *opened]
         page.on(tab.select, self.arrive, role="visitor", inputs=[self.base], outputs=arrived)
         page.on(self.base.input, self.choose_base, role="visitor", inputs=[self.base], outputs=both)
@@ -323,13 +334,14 @@ class KnowledgeTab:
     def _connect_changes(self, page: Page, shown: list[Any], opened: list[Any]) -> None:
         """What the owner alone may do."""
         both, chunk = [*shown, *opened], [self.document, self.chunk]
-        page.on(
-            self.files.upload,
-            self.upload,
-            role="owner",
-            inputs=[self.files, self.base],
-            outputs=[self.progress, self.stop_button, self.files, *shown],
-        )
+        for dropped in (self.files, self.folder):
+            page.on(
+                dropped.upload,
+                self.upload,
+                role="owner",
+                inputs=[dropped, self.base],
+                outputs=[self.progress, self.stop_button, dropped, *shown],
+            )
         page.on(self.stop_button.click, self.stop, role="owner")
         page.on(
             self.paste_button.click,
@@ -342,7 +354,7 @@ class KnowledgeTab:
             self.create_button.click,
             self.create,
             role="owner",
-            inputs=[self.fresh_name, self.private],
+            inputs=[self.fresh_name, self.private, self.whose],
             outputs=[*both, self.fresh_name],
         )
         page.on(
