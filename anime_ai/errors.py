@@ -20,8 +20,9 @@ class AnimeAIError(Exception):
         self.values = values
 
     def say(self, language: str | None = None) -> str:
-        """The message in `language` ("zh", "en"), by default the language of the process. Values with a `say` of
-        their own, such as another error, say it in the same language."""
+        """The message in `language` (one of `anime_ai.texts.LANGUAGES`), by default the language of the process.
+
+        Values with a `say` of their own, such as another error, say it in the same language."""
         values = {name: value.say(language) if hasattr(value, "say") else value for name, value in self.values.items()}
         return text(f"error.{self.key}", language, **values)
 

@@ -221,15 +221,16 @@ def test_a_phones_width_is_enough(browser: Any, address: str, dark: bool) -> Non
     tab.context.close()
 
 
-def test_the_page_is_english_for_an_english_browser_and_can_be_switched(browser: Any, address: str) -> None:
+def test_the_page_speaks_the_browsers_language_and_can_be_switched(browser: Any, address: str) -> None:
     tab = Tab(browser, address, locale="en-GB")
     page = tab.open()
     assert page.inner_text("#send") == "Send"
     tab.go("training")
     page.wait_for_selector("text=Nothing was trained yet")
-    page.click(".hello nav a")
-    page.wait_for_selector("#talk .message")
-    assert page.inner_text("#send") == "发送"
+    for language, send in (("中文", "发送"), ("日本語", "送信"), ("English", "Send")):
+        page.click(f".hello nav a:has-text('{language}')")
+        page.wait_for_selector("#talk .message")
+        assert page.inner_text("#send") == send
     tab.context.close()
 
 

@@ -11,7 +11,7 @@ import pytest
 from documents import SAID
 from ui_fakes import OWNER, VISITOR, open_studio
 
-from anime_ai.errors import KnowledgeError
+from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.studio import Studio
 from anime_ai.ui import knowledge_tab
 from anime_ai.ui.chat_tab import ChatTab
@@ -55,7 +55,7 @@ def ids(html: str, kind: str) -> list[str]:
 
 def test_a_first_base_is_made_and_filled(tab: KnowledgeTab, tmp_path: Path) -> None:
     assert tab.arrive(OWNER, None)[0]["choices"] == []
-    base = tab.create(OWNER, "我的资料", False)[0]["value"]
+    base = tab.create(OWNER, "我的资料", False, "")[0]["value"]
     files = [filed(tmp_path, "雪见.txt", SAID), filed(tmp_path, "空.txt", " "), filed(tmp_path, f"{EVIL[:9]}.md", EVIL)]
     *_, last = tab.upload(OWNER, files, base)
     progress, stop, dropped, chosen, _, _, documents = last
@@ -100,7 +100,7 @@ def test_a_search_shows_what_it_found_and_why(tab: KnowledgeTab, studio: Studio)
 
 
 def test_a_visitor_sees_no_private_base(tab: KnowledgeTab, studio: Studio) -> None:
-    base = tab.create(OWNER, "秘密", True)[0]["value"]
+    base = tab.create(OWNER, "秘密", True, None)[0]["value"]
     document = tab.paste(OWNER, base, "雪见", SAID)[4]
     (chunk,) = studio.knowledge.library.chunks(document, OWNER.id)
     assert tab.arrive(VISITOR, base)[0]["choices"] == []
@@ -111,6 +111,32 @@ def test_a_visitor_sees_no_private_base(tab: KnowledgeTab, studio: Studio) -> No
     ):
         with pytest.raises(KnowledgeError):
             call()
+
+
+def test_a_base_may_be_one_characters_own(tab: KnowledgeTab, studio: Studio) -> None:
+    *_, whose = tab.arrive(OWNER, None)
+    assert whose["choices"][0] == ("所有角色", "")
+    hers = studio.personas.list()[0].name
+    assert (hers, hers) in whose["choices"]
+    shown = tab.create(OWNER, "世界书", False, hers)[0]
+    assert shown["choices"] == [(f"世界书 · {hers} · 0", shown["value"])]
+    asked = {name: studio.conversations.open(OWNER.id, name) for name in (hers, "别人")}
+    assert [studio.chat.bases_of(OWNER.id, talk) for talk in asked.values()] == [[shown["value"]], []]
+    with pytest.raises(AnimeAIError, match="没有叫"):
+        tab.create(OWNER, "又一本", False, "没有这位")
+
+
+def test_a_folders_files_of_one_name_are_kept_apart(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:
+    """A browser sends a folder's files by their own names alone."""
+    base = studio.knowledge.library.create("我的资料")
+    folders = [tmp_path / name for name in ("一", "二")]
+    for folder in folders:
+        folder.mkdir()
+    files = [filed(folder, "说明.txt", f"第{folder.name}份说明。") for folder in folders]
+    for _ in range(2):  # the same again changes nothing
+        list(tab.upload(OWNER, files, base))
+        names = {one.name: studio.knowledge.library.text(one.id) for one in studio.knowledge.library.documents(base)}
+        assert names == {"说明.txt": "第一份说明。", "说明 (2).txt": "第二份说明。"}
 
 
 def test_an_upload_can_be_stopped(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:
@@ -144,6 +170,7 @@ def test_an_answer_carries_marks_and_what_was_looked_up(studio: Studio) -> None:
     assert answer["content"] == f"哼，七月七日啦。{link}自己记着！"
     assert looked_up["metadata"]["title"] == "这次查到的资料"
     assert SAID in looked_up["content"]
+    assert "查的是：雪见的生日是哪天？" in looked_up["content"]
 
 
 def test_small_talk_looks_nothing_up(studio: Studio) -> None:

@@ -187,10 +187,13 @@ def _one_fact(drawn: Source, chance: random.Random) -> Talk:
 
 
 def _several_facts(drawn: Source, chance: random.Random) -> Talk:
-    """Passages and a question about them; now and then small talk that they have nothing to do with."""
+    """Passages and questions about them; now and then small talk that they have nothing to do with, or no passage."""
     read = reading.several(chance)
-    if chance.random() < 0.9:
+    way = chance.random()
+    if way < 0.84:
         return _read(drawn, chance, read)
+    if way < 0.92:
+        return _unread(drawn, chance, read)
     talk = _run(drawn, chance, Talk((), card=_card(drawn, chance) if chance.random() < 0.3 else ""), 1)
     first = replace(talk.turns[0], brought=prompting.passages(read.passages))
     return replace(talk, turns=(first, *talk.turns[1:]))
@@ -200,6 +203,13 @@ def _read(drawn: Source, chance: random.Random, read: reading.Reading) -> Talk:
     voice = chance.choice(list(VOICES)) if chance.random() < 0.3 else ""
     asked = [(said, reading.answer(value, chance, voice)) for said, value in read.asked]
     return _shown(drawn, chance, prompting.passages(read.passages), asked, voice)
+
+
+def _unread(drawn: Source, chance: random.Random, read: reading.Reading) -> Talk:
+    """Questions to which nothing was found, not even a passage."""
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.3 else ""
+    asked = [(said, chance.choice(reading.UNKNOWN[voice])) for said, _ in read.asked[:2]]
+    return _shown(drawn, chance, "", asked, voice)
 
 
 def _seen(drawn: Source, chance: random.Random) -> Talk:

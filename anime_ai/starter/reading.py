@@ -31,6 +31,18 @@ MISSING = 0.33
 """Share of the questions that several passages do not answer."""
 FOUND = ("资料里写着：{}。", "资料里写着：{}。", "根据资料，是{}。")
 NOT_TOLD = ("资料里没有写这个。", "资料里没有提到，我不知道。")
+UNKNOWN: Mapping[str, tuple[str, ...]] = {
+    "": (
+        "这个我不知道，手上没有写到它的资料。",
+        "没有资料提到过这个，我不知道。",
+        "我不知道，也没有资料写过，不能乱说。",
+    ),
+    "tsundere": ("没有资料提过这个，我怎么会知道。……你找来我就看。", "不知道啦，哪份资料都没写，别瞪我。"),
+    "genki": ("这个我不知道耶！没有资料写过，你找一份来我马上看！", "不知道！哪份资料都没写，我可不瞎编！"),
+    "kuudere": ("不知道。没有资料提过。", "没有资料。不编。"),
+    "gentle": ("这个我不知道呢，手边没有写到它的资料。", "我没有看到哪份资料提到它，不敢乱说哦。"),
+}
+"""What is answered where no passage came along at all, by the persona's id, "" for the neutral ones."""
 VOICED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tsundere": (
         (

@@ -1,6 +1,6 @@
 """What the app says, in the reader's language.
 
-A text is a key and `str.format` placeholders. Each room has a file of its own, `<room>.zh.json` and `<room>.en.json`
+A text is a key and `str.format` placeholders. Each room has a file of its own, `<room>.zh.json` and so on
 beside this file, with the same keys (a test checks it). Knows nothing of Gradio, of requests or of errors.
 """
 
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = ("zh", "en")
+LANGUAGES = ("zh", "en", "ja")
 
 
 @cache
@@ -29,12 +29,12 @@ def catalogue(language: str) -> dict[str, str]:
 
 @cache
 def process_language() -> str:
-    """`ANIME_AI_LANGUAGE`, else English under an English locale, else Chinese."""
+    """`ANIME_AI_LANGUAGE`, else the locale's language, else Chinese."""
     named = os.environ.get("ANIME_AI_LANGUAGE", "")
     if named in LANGUAGES:
         return named
     spoken = os.environ.get("LC_ALL") or os.environ.get("LANG") or locale.getlocale()[0] or ""
-    return "en" if spoken.lower().startswith("en") else "zh"
+    return spoken[:2].lower() if spoken[:2].lower() in LANGUAGES else "zh"
 
 
 def pick_language(accept: str | None) -> str:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 SIZE = 25
 MOST_PROBLEMS = 12
-SPEAKER = {"user": ("用户：", "用户:", "User:", "user:", "U:"), "her": ("她：", "她:", "Her:", "her:", "A:")}
+SPEAKER = {
+    "user": ("用户：", "用户:", "User:", "user:", "U:", "ユーザー：", "ユーザー:"),
+    "her": ("她：", "她:", "Her:", "her:", "A:", "キャラ：", "キャラ:"),
+}
 CHOOSE_ROW = """
 const choose = (event) => {
   const row = event.target.closest("[data-row]");

@@ -32,7 +32,8 @@ def build_header() -> None:
         f'<header class="hello">{mark}<div><h1>Anime AI Studio</h1>'
         f"<p>{label('ui.tagline')}</p></div>"
         f'<nav><button type="button" class="again" data-walked="no">{label("ui.walk.again")}</button>'
-        f'<a href="?lang={label("ui.other_language.code")}">{label("ui.other_language")}</a></nav></header>',
+        f'<a href="?lang={label("ui.other_language.code")}">{label("ui.other_language")}</a>'
+        f'<a href="?lang={label("ui.third_language.code")}">{label("ui.third_language")}</a></nav></header>',
         elem_id="hello",
     )
     gr.HTML(
