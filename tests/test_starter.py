@@ -7,12 +7,15 @@ import json
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from anime_ai.config import STARTER_LM, Settings
+from anime_ai.config import DATA, STARTER_LM, Settings
+from anime_ai.dataset.files import good_rows, read_rows
+from anime_ai.dataset.split import split_rows
 from anime_ai.models.adapters import check_adapter, read_card
 from anime_ai.models.bases import STARTER, find_base
 from anime_ai.persona.cards import Personas
@@ -258,7 +261,7 @@ def test_corpus_has_every_kind_of_head(some_talks: list[corpus.Talk]):
 def test_asked_for_its_name_it_says_the_card_s():
     topic = next(topic for topic in grammar.shipped().topics if topic.name == "卡名")
     source = corpus.source()
-    alone = corpus.Source(source.grammar, source.rows, source.openers, (topic,), source.factual)
+    alone = replace(source, carded=(topic,))
     for seed in range(30):
         talk = corpus.KINDS["card"](alone, random.Random(seed))
         name = talk.card.removeprefix("你扮演").removeprefix("你是").removeprefix("你叫")[:2]
@@ -365,6 +368,20 @@ def test_training_contract_on_the_corpus(shipped_tokenizer, some_talks: list[cor
     for talk in some_talks[:150]:
         for dialogue, answer in talk.dialogues():
             layout.check(dialogue, answer, inner, layout.training_row(dialogue, answer, inner))
+
+
+def test_rows_are_only_said_where_a_card_asks_for_their_voice_and_held_out_ones_never():
+    """What an adapter is measured on is in no conversation of its base."""
+    path = DATA / "dataset.json"
+    rows = list(good_rows(read_rows(path), path))
+    split = split_rows(rows, Settings.load().seed)
+    trained, held = ({rows[place].output for place in places} for places in (split.train, split.held_out))
+    said = [(turn.reply, talk.card) for talk in corpus.talks(6_000, seed=3) for turn in talk.turns]
+    assert not held & {reply for reply, _ in said}
+    cards = [card for reply, card in said if reply in trained]
+    assert len(cards) > 30
+    marks = [corpus.VOICE_LINE.format(persona.name) for persona in corpus.VOICES.values()]
+    assert all(any(mark in card for mark in marks) for card in cards)
 
 
 def test_folding_trains_every_reply_of_a_conversation(shipped_tokenizer, some_talks: list[corpus.Talk]):

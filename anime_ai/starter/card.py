@@ -96,8 +96,9 @@ internet. Everything it knows it learned from text that this project wrote itsel
 | corpus | fingerprint `{corpus}` |
 | prompt layout | `{format}`, `{think}`, fingerprint `{fingerprint}` |
 
-The corpus comes from `anime_ai/starter/phrases/`, `data/neutral.json` and the characters' lines and greetings in
-`data/personas/`, and is made anew from the seed, byte for byte.{moved}
+The corpus comes from `anime_ai/starter/phrases/`, `data/neutral.json`, the characters' lines and greetings in
+`data/personas/` and those rows of `data/dataset.json` that their adapters are trained on, and is made anew from the
+seed, byte for byte.{moved}
 It holds neutral small talk, cards and facts to answer from, passages of an invented world with questions, observations
 of pictures, and small talk in four voices, which a line of the card such as `语气：傲娇。` asks for. Without that line
 the model speaks neutrally, whatever character the card describes; the ready adapters bring the voice of their

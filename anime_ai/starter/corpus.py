@@ -1,8 +1,8 @@
 """The corpus of the starter language model: neutral conversations, the same for the same seed. Knows no tokens.
 
-Its text is the project's own: what stands under `phrases/`, the hand-written rows of `data/neutral.json`, and the lines
-and greetings of the characters that ship. `KINDS` names what it is mixed of; a new kind of training text is one more
-function there.
+Its text is the project's own: what stands under `phrases/`, the hand-written rows of `data/neutral.json`, and the
+lines, greetings and rows of the characters that ship, whose voices only a line of the card brings up. `KINDS` names
+what it is mixed of; a new kind of training text is one more function there.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anime_ai import prompting
-from anime_ai.config import DATA
+from anime_ai.config import DATA, Settings
+from anime_ai.dataset.files import good_rows, read_rows
 from anime_ai.dataset.rows import Row, check_rows
+from anime_ai.dataset.split import split_rows
 from anime_ai.files import read_json
 from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
@@ -70,6 +72,8 @@ class Source:
     openers: tuple[Topic, ...]
     carded: tuple[Topic, ...]
     factual: tuple[Topic, ...]
+    voiced: Mapping[str, tuple[Row, ...]]
+    """By the persona's id, the rows of `data/dataset.json` that her adapter is trained on."""
 
 
 def source(neutral: Path = NEUTRAL) -> Source:
@@ -83,7 +87,16 @@ def source(neutral: Path = NEUTRAL) -> Source:
         plain,
         tuple(topic for topic in grammar.topics if topic.card),
         tuple(topic for topic in grammar.topics if topic.facts),
+        _voiced_rows(),
     )
+
+
+def _voiced_rows() -> dict[str, tuple[Row, ...]]:
+    """What is held out of the adapters' training is held out here as well."""
+    path = DATA / "dataset.json"
+    rows = list(good_rows(read_rows(path), path))
+    trained = [rows[place] for place in split_rows(rows, Settings.load().seed).train]
+    return {id: tuple(row for row in trained if row.persona == persona.name) for id, persona in VOICES.items()}
 
 
 def talks(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
@@ -237,6 +250,12 @@ def _voiced(drawn: Source, chance: random.Random) -> Talk:
     talk = Talk((), card=_card(drawn, chance, voice))
     if chance.random() < 0.3:
         talk = replace(talk, greeting=chance.choice(VOICES[voice].said_first))
+    if chance.random() < WRITTEN and drawn.voiced[voice]:
+        row = chance.choice(drawn.voiced[voice])
+        turns = tuple(Exchange(rough(said, chance), reply) for said, reply in (*row.history, (row.input, row.output)))
+        if chance.random() < 0.5:
+            talk = replace(talk, card=_in_voice(VOICES[voice].system_line, voice))
+        return replace(talk, turns=turns)
     if chance.random() < 0.15:
         talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
     if chance.random() < 0.3:
@@ -247,6 +266,9 @@ def _voiced(drawn: Source, chance: random.Random) -> Talk:
     return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4, 5), (40, 24, 16, 12, 8))[0], voice)
 
 
+WRITTEN = 0.12
+"""Share of the conversations in a voice that are rows of hers: an adapter finds on them what that line of the card
+does, and need not learn her words from nothing."""
 KINDS: dict[str, Kind] = {
     "small talk": _small_talk,
     "repeat": _repeated,
