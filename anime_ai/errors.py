@@ -62,5 +62,9 @@ class KnowledgeError(AnimeAIError):
     """A document cannot be read, or is not there."""
 
 
+class VisionError(AnimeAIError):
+    """A picture or a model that looks at pictures."""
+
+
 class AccessError(AnimeAIError):
     """A person asked for what their role does not allow."""

@@ -11,7 +11,7 @@ import pytest
 from documents import SAID
 from ui_fakes import OWNER, VISITOR, open_studio
 
-from anime_ai.errors import AnimeAIError, KnowledgeError
+from anime_ai.errors import KnowledgeError, PersonaError
 from anime_ai.studio import Studio
 from anime_ai.ui import knowledge_tab
 from anime_ai.ui.chat_tab import ChatTab
@@ -122,7 +122,7 @@ def test_a_base_may_be_one_characters_own(tab: KnowledgeTab, studio: Studio) -> 
     assert shown["choices"] == [(f"世界书 · {hers} · 0", shown["value"])]
     asked = {name: studio.conversations.open(OWNER.id, name) for name in (hers, "别人")}
     assert [studio.chat.bases_of(OWNER.id, talk) for talk in asked.values()] == [[shown["value"]], []]
-    with pytest.raises(AnimeAIError, match="没有叫"):
+    with pytest.raises(PersonaError, match="没有这位"):
         tab.create(OWNER, "又一本", False, "没有这位")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.errors import AnimeAIError
+from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.knowledge.embedding import OFFERED
 from anime_ai.knowledge.parsing import READERS
 from anime_ai.texts import text
@@ -118,8 +118,9 @@ class KnowledgeTab:
     def create(self, person: Person, name: str, private: bool, persona: str | None) -> list[Any]:
         """A new base: for all or for the owner alone, asked by every character or by one."""
         persona = str(persona or "")
-        if persona and persona not in {one.name for one in self.studio.personas.list()}:
-            raise AnimeAIError("ui.no_persona", name=persona)
+        known = [one.name for one in self.studio.personas.list()]
+        if persona and persona not in known:
+            raise PersonaError("persona.unknown", name=persona[:40], known="、".join(known))
         made = self.library.create(str(name or ""), person.id if private else "", persona)
         note(text("ui.knowledge.created", person.language), person.language)
         return [*self._shown(person, made), *self._closed(person.language), ""]
