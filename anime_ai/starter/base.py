@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anime_ai.starter.pretrain import Lesson
 
 TALKS = 250_000
-STEPS = 9_500
+STEPS = 7_800
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"
