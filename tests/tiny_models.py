@@ -67,3 +67,31 @@ def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", t
 
 def change_json(path: Path, **changes: Any) -> None:
     write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
+
+
+def make_clip(folder: Path, tokenizer: Any, *, captions: bool = True, own_token: bool = True, seed: int = 5) -> Any:
+    """A random open_clip model of 32 pixels in its published form, a CoCa or a CLIP; the model that was written."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    text = {"context_length": 24, "vocab_size": len(tokenizer), "width": 32, "heads": 2, "layers": 2}
+    tower = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2}
+    config: dict[str, Any] = {"embed_dim": 32, "vision_cfg": tower, "text_cfg": text}
+    if captions:
+        tower |= {"attentional_pool": True, "attn_pooler_heads": 2, "attn_pooler_queries": 6, "output_tokens": True}
+        text |= {"embed_cls": own_token, "output_tokens": True}
+        config["multimodal_cfg"] = {**text, "attn_pooler_heads": 2}
+        config["custom_text"] = True
+    kind = open_clip.CoCa if captions else open_clip.CLIP
+    model = kind(**{name: value for name, value in config.items() if name != "custom_text"})
+    for weight in model.parameters():
+        if weight.ndim > 1:  # louder than fresh, so that what is said depends on the picture
+            torch.nn.init.normal_(weight, std=0.2)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    prepared = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "interpolation": "bicubic", "resize_mode": "shortest"}
+    write_json(folder / "open_clip_config.json", {"model_cfg": config, "preprocess_cfg": prepared})
+    tokenizer.save_pretrained(folder)
+    return model.eval()

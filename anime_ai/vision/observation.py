@@ -1,7 +1,7 @@
 """What was seen in a picture, and how it is told. Knows no picture and no model.
 
-The sentence is made of the tags by rule, the same for the same tags: a persona's prompt and a picture's caption must not
-change from one look to the next.
+The sentence is made of the tags by rule, the same for the same tags: a prompt and a caption must not change from one
+look to the next.
 """
 
 from __future__ import annotations
