@@ -46,16 +46,21 @@ def collected(stream: Iterator[Any], into: list[Any]) -> list[Any]:
     return []
 
 
-def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(message["role"], message["content"]) for message in messages]
+def said(talk: dict[str, Any]) -> list[tuple[str, str]]:
+    """What an update of the conversation shows."""
+    return [(message["role"], message["content"]) for message in talk["value"]]
 
 
 def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab, studio: Studio) -> None:
-    conversation, persona, adapter, messages, line, _ = tab.arrive(VISITOR)
+    conversation, persona, adapter, talk, line, _ = tab.arrive(VISITOR)
     her = studio.personas.find("傲娇")
     assert persona["value"] == "傲娇"
     assert len(persona["choices"]) == len(studio.personas.list())
-    assert said(messages) == [("assistant", her.greeting)]
+    assert said(talk) == [("assistant", her.greeting)]
+    nobody, portrait = talk["avatar_images"]
+    assert nobody is None
+    assert portrait.name == f"{her.id}.webp"
+    assert portrait.is_file()
     assert adapter["value"] in [id for _, id in adapter["choices"]]
     assert "starter" in line
     assert not studio.conversations.get(VISITOR.id, conversation).messages
@@ -182,19 +187,19 @@ def test_nobody_reaches_another_ones_conversation(tab: ChatTab, studio: Studio) 
 def test_starting_over_sets_the_old_conversation_aside(tab: ChatTab, chat: FakeChat, studio: Studio) -> None:
     conversation = conversation_of(tab, VISITOR)
     list(tab.send(VISITOR, "你好", conversation, "", *PLAIN))
-    fresh, _, _, messages, *_ = tab.clear(VISITOR, conversation, "")
+    fresh, _, _, talk, *_ = tab.clear(VISITOR, conversation, "")
     assert fresh != conversation
-    assert len(messages) == 1
+    assert len(said(talk)) == 1
     assert len(studio.conversations.get(VISITOR.id, conversation).messages) == 2
 
 
 def test_each_persona_has_a_conversation_of_her_own(tab: ChatTab, chat: FakeChat) -> None:
     first = conversation_of(tab, VISITOR)
     list(tab.send(VISITOR, "你好", first, "", *PLAIN))
-    second, persona, _, messages, *_ = tab.choose_persona(VISITOR, "温柔")
+    second, persona, _, talk, *_ = tab.choose_persona(VISITOR, "温柔")
     assert second != first
     assert persona["value"] == "温柔"
-    assert len(messages) == 1
+    assert len(said(talk)) == 1
     assert tab.choose_persona(VISITOR, "傲娇")[0] == first
 
 

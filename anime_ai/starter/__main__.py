@@ -11,13 +11,15 @@ from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.starter.base import STEPS, TALKS, Options
 
-PARTS = ("base", "card", "adapters", "report")
+PARTS = ("base", "card", "adapters", "portraits", "report")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m anime_ai.starter", description=__doc__)
     parser.add_argument(
-        "--only", choices=PARTS, help="one part: the base's weights, its card, the adapters, the report"
+        "--only",
+        choices=PARTS,
+        help="one part: the base's weights, its card, the adapters, the characters' portraits, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -44,6 +46,10 @@ def main() -> None:
             from anime_ai.starter import adapters
 
             adapters.make(say)
+        elif part == "portraits":
+            from anime_ai.starter import avatars
+
+            avatars.make(say)
         else:
             from anime_ai.starter import report
 

@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.config import AVATARS
 from anime_ai.errors import AnimeAIError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
@@ -136,10 +138,16 @@ class ChatTab:
             conversation.id,
             gr.update(choices=personas, value=conversation.persona),
             gr.update(choices=choices, value=chosen),
-            self.messages(conversation, person.language),
+            gr.update(value=self.messages(conversation, person.language), avatar_images=self._avatar(conversation)),
             self.answering_line(chosen, person.language),
             self._bases(person, conversation),
         ]
+
+    def _avatar(self, conversation: Conversation) -> tuple[None, Path | None]:
+        """Nobody's picture for the person, and hers where she has one."""
+        persona = self._persona(conversation.persona)
+        portrait = AVATARS / f"{persona.id}.webp" if persona else None
+        return None, portrait if portrait and portrait.is_file() else None
 
     def _bases(self, person: Person, conversation: Conversation) -> Any:
         """Update of the bases that a conversation asks, out of those that this person may read."""

@@ -148,8 +148,8 @@ def _chinese(seen: Observation) -> str:
     parts += style
     parts += [f"{_bare(one, '眼睛')}的眼睛" if one.endswith("眼睛") else one for one in told("eyes")]
     for group, line in _CHINESE:
-        words = told(group)
-        parts += [line.format("、".join(words))] if words else []
+        said = "、".join(told(group))
+        parts.append(said if said.endswith("背景") else line.format(said) if said else "")
     return "，".join(part for part in parts if part) + "。"
 
 

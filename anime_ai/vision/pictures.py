@@ -101,8 +101,7 @@ def keep(picture: Image.Image, folder: Path) -> Path:
 
 def dominant_colours(picture: Image.Image, count: int = 5) -> tuple[str, ...]:
     """The commonest colours of a picture as `#rrggbb`, most of it first."""
-    small = picture.resize((64, 64))
-    table = small.quantize(count, kmeans=1)
+    table = picture.resize((64, 64)).quantize(count, kmeans=1)
     palette = table.getpalette() or []
-    found = sorted(table.getcolors() or [], reverse=True)
+    found: list[tuple[int, int]] = sorted(table.getcolors() or [], reverse=True)  # type: ignore[arg-type]
     return tuple("#{:02x}{:02x}{:02x}".format(*palette[3 * index : 3 * index + 3]) for _, index in found)

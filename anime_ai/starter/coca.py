@@ -1,0 +1,209 @@
+"""The starter's small CoCa: trained on the project's drawings to tell texts apart and to write them. Knows no app.
+
+CoCa (Yu et al. 2022): one loss pulls a picture and its text together, another one has the text written out of the
+picture. The architecture is open_clip's, so that its loaders and those of the app read the folder.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy
+
+from anime_ai.files import write_json
+from anime_ai.starter.captioned import LABELS, corpus, written
+from anime_ai.starter.drawings import Pixels, photographs
+from anime_ai.starter.portraits.looks import Look
+from anime_ai.vision.clip import CONFIG, WEIGHTS
+
+BEGIN, END = "<begin>", "<end>"
+VOCABULARY, TEXTS = 900, 20_000
+MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+LABELS_FILE = "labels.json"
+"""What the model can name, by group; the app asks it for nothing else."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """4.3 M parameters. `context`: tokens of a text; the tower sees `side` / `patch` squared patches."""
+
+    side: int = 128
+    patch: int = 16
+    width: int = 192
+    layers: int = 6
+    embed: int = 128
+    text_layers: int = 2
+    decoder_layers: int = 2
+    context: int = 72
+
+    def config(self, vocabulary: int) -> dict[str, Any]:
+        """As open_clip has it; its decoder is as wide as what the picture's tower hands on."""
+        text = {"context_length": self.context, "vocab_size": vocabulary, "width": self.embed, "heads": 4}
+        tower = {"image_size": self.side, "patch_size": self.patch, "width": self.width, "head_width": 32}
+        pooled = {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 48, "output_tokens": True}
+        return {
+            "embed_dim": self.embed,
+            "custom_text": True,
+            "vision_cfg": {**tower, "layers": self.layers, **pooled},
+            "text_cfg": {**text, "layers": self.text_layers, "embed_cls": True, "output_tokens": True},
+            "multimodal_cfg": {**text, "layers": self.decoder_layers, "attn_pooler_heads": 4},
+        }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`together`: weight of the loss that pulls pictures and texts together, beside that of writing."""
+
+    steps: int
+    batch: int = 64
+    peak: float = 1e-3
+    floor: float = 1e-5
+    warmup: int = 200
+    decay: float = 0.05
+    together: float = 0.3
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        if step < self.warmup:
+            return self.peak * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.floor + (self.peak - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    writing: float
+    together: float
+    seconds: float
+
+
+def build_tokenizer(seed: int) -> Any:
+    """Byte-level BPE over the texts under drawings, punctuation as it stands."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[END, BEGIN], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(corpus(TEXTS, seed), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token=BEGIN, eos_token=END, pad_token=END)
+
+
+def build(shape: Shape, vocabulary: int, seed: int) -> Any:
+    """A fresh model in fp32."""
+    import open_clip
+
+    torch.manual_seed(seed)
+    config = {name: value for name, value in shape.config(vocabulary).items() if name != "custom_text"}
+    model = open_clip.CoCa(**config)
+    # open_clip leaves these two as they lie in memory.
+    torch.nn.init.normal_(model.text_decoder.text_projection, std=shape.embed**-0.5)
+    torch.nn.init.normal_(model.text.text_projection, std=shape.embed**-0.5)
+    return model
+
+
+def train(
+    model: Any, tokenizer: Any, shown: Sequence[Look], pixels: Pixels, schedule: Schedule, shape: Shape
+) -> Iterator[Progress]:
+    """Train `model` in place; yields after every step. The same seed sees the same pictures and texts."""
+    optimiser = _optimiser(model, schedule)
+    model.train()
+    began = time.perf_counter()
+    with ThreadPoolExecutor(1) as ahead:  # the next batch is prepared while this one is learned
+        batches = _batches(shown, pixels, tokenizer, schedule, shape)
+        waiting = ahead.submit(next, batches)
+        for step in range(schedule.steps):
+            pictures, texts = waiting.result()
+            if step + 1 < schedule.steps:
+                waiting = ahead.submit(next, batches)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate(step)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                told = model(pictures, texts)
+            writing, together = _losses(told, tokenizer.eos_token_id)
+            optimiser.zero_grad(set_to_none=True)
+            (writing + schedule.together * together).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))
+            yield Progress(step + 1, writing.item(), together.item(), time.perf_counter() - began)
+    model.eval()
+
+
+def save(model: Any, tokenizer: Any, shape: Shape, folder: Path) -> None:
+    """The published form: the configuration, bf16 weights, the tokenizer, and what the model can name."""
+    from safetensors.torch import save_file
+
+    weights = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS[0], {"format": "pt"})
+    prepared = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "longest"}
+    # What is not square stands in the middle of white, as nothing of it may be cut away.
+    prepared["fill_color"] = 255
+    write_json(folder / CONFIG, {"model_cfg": shape.config(len(tokenizer)), "preprocess_cfg": prepared})
+    tokenizer.save_pretrained(folder)
+    write_json(folder / LABELS_FILE, {group: list(names) for group, names in LABELS.items()})
+
+
+def _batches(
+    shown: Sequence[Look], pixels: Pixels, tokenizer: Any, schedule: Schedule, shape: Shape
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches without end; a pass sees every drawing once."""
+    chance = random.Random(schedule.seed)
+    order: list[int] = []
+    while True:
+        while len(order) < schedule.batch:
+            order += chance.sample(range(len(shown)), len(shown))
+        places, order = order[: schedule.batch], order[schedule.batch :]
+        pictures = [_scaled(one) for one in photographs(pixels, places, shape.side, chance)]
+        texts = [written(shown[place], chance) for place in places]
+        yield torch.stack(pictures), _tokens(texts, tokenizer, shape.context)
+
+
+def _scaled(picture: Image.Image) -> torch.Tensor:
+    """(3, side, side)."""
+    values = (np.asarray(picture, np.float32) / 255 - MEAN) / DEVIATION
+    return torch.from_numpy(values.astype(np.float32)).permute(2, 0, 1)
+
+
+def _tokens(texts: Sequence[str], tokenizer: Any, context: int) -> torch.Tensor:
+    """(texts, longest) of ids between a begin and an end."""
+    rows = [tokenizer.encode(text)[: context - 2] for text in texts]
+    longest = max(map(len, rows)) + 2
+    found = torch.full((len(rows), longest), tokenizer.eos_token_id)
+    for place, row in enumerate(rows):
+        found[place, : len(row) + 1] = torch.tensor([tokenizer.bos_token_id, *row])
+    return found
+
+
+def _losses(told: dict[str, torch.Tensor], end: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of writing, over the text and its first end; and of telling the batch's pictures and texts apart."""
+    labels, logits = told["labels"], told["logits"].float()
+    # Behind its first end a text holds nothing.
+    behind = (labels == end).cumsum(1) - (labels == end).long() > 0
+    writing = cross_entropy(logits.transpose(1, 2), labels.masked_fill(behind, -100))
+    likeness = told["logit_scale"] * told["image_features"].float() @ told["text_features"].float().T
+    own = torch.arange(len(likeness))
+    return writing, (cross_entropy(likeness, own) + cross_entropy(likeness.T, own)) / 2
+
+
+def _optimiser(model: Any, schedule: Schedule) -> torch.optim.Optimizer:
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.98), fused=True)
