@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 ASSETS = ROOT / "assets"
 STARTER_LM = ASSETS / "starter" / "lm"
+STARTER_COCA = ASSETS / "starter" / "coca"
 AVATARS = ASSETS / "personas"
 
 

@@ -59,8 +59,7 @@ def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab,
     assert said(talk) == [("assistant", her.greeting)]
     nobody, portrait = talk["avatar_images"]
     assert nobody is None
-    assert portrait.name == f"{her.id}.webp"
-    assert portrait.is_file()
+    assert portrait["url"] == f"portraits/{her.id}.webp"
     assert adapter["value"] in [id for _, id in adapter["choices"]]
     assert "starter" in line
     assert not studio.conversations.get(VISITOR.id, conversation).messages

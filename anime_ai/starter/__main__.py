@@ -11,7 +11,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.starter.base import STEPS, TALKS, Options
 
-PARTS = ("base", "card", "adapters", "portraits", "report")
+PARTS = ("base", "card", "adapters", "coca", "portraits", "report")
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         choices=PARTS,
-        help="one part: the base's weights, its card, the adapters, the characters' portraits, the report",
+        help="one part: the base's weights, its card, the adapters, the image model, the portraits, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -46,6 +46,10 @@ def main() -> None:
             from anime_ai.starter import adapters
 
             adapters.make(say)
+        elif part == "coca":
+            from anime_ai.starter import sight
+
+            sight.make(say, seed=options.seed)
         elif part == "portraits":
             from anime_ai.starter import avatars
 

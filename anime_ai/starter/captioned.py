@@ -1,7 +1,7 @@
 """What is written under the project's drawings: a look as an observation, and texts about it. Knows no pixels.
 
-A look's sentence is the one that the app makes of the same tags, so what the small model learns to write is what a
-persona is given to read.
+What the small model learns to write is the list of a look's tags in words, in the order of telling; `read` in
+`anime_ai.vision.describing` reads it back.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from anime_ai.starter.portraits.looks import (
     STYLES,
     Look,
 )
+from anime_ai.vision.describing import listed
 from anime_ai.vision.observation import Observation, Tag
 from anime_ai.vision.tags import word
 
@@ -42,7 +43,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
 }
 """What the drawings show, by the groups of an observation: all that the small model can name."""
 WHOLE, ENGLISH = 0.7, 0.15
-"""Shares of the whole sentence in Chinese and in English among the texts; the rest is a few words, as people search."""
+"""Shares of the whole list in Chinese and in English among the texts; the rest is a few words, as people search."""
 
 
 def seen(look: Look) -> Observation:
@@ -63,14 +64,12 @@ def seen(look: Look) -> Observation:
 
 
 def written(look: Look, chance: random.Random) -> str:
-    """A text about a look: its sentence in one of two languages, or some of its words."""
-    observation, way = seen(look), chance.random()
-    if way < WHOLE:
-        return observation.sentence("zh")
+    """A text about a look: all of its tags in one of two languages, or some of its words."""
+    way = chance.random()
     if way < WHOLE + ENGLISH:
-        return observation.sentence("en")
+        return listed(seen(look).tags, "zh" if way < WHOLE else "en")
     language = chance.choice(("zh", "zh", "en"))
-    words = [word(tag.name, language) for tag in observation.tags[1:]]
+    words = [word(tag.name, language) for tag in seen(look).tags[1:]]
     chosen = chance.sample(words, chance.randint(1, 4))
     return chance.choice(("，", "、", " ") if language == "zh" else (", ", " ")).join(chosen)
 

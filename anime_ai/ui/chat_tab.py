@@ -8,18 +8,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.config import AVATARS
 from anime_ai.errors import AnimeAIError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
+from anime_ai.ui.portraits import portrait_url
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
@@ -143,11 +142,11 @@ class ChatTab:
             self._bases(person, conversation),
         ]
 
-    def _avatar(self, conversation: Conversation) -> tuple[None, Path | None]:
-        """Nobody's picture for the person, and hers where she has one."""
+    def _avatar(self, conversation: Conversation) -> tuple[None, dict[str, str] | None]:
+        """No picture of the person, and hers where she has one."""
         persona = self._persona(conversation.persona)
-        portrait = AVATARS / f"{persona.id}.webp" if persona else None
-        return None, portrait if portrait and portrait.is_file() else None
+        url = portrait_url(persona.id) if persona else ""
+        return None, {"path": url, "url": url} if url else None
 
     def _bases(self, person: Person, conversation: Conversation) -> Any:
         """Update of the bases that a conversation asks, out of those that this person may read."""

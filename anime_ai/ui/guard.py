@@ -28,6 +28,7 @@ from anime_ai.ui.persons import (
     set_cookie,
     wanted_language,
 )
+from anime_ai.ui.portraits import PORTRAITS
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -42,7 +43,7 @@ IDLE_SECONDS = 20.0
 API = "/gradio_api/"
 DOWNLOADS = "/download/"
 PAGES = ("/", "/config", "/config/")
-FILES = ("/assets/", "/static/", "/svelte/")
+FILES = ("/assets/", "/static/", "/svelte/", f"/{PORTRAITS}/")
 SINGLE = ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/pwa_icon", "/gradio_api/theme.css")
 CALLS = ("queue/join", "run/", "api/", "call/", "cancel", "reset")
 READS = ("startup-events", "app_id", "user", "login_check", "info", "heartbeat/", "queue/data", "queue/status", "call/")

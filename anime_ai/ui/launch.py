@@ -14,6 +14,7 @@ from anime_ai.ui import create_app
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
 from anime_ai.ui.persons import Persons, person_of, read_secret
+from anime_ai.ui.portraits import portraits
 from anime_ai.ui.shell import MARK
 from anime_ai.ui.theme import HEAD, STYLE, theme
 
@@ -81,7 +82,7 @@ def launch(
         auth_dependency=lambda request: person_of(request).id or None,
         app_kwargs={
             "middleware": [guard, Middleware(Labels)],
-            "routes": [Route("/download/{dataset}.json", download_of(studio))],
+            "routes": [Route("/download/{dataset}.json", download_of(studio)), portraits()],
             "openapi_url": None,
             "docs_url": None,
             "redoc_url": None,
