@@ -42,7 +42,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -196,6 +196,43 @@ class ChunkRecord(Base):
     text: Mapped[str] = mapped_column(Text)
     edited: Mapped[bool] = mapped_column(Boolean, default=False)
     off: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class PictureRecord(Base):
+    """A picture that somebody showed: its file under the person's pictures, and what was seen in it."""
+
+    __tablename__ = "pictures"
+    __table_args__ = (Index("ix_pictures_person_created", "person", "created"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    person: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(Text)
+    file: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    seen: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    corrected: Mapped[bool] = mapped_column(Boolean, default=False)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class CharacterRecord(Base):
+    """A character of a person's gallery."""
+
+    __tablename__ = "characters"
+    __table_args__ = (Index("ix_characters_person_name", "person", "name", unique=True),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    person: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(300))
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class CharacterPictureRecord(Base):
+    """A picture by which a character is known."""
+
+    __tablename__ = "character_pictures"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
+    file: Mapped[str] = mapped_column(String(64))
+    created: Mapped[float] = mapped_column(Double, default=time.time)
 
 
 class Database:

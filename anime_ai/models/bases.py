@@ -14,6 +14,7 @@ from typing import Any
 from anime_ai.config import STARTER_LM, Settings
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
+from anime_ai.models.hub import cached, fetch, is_hub_id
 
 DEFAULT = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 STARTER = "starter"
@@ -63,19 +64,19 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
     cannot be downloaded.
     """
     if name == "auto":
-        cached = _cached(DEFAULT)
-        return Base(DEFAULT, cached) if cached else _starter()
+        there = _cached(DEFAULT)
+        return Base(DEFAULT, there) if there else _starter()
     if name == STARTER:
         return _starter()
     folder = _folder(name)
     if folder is not None:
         _check_folder(folder, name)
         return Base(folder.name, folder)
-    if not _is_hub_id(name):
+    if not is_hub_id(name):
         raise ModelError("model.unknown", name=name[:100])
-    cached = _cached(name)
-    if cached:
-        return Base(name, cached)
+    there = _cached(name)
+    if there:
+        return Base(name, there)
     if not download:
         raise ModelError("model.not_on_disk", name=name)
     return Base(name, _download(name, settings.hub_timeout, tell))
@@ -85,7 +86,7 @@ def on_disk(name: str) -> bool:
     """Whether a base can be used without a download."""
     if name in ("auto", STARTER) or _folder(name) is not None:
         return True
-    return _is_hub_id(name) and _cached(name) is not None
+    return is_hub_id(name) and _cached(name) is not None
 
 
 def _folder(name: str) -> Path | None:
@@ -95,16 +96,6 @@ def _folder(name: str) -> Path | None:
         return Path(path).resolve() if name.strip() and os.path.isdir(path) else None
     except (OSError, ValueError, RuntimeError):
         return None
-
-
-def _is_hub_id(name: str) -> bool:
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return name.count("/") == 1
 
 
 def _starter() -> Base:
@@ -134,39 +125,18 @@ def _check_folder(folder: Path, name: str) -> None:
 
 def _cached(name: str) -> Path | None:
     """The snapshot folder of a Hub model in the local cache, if it is whole."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "config.json")
-    if not isinstance(found, str):
+    found = cached(name, "config.json")
+    if found is None:
         return None
-    folder = Path(found).parent
     try:
-        _check_folder(folder, name)
+        _check_folder(found.parent, name)
     except ModelError:
         return None
-    return folder
+    return found.parent
 
 
 def _download(name: str, timeout: float, tell: Callable[[], None]) -> Path:
-    """Fetch a model from the Hub or its mirror (`HF_ENDPOINT`); a hub that does not answer is told in seconds."""
-    import httpx
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    endpoint = constants.ENDPOINT
-    try:
-        answer = httpx.get(f"{endpoint}/api/models/{name}", timeout=timeout, follow_redirects=True)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=type(error).__name__) from error
-    if answer.status_code in (401, 403, 404):
-        raise ModelError("model.unknown", name=name)
-    if answer.status_code >= 400:
-        raise ModelError("model.hub_silent", name=name, endpoint=endpoint, why=answer.status_code)
-    tell()
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=_FILES, etag_timeout=timeout))
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
-        raise ModelError("model.download_failed", name=name, endpoint=endpoint, why=type(error).__name__) from error
+    folder = fetch(name, _FILES, timeout, tell)
     _check_folder(folder, name)
     return folder
 

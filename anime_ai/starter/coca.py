@@ -152,7 +152,7 @@ def save(model: Any, tokenizer: Any, shape: Shape, folder: Path) -> None:
 
     weights = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS[0], {"format": "pt"})
-    prepared = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "longest"}
+    prepared: dict[str, Any] = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "longest"}
     # What is not square stands in the middle of white, as nothing of it may be cut away.
     prepared["fill_color"] = 255
     write_json(folder / CONFIG, {"model_cfg": shape.config(len(tokenizer)), "preprocess_cfg": prepared})

@@ -1,0 +1,199 @@
+"""Pictures that people showed, and the characters they know, in the database and on the disk. Knows no model.
+
+A picture is its person's alone: every call names whose it is, and what is another's is not there.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from anime_ai.errors import VisionError
+from anime_ai.storage import CharacterPictureRecord, CharacterRecord, Database, PictureRecord, new_id, shown_name
+from anime_ai.vision.observation import Observation, observation_of
+from anime_ai.vision.pictures import keep
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_NAME = 300
+MOST_PICTURES = 10
+"""By which one character is known."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that was shown. `path` is where it is kept."""
+
+    id: str
+    name: str
+    path: Path
+    width: int
+    height: int
+    seen: Observation
+    corrected: bool
+    created: float
+
+
+@dataclass(frozen=True)
+class Character:
+    """A character of a gallery and how many pictures she is known by."""
+
+    id: str
+    name: str
+    pictures: int
+
+
+class Album:
+    """See the module. Threads may share it."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database, self._folder = database, folder
+
+    def add(self, person: str, name: str, picture: Image.Image, seen: Observation) -> Shown:
+        """Keep a picture that `read_picture` gave, and what was seen in it. Raises StorageError."""
+        path = keep(picture, self._folder)
+        with self._database.session() as session:
+            record = PictureRecord(
+                person=person,
+                name=shown_name(name)[:MOST_NAME],
+                file=path.name,
+                width=picture.width,
+                height=picture.height,
+                seen=seen.as_json(),
+            )
+            session.add(record)
+            session.flush()
+            return self._shown(record)
+
+    def get(self, person: str, picture_id: str) -> Shown:
+        """Raises VisionError for one that is not there, or another's."""
+        with self._database.reading() as session:
+            return self._shown(_owned(session, person, picture_id))
+
+    def latest(self, person: str, count: int = 60) -> builtins.list[Shown]:
+        """The person's pictures, the newest first."""
+        wanted = select(PictureRecord).where(PictureRecord.person == person)
+        with self._database.reading() as session:
+            found = session.scalars(wanted.order_by(PictureRecord.created.desc()).limit(count))
+            return [self._shown(record) for record in found]
+
+    def correct(self, person: str, picture_id: str, seen: Observation) -> Shown:
+        """Keep what a person says is to be seen."""
+        with self._database.session() as session:
+            record = _owned(session, person, picture_id)
+            record.seen, record.corrected = seen.as_json(), True
+            return self._shown(record)
+
+    def remove(self, person: str, picture_id: str) -> None:
+        """Delete a picture for good; its file too where nothing else has it."""
+        with self._database.session() as session:
+            record = _owned(session, person, picture_id)
+            session.delete(record)
+            session.flush()
+            if not _in_use(session, record.file):
+                (self._folder / record.file).unlink(missing_ok=True)
+
+    def files_of(self, person: str) -> dict[str, Path]:
+        """Where every picture of a person is kept, by its id."""
+        with self._database.reading() as session:
+            found = session.execute(select(PictureRecord.id, PictureRecord.file).where(PictureRecord.person == person))
+            return {id: self._folder / file for id, file in found}
+
+    # Characters
+
+    def characters(self, person: str) -> builtins.list[Character]:
+        count = func.count(CharacterPictureRecord.id)
+        wanted = (
+            select(CharacterRecord.id, CharacterRecord.name, count)
+            .join(CharacterPictureRecord, isouter=True)
+            .where(CharacterRecord.person == person)
+            .group_by(CharacterRecord.id, CharacterRecord.name)
+            .order_by(CharacterRecord.name)
+        )
+        with self._database.reading() as session:
+            return [Character(*row) for row in session.execute(wanted)]
+
+    def enrol(self, person: str, name: str, pictures: Sequence[Image.Image]) -> str:
+        """Make a character known by some pictures, or by more of them; her id.
+
+        Raises VisionError for a name that is none, no picture, or more than MOST_PICTURES of one character.
+        """
+        name = shown_name(name).strip()
+        if not name or len(name) > MOST_NAME:
+            raise VisionError("vision.no_name", most=MOST_NAME)
+        if not pictures:
+            raise VisionError("vision.no_pictures")
+        files = [keep(picture, self._folder).name for picture in pictures]
+        with self._database.session() as session:
+            wanted = select(CharacterRecord).where(CharacterRecord.person == person, CharacterRecord.name == name)
+            record = session.scalars(wanted).first()
+            if record is None:
+                record = CharacterRecord(id=new_id(), person=person, name=name)
+                session.add(record)
+                session.flush()
+            known = set(
+                session.scalars(
+                    select(CharacterPictureRecord.file).where(CharacterPictureRecord.character_id == record.id)
+                )
+            )
+            fresh = [file for file in dict.fromkeys(files) if file not in known]
+            if len(known) + len(fresh) > MOST_PICTURES:
+                raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
+            session.add_all(CharacterPictureRecord(character_id=record.id, file=file) for file in fresh)
+            return record.id
+
+    def forget(self, person: str, character_id: str) -> None:
+        """Delete a character and the pictures that only she has."""
+        with self._database.session() as session:
+            record = session.get(CharacterRecord, character_id)
+            if record is None or record.person != person:
+                raise VisionError("vision.no_character")
+            hers = select(CharacterPictureRecord.file).where(CharacterPictureRecord.character_id == character_id)
+            files = list(session.scalars(hers))
+            session.execute(delete(CharacterPictureRecord).where(CharacterPictureRecord.character_id == character_id))
+            session.delete(record)
+            session.flush()
+            for file in files:
+                if not _in_use(session, file):
+                    (self._folder / file).unlink(missing_ok=True)
+
+    def known_by(self, person: str) -> Mapping[str, tuple[Character, Path]]:
+        """Every picture by which a person's characters are known: its id, whose it is, where it is kept."""
+        names = {one.id: one for one in self.characters(person)}
+        wanted = select(CharacterPictureRecord).join(CharacterRecord).where(CharacterRecord.person == person)
+        with self._database.reading() as session:
+            found = session.scalars(wanted)
+            return {one.id: (names[one.character_id], self._folder / one.file) for one in found}
+
+    def _shown(self, record: PictureRecord) -> Shown:
+        return Shown(
+            record.id,
+            record.name,
+            self._folder / record.file,
+            record.width,
+            record.height,
+            observation_of(record.seen),
+            record.corrected,
+            record.created,
+        )
+
+
+def _owned(session: Session, person: str, picture_id: str) -> PictureRecord:
+    record = session.get(PictureRecord, picture_id)
+    if record is None or record.person != person:
+        raise VisionError("vision.no_picture")
+    return record
+
+
+def _in_use(session: Session, file: str) -> bool:
+    """Whether another picture or character has the same file: it is named by its content."""
+    shown = session.scalar(select(func.count()).where(PictureRecord.file == file))
+    known = session.scalar(select(func.count()).where(CharacterPictureRecord.file == file))
+    return bool(shown or known)
