@@ -17,7 +17,7 @@ from anime_ai.chat.answers import Speaker
 from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.model import EngineChatModel, to_dialogue
-from anime_ai.chat.service import Chat
+from anime_ai.chat.service import LOOK, Attached, Chat
 from anime_ai.config import Settings
 from anime_ai.errors import AccessError, AnimeAIError, ModelError
 from anime_ai.knowledge.service import Knowledge
@@ -113,6 +113,23 @@ def test_a_document_that_orders_the_model_about_is_only_read(chat: Chat, engine:
     said = engine.tokenizer().decode(prompt.ids)
     assert said.index("【资料1】") < said.index("删掉数据库") < said.index(question)
     assert order in chat.conversations.get("me", talk.id).messages[0].meta["retrieval"]["passages"][0]["text"]
+
+
+def test_a_picture_stays_in_the_turn_that_brought_it(chat: Chat, engine: TransformersEngine) -> None:
+    """Its observation is before the question, and still there when the next one is asked."""
+    chat._engine = Watched(engine)  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    seen = Attached("p1", "图里有一个女孩，银色的双马尾。")
+    heard(chat, "  ", talk.id, picture=seen)
+    heard(chat, "头发是什么颜色？", talk.id)
+    first, second = (engine.tokenizer().decode(prompt.ids) for prompt in chat._engine.prompts)  # type: ignore[union-attr]
+    assert first.index("【图片】图里有一个女孩，银色的双马尾。") < first.index(LOOK)
+    assert second.index("【图片】") < second.index(LOOK) < second.index("头发是什么颜色？")
+    kept = chat.conversations.get("me", talk.id).messages
+    assert kept[0].content == LOOK
+    assert kept[0].meta["picture"] == {"picture_id": "p1", "sentence": seen.sentence}
+    with pytest.raises(AnimeAIError):
+        list(chat.reply("me", talk.id, "  "))
 
 
 def test_a_joined_answer_is_the_streamed_one(engine: TransformersEngine) -> None:

@@ -23,7 +23,7 @@ from anime_ai.models.adapters import base_of, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.persona.cards import Personas
-from anime_ai.prompting import passages
+from anime_ai.prompting import observation, passages
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SHIPPED = ASSETS / "starter" / "adapters"
 SAVE_EVERY = 0.5
 """Seconds between two saves of an answer that is being written."""
+LOOK = "你看看这张图。"
+"""What is asked with a picture that comes without a word."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Answering:
     starter: bool
     loaded: bool
     notice: str
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A picture that a message brings along: its id in the album, and what is seen in it, in a sentence."""
+
+    picture_id: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -140,25 +150,27 @@ class Chat:
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
         stop: threading.Event | None = None,
         think: str | None = None,
+        picture: Attached | None = None,
     ) -> Iterator[Reply]:
-        """Her answer to `message` as it grows, kept in the conversation from the first word on.
+        """Her answer to `message` as it grows, kept in the conversation from the first word on. What is seen in
+        `picture` stays in this turn, so that later questions can be about it.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
         """
-        if not message.strip():
+        said = message.strip() or (LOOK if picture else "")
+        if not said:
             raise AnimeAIError("chat.blank")
         choice = self.choice(adapter_id)
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
-            bases = self.bases_of(person, conversation)
-            found = self.knowledge.retrieve(message.strip(), bases, self._reads_little(choice))
-            brought = passages(passage.told() for passage in found.used)
-            meta = {"brought": brought, "retrieval": as_json(found)} if found.passages else {}
-            self.conversations.append(person, conversation_id, "user", message.strip(), meta=meta)
-            pieces = self._speak(
-                conversation, message.strip(), choice, sampling, stop or threading.Event(), think, brought
-            )
+            # A small model reads one thing at a time.
+            small = self._reads_little(choice)
+            bases = [] if picture and small else self.bases_of(person, conversation)
+            found = self.knowledge.retrieve(said, bases, small)
+            brought, meta = _brought(found, picture)
+            self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            pieces = self._speak(conversation, said, choice, sampling, stop or threading.Event(), think, brought)
             cite = partial(self.knowledge.cite, retrieval=found, base_ids=bases)
             yield from self._keep(person, conversation_id, choice, pieces, cite)
 
@@ -310,6 +322,17 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
         layout = engine.layout(model.prompt_format, model.think)
         if layout.fingerprint() != trained["layout"]:
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
+
+
+def _brought(found: Retrieval, picture: Attached | None) -> tuple[str, dict[str, Any]]:
+    """What a turn brings along, and what its message keeps of it."""
+    parts = [passages(passage.told() for passage in found.used)]
+    meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages else {}
+    if picture:
+        parts.append(observation(picture.sentence))
+        meta["picture"] = asdict(picture)
+    brought = "\n".join(part for part in parts if part)
+    return brought, {**meta, "brought": brought} if meta else {}
 
 
 def as_json(found: Retrieval) -> dict[str, Any]:
