@@ -167,8 +167,9 @@ class Layout:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The ids at which an answer is over."""
-        return frozenset({self._end[-1], self.tokenizer.eos_token_id})
+        """The ids at which an answer is over: its end, and the mark of the next turn, should the end be left out."""
+        opener = [id for id in self._encode(self._form.user[0])[:1] if id in self._control_ids]
+        return frozenset({self._end[-1], self.tokenizer.eos_token_id, *opener})
 
     @property
     def stop_texts(self) -> tuple[str, ...]:

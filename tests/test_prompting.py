@@ -275,7 +275,8 @@ def test_chatml_is_as_the_qwen_template_writes_it() -> None:
     messages = [dict(message) for message in prompt.messages]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert prompt.ids == tuple(tokenizer.encode(text, add_special_tokens=False))
-    assert prompt.stop_ids == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    ends, opens = (tokenizer.convert_tokens_to_ids(mark) for mark in ("<|im_end|>", "<|im_start|>"))
+    assert prompt.stop_ids == {ends, opens}, "a model that leaves its end out must not speak for the user"
 
 
 def test_seed_is_the_original_layout_to_the_letter(tokenizer: Any) -> None:
