@@ -199,7 +199,7 @@ class ChunkRecord(Base):
 
 
 class PictureRecord(Base):
-    """A picture that somebody showed: its file under the person's pictures, and what was seen in it."""
+    """A picture that somebody showed: its file, which it shares with nothing, and what was seen in it."""
 
     __tablename__ = "pictures"
     __table_args__ = (Index("ix_pictures_person_created", "person", "created"),)

@@ -12,8 +12,9 @@ from PIL import Image
 from tiny_models import change_json, make_clip
 
 from anime_ai.errors import VisionError
+from anime_ai.files import write_json
 from anime_ai.vision.captions import captions
-from anime_ai.vision.clip import CONFIG, Clip
+from anime_ai.vision.clip import CONFIG, WEIGHTS, Clip
 
 
 def noise(seed: int, size: tuple[int, int] = (48, 40)) -> Image.Image:
@@ -92,7 +93,8 @@ def test_a_model_without_a_decoder_writes_nothing(tmp_path: Path, tiny_tokenizer
     make_clip(tmp_path, tiny_tokenizer, captions=False)
     clip = Clip(tmp_path, "plain")
     assert not clip.writes
-    assert clip.caption(PICTURES) == []
+    with pytest.raises(VisionError, match="plain"):
+        clip.caption(PICTURES)
     assert clip.embed(PICTURES).shape == (3, 32)
 
 
@@ -115,3 +117,38 @@ def test_what_is_wrong_with_a_folder_is_said(fault: str, tmp_path: Path, tiny_to
             file.unlink()
     with pytest.raises(VisionError, match="tiny"):
         Clip(tmp_path, "tiny").caption(PICTURES)
+
+
+def test_towers_of_other_libraries_are_loaded_offline(
+    tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text tower of transformers that the Chinese-capable CLIP has, and a picture's tower of timm."""
+    import open_clip
+    from safetensors.torch import save_file
+    from transformers import XLMRobertaConfig
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tower, folder = tmp_path / "tower", tmp_path / "clip"
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    XLMRobertaConfig(vocab_size=len(tiny_tokenizer), **small, pad_token_id=0).save_pretrained(tower)
+    text = {"hf_model_name": str(tower), "hf_tokenizer_name": str(tower), "hf_pooler_type": "mean_pooler"}
+    text |= {"hf_proj_type": "mlp", "context_length": 16}
+    picture = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none"}
+    picture |= {"image_size": 160}
+    config = {"embed_dim": 64, "vision_cfg": picture, "text_cfg": text, "custom_text": True}
+    torch.manual_seed(3)
+    model = open_clip.CustomTextCLIP(
+        64, {**picture}, {**text, "hf_model_pretrained": False}, init_logit_scale=2.0, init_logit_bias=-10.0
+    ).eval()
+    folder.mkdir()
+    save_file({name: weight.contiguous() for name, weight in model.state_dict().items()}, folder / WEIGHTS)
+    tiny_tokenizer.save_pretrained(tower)
+    tiny_tokenizer.save_pretrained(folder)
+    whole = {**config, "init_logit_bias": -10.0}
+    write_json(folder / CONFIG, {"model_cfg": whole, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}})
+    clip = Clip(folder, "towers")
+    found = clip.embed(PICTURES)
+    with torch.inference_mode():
+        wanted = model.encode_image(clip._prepared(PICTURES), normalize=True).numpy()
+    assert np.allclose(found, wanted, atol=1e-5)
+    assert clip.embed_texts(["粉色头发", "微笑"]).shape == (2, 64)

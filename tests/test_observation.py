@@ -86,7 +86,7 @@ def test_it_is_kept_and_read_back() -> None:
     whole = whole.recognised(Known("1", "雪见", 0.93, True))
     kept = json.loads(json.dumps(whole.as_json(), ensure_ascii=False))
     assert observation_of(kept) == whole
-    assert observation_of({}) == Observation()
+    assert observation_of(Observation().as_json()) == Observation()
     assert kept["tags"][1] == {
         "group": "hair_colour",
         "tag": "pink_hair",

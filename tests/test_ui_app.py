@@ -215,3 +215,20 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_portraits_are_everybodys_and_nothing_beside_them() -> None:
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from anime_ai.persona.cards import Personas
+    from anime_ai.ui.portraits import portrait_url, portraits
+
+    page = TestClient(Starlette(routes=[portraits()]))
+    for persona in Personas().list():
+        for expression in ("", "smile", "angry"):
+            url = portrait_url(persona.id, expression)
+            assert page.get(f"/{url}").headers["content-type"] == "image/webp"
+    assert portrait_url("nobody") == portrait_url("tsundere", "no such face") == ""
+    for path in ("/portraits/nobody.webp", "/portraits/%2e%2e/starter/REPORT.md", "/portraits/..%2fstarter/REPORT.md"):
+        assert page.get(path).status_code == 404

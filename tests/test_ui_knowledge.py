@@ -133,10 +133,15 @@ def test_a_folders_files_of_one_name_are_kept_apart(tab: KnowledgeTab, studio: S
     for folder in folders:
         folder.mkdir()
     files = [filed(folder, "说明.txt", f"第{folder.name}份说明。") for folder in folders]
+    files.append(filed(tmp_path, "说明 (2).txt", "第三份说明。"))
     for _ in range(2):  # the same again changes nothing
         list(tab.upload(OWNER, files, base))
         names = {one.name: studio.knowledge.library.text(one.id) for one in studio.knowledge.library.documents(base)}
-        assert names == {"说明.txt": "第一份说明。", "说明 (2).txt": "第二份说明。"}
+        assert names == {
+            "说明.txt": "第一份说明。",
+            "说明 (2).txt": "第二份说明。",
+            "说明 (2) (2).txt": "第三份说明。",
+        }
 
 
 def test_an_upload_can_be_stopped(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:

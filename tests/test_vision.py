@@ -124,6 +124,12 @@ def test_likeness_to_words_becomes_tags() -> None:
     assert min(found.values()) >= LEAST
 
 
+def test_nobody_has_no_hair() -> None:
+    (seen,) = ZeroShot(Pointing(["no_humans", "blue_hair", "glasses", "ocean"])).look([None])  # type: ignore[arg-type]
+    assert {tag.group for tag in seen.tags} <= {"people", "scene", "style"}
+    assert seen.sentence() == "图里没有人，背景是大海。"
+
+
 def test_every_label_has_a_word() -> None:
     for names in (*ONE.values(), *SEVERAL.values()):
         assert set(names) <= set(table())
@@ -177,20 +183,26 @@ def test_a_picture_is_its_persons_alone(vision: Vision) -> None:
     assert "银色的头发" in vision.album.get(ME, shown.id).seen.sentence()
 
 
-def test_a_file_goes_with_the_last_picture_that_has_it(vision: Vision) -> None:
-    one, two = vision.describe(ME, "a.png", blue()), vision.describe(OTHER, "b.png", blue())
-    assert one.path == two.path
+def test_a_file_goes_with_its_picture(vision: Vision) -> None:
+    one, two = vision.describe(ME, "a.png", blue()), vision.describe(OTHER, "a.png", blue())
     vision.album.remove(ME, one.id)
-    assert two.path.is_file()
-    vision.album.remove(OTHER, two.id)
-    assert not two.path.exists()
+    assert (one.path.exists(), two.path.exists()) == (False, True)
+
+
+def test_what_could_not_be_written_down_leaves_no_file(vision: Vision, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VisionError):
+        vision.album.enrol(ME, "雪见", [Image.new("RGB", (9, 9), (shade, 0, 0)) for shade in range(15)])
+    monkeypatch.setattr(vision.album, "_database", None)
+    with pytest.raises(AttributeError):
+        vision.describe(ME, "a.png", blue())
+    assert [path for path in (vision.settings.studio_dir / "pictures").rglob("*") if path.is_file()] == []
 
 
 def test_characters_are_enrolled_once_by_name(vision: Vision) -> None:
     pictures = [Image.new("RGB", (20, 20), (shade, 0, 0)) for shade in range(0, 250, 25)]
     her = vision.album.enrol(ME, " 雪见 ", pictures[:2])
     assert vision.album.enrol(ME, "雪见", pictures[1:3]) == her
-    assert [(one.name, one.pictures) for one in vision.album.characters(ME)] == [("雪见", 3)]
+    assert [(one.name, one.pictures) for one in vision.album.characters(ME)] == [("雪见", 4)]
     assert vision.album.characters(OTHER) == []
     assert {character.id for character, _ in vision.album.known_by(ME).values()} == {her}
     assert all(path.is_file() for _, path in vision.album.known_by(ME).values())
@@ -257,3 +269,31 @@ def vision_folder(vision: Vision) -> Path:
     assert isinstance(looker, service.Lists)
     assert isinstance(looker.clip, Clip)
     return looker.clip.folder
+
+
+def test_a_model_is_here_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.known("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k")
+    there: dict[tuple[str, str], Path] = {}
+    monkeypatch.setattr(models, "cached", lambda name, file: there.get((name, file)))
+    for file in model.needed:
+        assert models.folder_of(model) is None
+        (tmp_path / file).write_text("{}", encoding="utf-8")
+        there[model.id, file] = tmp_path / file
+    assert models.folder_of(model) == tmp_path
+    # The text tower's configuration lies in a model of its own, which has to be there as well.
+    write_json(tmp_path / "open_clip_config.json", {"model_cfg": {"text_cfg": {"hf_model_name": "xlm-roberta-base"}}})
+    assert models.folder_of(model) is None
+    fetched: list[tuple[str, tuple[str, ...]]] = []
+
+    def fetch(name: str, files: tuple[str, ...], *given: Any) -> Path:
+        fetched.append((name, files))
+        there[name, files[0]] = tmp_path / files[0]
+        return tmp_path
+
+    monkeypatch.setattr(models, "fetch", fetch)
+    assert models.get(model, 1.0) == tmp_path
+    assert [name for name, _ in fetched] == [model.id, "xlm-roberta-base"]
+    there.clear()
+    monkeypatch.setattr(models, "fetch", lambda *given: tmp_path)
+    with pytest.raises(VisionError, match="open_clip_model"):
+        models.get(model, 1.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -212,9 +211,10 @@ class Knowledge:
 
 def _apart(entries: Iterable[Entry]) -> Iterator[Entry]:
     """Files of one upload, those of the same name numbered: a browser sends a folder's files without their folders."""
-    seen: Counter[str] = Counter()
+    seen: set[str] = set()
     for name, path in entries:
-        seen[name] += 1
-        stem, dot, kind = name.rpartition(".")
-        number = f" ({seen[name]})" if seen[name] > 1 else ""
-        yield (f"{stem}{number}{dot}{kind}" if stem else f"{name}{number}"), path
+        stem, dot, kind = name.rpartition(".") if name.rpartition(".")[0] else (name, "", "")
+        numbered = (f"{stem} ({number}){dot}{kind}" for number in itertools.count(2))
+        free = next(free for free in itertools.chain((name,), numbered) if free not in seen)
+        seen.add(free)
+        yield free, path

@@ -25,12 +25,11 @@ from anime_ai.starter.captioned import LABELS, corpus, written
 from anime_ai.starter.drawings import Pixels, photographs
 from anime_ai.starter.portraits.looks import Look
 from anime_ai.vision.clip import CONFIG, WEIGHTS
+from anime_ai.vision.service import LABELS_FILE
 
 BEGIN, END = "<begin>", "<end>"
 VOCABULARY, TEXTS = 900, 20_000
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-LABELS_FILE = "labels.json"
-"""What the model can name, by group; the app asks it for nothing else."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def save(model: Any, tokenizer: Any, shape: Shape, folder: Path) -> None:
     from safetensors.torch import save_file
 
     weights = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS[0], {"format": "pt"})
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
     prepared: dict[str, Any] = {"mean": MEAN, "std": DEVIATION, "interpolation": "bicubic", "resize_mode": "longest"}
     # What is not square stands in the middle of white, as nothing of it may be cut away.
     prepared["fill_color"] = 255

@@ -95,7 +95,7 @@ def _voiced_rows() -> dict[str, tuple[Row, ...]]:
     """What is held out of the adapters' training is held out here as well."""
     path = DATA / "dataset.json"
     rows = list(good_rows(read_rows(path), path))
-    trained = [rows[place] for place in split_rows(rows, Settings.load().seed).train]
+    trained = [rows[place] for place in split_rows(rows, Settings.model_fields["seed"].default).train]
     return {id: tuple(row for row in trained if row.persona == persona.name) for id, persona in VOICES.items()}
 
 

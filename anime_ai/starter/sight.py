@@ -12,11 +12,12 @@ from typing import Any
 from anime_ai.config import STARTER_COCA
 from anime_ai.files import read_json, replaced_folder, write_bytes, write_json
 from anime_ai.starter import captioned, drawings
-from anime_ai.starter.coca import LABELS_FILE, Progress, Schedule, Shape, build, build_tokenizer, save, train
+from anime_ai.starter.coca import Progress, Schedule, Shape, build, build_tokenizer, save, train
 from anime_ai.starter.portraits.looks import Look
 from anime_ai.vision.clip import Clip
 from anime_ai.vision.describing import read
 from anime_ai.vision.observation import Tag
+from anime_ai.vision.service import LABELS_FILE
 
 PICTURES, STEPS = 40_000, 3_400
 UNSEEN, UNSEEN_SEED = 1_000, 10**9

@@ -65,7 +65,7 @@ class KnowledgeTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.library = studio.knowledge.library
-        self._adding: dict[str, threading.Event] = {}
+        self._adding: dict[str, set[threading.Event]] = {}
 
     # What the handlers answer with.
 
@@ -146,7 +146,8 @@ class KnowledgeTab:
         """Read the files one after the other: updates of progress, stop button, files, then of `_shown`."""
         still = [gr.skip() for _ in range(4)]
         paths = [Path(file) for file in files or ()]
-        stop = self._adding[person.session] = threading.Event()
+        stop = threading.Event()
+        self._adding.setdefault(person.session, set()).add(stop)
         done: list[Added] = []
         try:
             yield [self._progress(done, paths, person), gr.update(visible=True), gr.skip(), *still]
@@ -158,13 +159,12 @@ class KnowledgeTab:
             yield [self._progress(done, paths, person, over=True), gr.update(visible=False), None, *still]
             raise
         finally:
-            self._adding.pop(person.session, None)
+            self._adding[person.session].discard(stop)
         told = self._progress(done, paths, person, over=True)
         yield [told, gr.update(visible=False), None, *self._shown(person, str(base))]
 
     def stop(self, person: Person) -> None:
-        stop = self._adding.get(person.session)
-        if stop is not None:
+        for stop in tuple(self._adding.get(person.session, ())):
             stop.set()
 
     def paste(self, person: Person, base: str, name: str, pasted: str) -> list[Any]:

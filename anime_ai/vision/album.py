@@ -6,12 +6,16 @@ A picture is its person's alone: every call names whose it is, and what is anoth
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from anime_ai.errors import VisionError
@@ -58,19 +62,19 @@ class Album:
 
     def add(self, person: str, name: str, picture: Image.Image, seen: Observation) -> Shown:
         """Keep a picture that `read_picture` gave, and what was seen in it. Raises StorageError."""
-        path = keep(picture, self._folder)
-        with self._database.session() as session:
-            record = PictureRecord(
-                person=person,
-                name=shown_name(name)[:MOST_NAME],
-                file=path.name,
-                width=picture.width,
-                height=picture.height,
-                seen=seen.as_json(),
-            )
+        record = PictureRecord(
+            id=new_id(),
+            person=person,
+            name=shown_name(name)[:MOST_NAME],
+            width=picture.width,
+            height=picture.height,
+            seen=seen.as_json(),
+            created=time.time(),
+        )
+        with self._filed([picture]) as (file,), self._database.session() as session:
+            record.file = file
             session.add(record)
-            session.flush()
-            return self._shown(record)
+        return self._shown(record)
 
     def get(self, person: str, picture_id: str) -> Shown:
         """Raises VisionError for one that is not there, or another's."""
@@ -92,13 +96,11 @@ class Album:
             return self._shown(record)
 
     def remove(self, person: str, picture_id: str) -> None:
-        """Delete a picture for good; its file too where nothing else has it."""
+        """Delete a picture and its file for good."""
         with self._database.session() as session:
             record = _owned(session, person, picture_id)
             session.delete(record)
-            session.flush()
-            if not _in_use(session, record.file):
-                (self._folder / record.file).unlink(missing_ok=True)
+        self._unlink([record.file])
 
     def files_of(self, person: str) -> dict[str, Path]:
         """Where every picture of a person is kept, by its id."""
@@ -130,7 +132,15 @@ class Album:
             raise VisionError("vision.no_name", most=MOST_NAME)
         if not pictures:
             raise VisionError("vision.no_pictures")
-        files = [keep(picture, self._folder).name for picture in pictures]
+        if len(pictures) > MOST_PICTURES:
+            raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
+        with self._filed(pictures) as files:
+            try:
+                return self._enrolled(person, name, files)
+            except IntegrityError:  # somebody else has made her meanwhile
+                return self._enrolled(person, name, files)
+
+    def _enrolled(self, person: str, name: str, files: Sequence[str]) -> str:
         with self._database.session() as session:
             wanted = select(CharacterRecord).where(CharacterRecord.person == person, CharacterRecord.name == name)
             record = session.scalars(wanted).first()
@@ -138,39 +148,56 @@ class Album:
                 record = CharacterRecord(id=new_id(), person=person, name=name)
                 session.add(record)
                 session.flush()
-            known = set(
-                session.scalars(
-                    select(CharacterPictureRecord.file).where(CharacterPictureRecord.character_id == record.id)
-                )
-            )
-            fresh = [file for file in dict.fromkeys(files) if file not in known]
-            if len(known) + len(fresh) > MOST_PICTURES:
+            count = select(func.count()).where(CharacterPictureRecord.character_id == record.id)
+            if (session.scalar(count) or 0) + len(files) > MOST_PICTURES:
                 raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
-            session.add_all(CharacterPictureRecord(character_id=record.id, file=file) for file in fresh)
+            session.add_all(CharacterPictureRecord(character_id=record.id, file=file) for file in files)
             return record.id
 
     def forget(self, person: str, character_id: str) -> None:
-        """Delete a character and the pictures that only she has."""
+        """Delete a character and her pictures for good."""
         with self._database.session() as session:
             record = session.get(CharacterRecord, character_id)
             if record is None or record.person != person:
                 raise VisionError("vision.no_character")
-            hers = select(CharacterPictureRecord.file).where(CharacterPictureRecord.character_id == character_id)
-            files = list(session.scalars(hers))
-            session.execute(delete(CharacterPictureRecord).where(CharacterPictureRecord.character_id == character_id))
+            hers = CharacterPictureRecord.character_id == character_id
+            files = list(session.scalars(select(CharacterPictureRecord.file).where(hers)))
+            session.execute(delete(CharacterPictureRecord).where(hers))
             session.delete(record)
-            session.flush()
-            for file in files:
-                if not _in_use(session, file):
-                    (self._folder / file).unlink(missing_ok=True)
+        self._unlink(files)
 
     def known_by(self, person: str) -> Mapping[str, tuple[Character, Path]]:
         """Every picture by which a person's characters are known: its id, whose it is, where it is kept."""
-        names = {one.id: one for one in self.characters(person)}
-        wanted = select(CharacterPictureRecord).join(CharacterRecord).where(CharacterRecord.person == person)
+        wanted = (
+            select(CharacterPictureRecord.id, CharacterPictureRecord.file, CharacterRecord.id, CharacterRecord.name)
+            .join(CharacterRecord)
+            .where(CharacterRecord.person == person)
+        )
         with self._database.reading() as session:
-            found = session.scalars(wanted)
-            return {one.id: (names[one.character_id], self._folder / one.file) for one in found}
+            found = list(session.execute(wanted))
+        counts = Counter(character for _, _, character, _ in found)
+        return {
+            id: (Character(character, name, counts[character]), self._folder / file)
+            for id, file, character, name in found
+        }
+
+    @contextmanager
+    def _filed(self, pictures: Sequence[Image.Image]) -> Iterator[builtins.list[str]]:
+        """The names of some pictures' new files, which are gone again where the block raises."""
+        files = [f"{new_id()}.webp" for _ in pictures]
+        try:
+            for file, picture in zip(files, pictures, strict=True):
+                keep(picture, self._folder / file)
+            yield files
+        except BaseException:
+            self._unlink(files)
+            raise
+
+    def _unlink(self, files: Iterable[str]) -> None:
+        """Files whose rows are gone; one that somebody reads right now, which Windows refuses, stays without a row."""
+        for file in files:
+            with suppress(OSError):
+                (self._folder / file).unlink(missing_ok=True)
 
     def _shown(self, record: PictureRecord) -> Shown:
         return Shown(
@@ -190,10 +217,3 @@ def _owned(session: Session, person: str, picture_id: str) -> PictureRecord:
     if record is None or record.person != person:
         raise VisionError("vision.no_picture")
     return record
-
-
-def _in_use(session: Session, file: str) -> bool:
-    """Whether another picture or character has the same file: it is named by its content."""
-    shown = session.scalar(select(func.count()).where(PictureRecord.file == file))
-    known = session.scalar(select(func.count()).where(CharacterPictureRecord.file == file))
-    return bool(shown or known)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 """Unit vectors, (pictures or texts, dimensions)."""
-CONFIG, WEIGHTS = "open_clip_config.json", ("open_clip_model.safetensors", "model.safetensors")
+CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 BATCH = 16
 
 
@@ -55,13 +55,16 @@ class Clip:
         return np.asarray(found.float().cpu(), np.float32)
 
     def caption(self, pictures: Sequence[Image.Image], **sampling: Any) -> list[Caption]:
-        """A caption a picture; see `anime_ai.vision.captions` for the sampling. None of a model that writes none."""
+        """A caption a picture; see `anime_ai.vision.captions` for the sampling.
+
+        Raises VisionError for a model that writes none.
+        """
         import torch
 
         from anime_ai.vision.captions import captions
 
         if not self.writes:
-            return []
+            raise VisionError("vision.writes_nothing", name=self.id)
         begin, end = self._ends
         found: list[Caption] = []
         with torch.inference_mode():
@@ -85,8 +88,8 @@ class Clip:
             _ = read["model_cfg"]["text_cfg"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise VisionError("vision.no_model", name=self.id, why=error) from error
-        if not any((self.folder / file).is_file() for file in WEIGHTS):
-            raise VisionError("vision.no_model", name=self.id, why=WEIGHTS[0])
+        if not (self.folder / WEIGHTS).is_file():
+            raise VisionError("vision.no_model", name=self.id, why=WEIGHTS)
         return read
 
     @property
@@ -120,6 +123,14 @@ class Clip:
             raise VisionError("vision.no_model", name=self.id, why=str(error).split("\n")[0]) from error
 
     @property
+    def _own_tokenizer(self) -> bool:
+        if not (self.folder / "tokenizer.json").is_file():
+            return False
+        return (
+            None not in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id) and not self.tokenizer("").input_ids
+        )
+
+    @property
     def _device(self) -> Any:
         return self.model.logit_scale.device
 
@@ -128,11 +139,12 @@ class Clip:
         return int(self.tokenizer.bos_token_id), int(self.tokenizer.eos_token_id)
 
     def _tokenized(self, texts: Sequence[str]) -> Any:
-        """(texts, context), padded. A published model's texts go through open_clip, as in its training."""
+        """(texts, context), padded. A published model's texts go through open_clip, as in its training; a tokenizer of
+        ours is told by its marks of begin and end, which it does not write by itself."""
         import open_clip
 
         text = self.config["model_cfg"]["text_cfg"]
-        if text.get("hf_tokenizer_name") or not (self.folder / "tokenizer.json").is_file():
+        if text.get("hf_tokenizer_name") or text.get("hf_model_name") or not self._own_tokenizer:
             return open_clip.get_tokenizer(f"local-dir:{self.folder}")(list(texts))
         begin, end = self._ends
         length = int(text["context_length"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from anime_ai.vision.clip import Caption
-from anime_ai.vision.observation import Observation, Tag, group_of
+from anime_ai.vision.observation import Known, Observation, Tag, group_of
 from anime_ai.vision.tagger import Tagged
 from anime_ai.vision.tags import word
 
@@ -41,7 +41,8 @@ def read(caption: Caption, tokenizer: Any, labels: Labels) -> tuple[Tag, ...]:
 def of_tagger(tagged: Tagged, model: str) -> Observation:
     """What a WD tagger gave. Its own thresholds have been applied; a probability is a confidence."""
     tags = tuple(Tag(name, group_of(name), likely) for name, likely in tagged.tags.items())
-    return Observation(tags=tags, rating=tagged.rating, models=(model,))
+    known = tuple(Known(name, name.replace("_", " "), likely, True) for name, likely in tagged.characters.items())
+    return Observation(tags=tags, characters=known, rating=tagged.rating, models=(model,))
 
 
 def _label(said: str, labels: Labels) -> str:

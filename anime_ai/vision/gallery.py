@@ -1,7 +1,8 @@
 """Who is in a picture: the characters that a person enrolled, by the vectors of their pictures. Knows no files' form.
 
-A picture is a character's when it is as like one of hers as her own are like each other and others' are not; where the
-gallery is too small to tell, the likeness that its model was measured to need.
+A picture is surely a character's when it is more like one of hers than strangers' pictures come to be like anybody in
+the gallery, which the gallery's own pictures tell; where it is too small to tell, and never below what its model was
+measured to need.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
@@ -23,8 +23,8 @@ from anime_ai.vision.observation import Known
 
 FALSE = 0.05
 """How often a stranger may be taken for somebody known."""
-ENOUGH = 12
-"""Pairs of pictures of different characters from which the gallery itself tells what is alike."""
+ENOUGH = 8
+"""Pictures, of two characters at least, from which a gallery itself tells what is alike."""
 
 
 class Looker(Protocol):
@@ -52,20 +52,19 @@ class Thresholds:
 def calibrated(vectors: Vectors, owners: Sequence[str], measured: tuple[float, float]) -> Thresholds:
     """Thresholds out of a gallery's own vectors, (pictures, dimensions), and whose each is.
 
-    Surely: above FALSE of the pairs of different characters, and not above what most pairs of one character have.
+    To the others, every character is a stranger: how like her pictures come to be to the likest of theirs is what a
+    stranger's may come to. A stranger is held against one more character than that, so the line is no lower than what
+    the model was measured to need.
     """
-    alike = vectors @ vectors.T
-    pairs = list(combinations(range(len(owners)), 2))
-    other = [float(alike[one, two]) for one, two in pairs if owners[one] != owners[two]]
-    same = [float(alike[one, two]) for one, two in pairs if owners[one] == owners[two]]
-    if len(other) < ENOUGH:
+    known = np.array(owners)
+    if len(known) < ENOUGH or len(set(owners)) < 2:
         return Thresholds(*measured)
-    surely = float(np.quantile(other, 1 - FALSE))
-    if same:
-        # Between the two kinds of pairs, where they leave a gap.
-        surely = max(surely, min(measured[1], float(np.quantile(same, 0.1))))
-    perhaps = min(surely, float(np.quantile(other, 1 - 4 * FALSE)))
-    return Thresholds(perhaps, surely)
+    alike = np.where(known[:, None] == known[None, :], -1.0, vectors @ vectors.T)
+    likest = alike.max(axis=1)
+    return Thresholds(
+        max(measured[0], float(np.quantile(likest, 1 - 4 * FALSE))),
+        max(measured[1], float(np.quantile(likest, 1 - FALSE))),
+    )
 
 
 class Gallery:
@@ -80,10 +79,9 @@ class Gallery:
 
         Raises KnowledgeError where the vectors cannot be read.
         """
-        known = self._album.known_by(person)
-        if not known:
+        vectors, characters = self._hers(person, self._album.known_by(person))
+        if not characters:
             return [[] for _ in pictures]
-        vectors, characters = self._hers(person, known)
         thresholds = calibrated(vectors, [one.id for one in characters], self._looker().likeness)
         return [self._told(alike, characters, thresholds)[:most] for alike in pictures @ vectors.T]
 

@@ -12,31 +12,37 @@ from typing import Literal
 
 from anime_ai.config import STARTER_COCA
 from anime_ai.errors import VisionError
-from anime_ai.models.hub import cached, fetch
+from anime_ai.files import read_json
+from anime_ai.models.hub import cached, fetch, is_hub_id
+from anime_ai.vision.clip import CONFIG, WEIGHTS
+from anime_ai.vision.tagger import MODEL, TABLE
 
 STARTER = "starter"
+TOWER = "config.json"
 Kind = Literal["list", "clip", "caption", "tagger"]
 """What it gives: a list of tags, likeness to labels, a sentence, or tags with probabilities."""
 
 
 @dataclass(frozen=True)
 class VisionModel:
-    """A model by its id on the Hub. `files`: patterns of what is fetched, the first of them tells that it is there."""
+    """A model by its id on the Hub. `needed`: files without which it cannot be used; `more`: patterns of what else is
+    fetched."""
 
     id: str
     kind: Kind
     licence: str
     megabytes: int
-    files: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
-_OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors", "*.json", "*.model", "merges.txt")
+_OPEN_CLIP = ((CONFIG, WEIGHTS, "tokenizer.json"), ("*.json", "*.model", "merges.txt"))
 KNOWN: tuple[VisionModel, ...] = (
     VisionModel(STARTER, "list", "Apache-2.0", 9),
-    VisionModel("SmilingWolf/wd-vit-tagger-v3", "tagger", "Apache-2.0", 379, ("selected_tags.csv", "model.onnx")),
-    VisionModel("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "clip", "MIT", 1_460, _OPEN_CLIP),
-    VisionModel("timm/ViT-B-32-SigLIP2-256", "clip", "Apache-2.0", 1_510, _OPEN_CLIP),
-    VisionModel("laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k", "caption", "MIT", 1_010, _OPEN_CLIP),
+    VisionModel("SmilingWolf/wd-vit-tagger-v3", "tagger", "Apache-2.0", 379, (TABLE, MODEL)),
+    VisionModel("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "clip", "MIT", 1_460, *_OPEN_CLIP),
+    VisionModel("timm/ViT-B-32-SigLIP2-256", "clip", "Apache-2.0", 1_510, *_OPEN_CLIP),
+    VisionModel("laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k", "caption", "MIT", 1_010, *_OPEN_CLIP),
 )
 
 
@@ -49,13 +55,35 @@ def known(id: str) -> VisionModel:
 
 
 def folder_of(model: VisionModel) -> Path | None:
-    """Where a model lies on this disk; None where it is not there."""
+    """Where a model lies on this disk; None where it, or something of it, is not there."""
     if model.id == STARTER:
-        return STARTER_COCA if (STARTER_COCA / "open_clip_config.json").is_file() else None
-    folders = [cached(model.id, file) for file in model.files[:2]]
-    return folders[0].parent if folders[0] and all(folders) else None
+        return STARTER_COCA if (STARTER_COCA / WEIGHTS).is_file() else None
+    there = [cached(model.id, file) for file in model.needed]
+    if not there or not all(there):
+        return None
+    folder = there[0].parent  # type: ignore[union-attr]
+    return folder if all(cached(other, TOWER) for other in _towers(folder)) else None
 
 
 def get(model: VisionModel, timeout: float, tell: Callable[[], None] = lambda: None) -> Path:
-    """A model's folder, fetched from the Hub or its mirror where it is not there. Raises ModelError."""
-    return folder_of(model) or fetch(model.id, model.files, timeout, tell)
+    """A model's folder, fetched from the Hub or its mirror where it is not there.
+
+    Raises ModelError, and VisionError where the Hub has less of it than is needed.
+    """
+    found = folder_of(model)
+    if found is None:
+        folder = fetch(model.id, (*model.needed, *model.more), timeout, tell)
+        for other in _towers(folder):
+            fetch(other, (TOWER,), timeout)
+        found = folder_of(model)
+    if found is None:
+        raise VisionError("vision.no_model", name=model.id, why=", ".join(model.needed))
+    return found
+
+
+def _towers(folder: Path) -> list[str]:
+    """Other models on the Hub whose configuration an open_clip model is built with: that of its text tower."""
+    told = read_json(folder / CONFIG)
+    text = told.get("model_cfg", {}).get("text_cfg", {}) if isinstance(told, dict) else {}
+    name = str(text.get("hf_model_name") or "")
+    return [name] if is_hub_id(name) or (name and "/" not in name) else []

@@ -99,19 +99,19 @@ class Observation:
 
 
 def observation_of(kept: Mapping[str, Any]) -> Observation:
-    """What `as_json` gave, read back; what is missing or of another kind is left out."""
-    tags = (Tag(str(one["tag"]), str(one["group"]), float(one["confidence"])) for one in kept.get("tags", ()))
+    """What `as_json` gave, read back. Raises ValueError, KeyError or TypeError for anything else."""
+    tags = (Tag(str(one["tag"]), str(one["group"]), float(one["confidence"])) for one in kept["tags"])
     characters = (
         Known(str(one["id"]), str(one["name"]), float(one["similarity"]), bool(one["sure"]))
-        for one in kept.get("characters", ())
+        for one in kept["characters"]
     )
     return Observation(
-        str(kept.get("caption", "")),
+        str(kept["caption"]),
         tuple(tags),
         tuple(characters),
-        str(kept.get("rating", "")),
-        tuple(map(str, kept.get("colours", ()))),
-        tuple(map(str, kept.get("models", ()))),
+        str(kept["rating"]),
+        tuple(map(str, kept["colours"])),
+        tuple(map(str, kept["models"])),
     )
 
 

@@ -5,9 +5,8 @@ Knows no model.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import warnings
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,10 +19,13 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MOST_PIXELS = 50_000_000
-"""A decoded picture of this size takes 200 MB."""
+"""Decoded, a picture of this size takes 200 MB, and as much again until it is made small."""
+ORIENTATION = 0x0112
 MOST_SIDE = 1_600
 """Pixels of the longer side of what is kept; models look at 448 at most."""
 QUALITY = 90
+_decoding = threading.Semaphore(2)
+"""Pictures in memory at their full size at once."""
 
 
 def read_picture(source: Path | bytes, side: int = MOST_SIDE) -> Image.Image:
@@ -35,55 +37,82 @@ def read_picture(source: Path | bytes, side: int = MOST_SIDE) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with open(source, "rb") if isinstance(source, Path) else io.BytesIO(source) as file, warnings.catch_warnings():
-            # Pillow warns of large pictures on its own; the limit here is ours.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _decoding, open(source, "rb") if isinstance(source, Path) else io.BytesIO(source) as file:
             return _read(file, side)
     except UnidentifiedImageError as error:
         raise VisionError("vision.not_a_picture") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise VisionError("vision.too_many_pixels", most=MOST_PIXELS // 10**6) from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
         raise VisionError("vision.broken", why=error) from error
 
 
 def _read(file: BinaryIO, side: int) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(file, formats=FORMATS) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise VisionError("vision.too_many_pixels", most=MOST_PIXELS // 10**6)
+        turn = _turn(opened)
         if opened.format in ("JPEG", "MPO"):
             opened.draft(
                 "RGB", (side, side)
             )  # decodes at an eighth, a quarter or half of the size where that is enough
         opened.seek(0)
         opened.load()
-        picture = _flat(ImageOps.exif_transpose(opened))
+        picture = _plain(opened)
+    # Made small before all else: every step below copies it.
     picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return picture
+    picture = picture if turn is None else picture.transpose(turn)
+    return _on_white(picture)
 
 
-def _flat(picture: Image.Image) -> Image.Image:
-    """RGB without transparency, from whatever mode."""
+def _turn(opened: Image.Image) -> Image.Transpose | None:
+    """What makes a picture upright, by its EXIF orientation alone: much else in that block is broken at times."""
+    from PIL.Image import Transpose
+
+    try:
+        orientation = opened.getexif().get(ORIENTATION)
+    except Exception:  # whatever a stranger wrote there
+        return None
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return turns.get(orientation) if isinstance(orientation, int) else None
+
+
+def _plain(opened: Image.Image) -> Image.Image:
+    """In a mode whose pixels can be averaged, transparency kept."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
+    if opened.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
         import numpy as np
 
-        return Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert(
-            "RGB"
-        )
-    if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        white = Image.new("RGB", clear.size, "white")
-        white.paste(clear, mask=clear.getchannel("A"))
-        return white
-    return picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
+        return Image.fromarray((np.asarray(opened).astype(np.uint16) >> 8).astype(np.uint8))
+    if opened.mode in ("P", "PA", "1") or (opened.mode in ("L", "RGB") and opened.has_transparency_data):
+        return opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+    return opened.copy()
 
 
-def keep(picture: Image.Image, folder: Path) -> Path:
-    """Write a picture that `read_picture` gave into `folder`, named by its content, and say where it lies.
+def _on_white(picture: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    white = Image.new("RGB", clear.size, "white")
+    white.paste(clear, mask=clear.getchannel("A"))
+    return white
+
+
+def keep(picture: Image.Image, path: Path) -> None:
+    """Write a picture that `read_picture` gave as WebP.
 
     It is encoded anew: nothing of its file's metadata, such as the place where it was taken, is in what is kept.
     Raises StorageError.
@@ -92,11 +121,7 @@ def keep(picture: Image.Image, folder: Path) -> Path:
     bare = picture.copy()
     bare.info.clear()
     bare.save(content, "WEBP", quality=QUALITY, method=4)
-    name = hashlib.sha256(content.getvalue()).hexdigest()[:32]
-    path = folder / f"{name}.webp"
-    if not path.exists():
-        write_bytes(path, content.getvalue())
-    return path
+    write_bytes(path, content.getvalue())
 
 
 def dominant_colours(picture: Image.Image, count: int = 5) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ class Vision:
     def chosen(self) -> list[str]:
         """The ids of the models that look, the one that knows most first; the starter where none was chosen."""
         told = read_json(self._chosen_file)
-        ids = told.get("models", ()) if isinstance(told, dict) else ()
+        ids = told.get("models") if isinstance(told, dict) else None
+        ids = ids if isinstance(ids, list) else []
         there = [model for model in KNOWN if model.id in ids and folder_of(model)]
         return [model.id for model in sorted(there, key=lambda model: RANKS.index(model.kind))] or [STARTER]
 
@@ -101,7 +102,10 @@ class Vision:
     def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
         """What the chosen models see. Raises VisionError where one cannot be loaded."""
         with self._looking:
-            seen = [self._looker(id).look(pictures) for id in self.chosen()]
+            chosen = self.chosen()
+            for id in self._loaded.keys() - set(chosen):  # one that looks no longer must not hold the memory
+                del self._loaded[id]
+            seen = [self._looker(id).look(pictures) for id in chosen]
         together = [_merged(parts) for parts in zip(*seen, strict=True)]
         return [
             replace(one, colours=dominant_colours(picture)) for one, picture in zip(together, pictures, strict=True)
@@ -118,20 +122,22 @@ class Vision:
     ) -> Iterator[Looked]:
         """Each of some files, (name, path), in order: the next are read while a model looks at those at hand.
 
-        Setting `stop` ends it after what is at hand; what was kept stays.
+        Setting `stop`, or closing the iterator, ends it after what is at hand; what was kept stays. Raises VisionError
+        where a model cannot be loaded.
         """
         waiting = iter(files)
-        with ThreadPoolExecutor(READERS) as readers:
+        readers = ThreadPoolExecutor(READERS)
+        try:
             ahead = [(name, readers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
             while ahead:
                 reading = [(name, readers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
                 found = [(name, one.result()) for name, one in ahead]
                 yield from self._kept(person, found)
                 if stop is not None and stop.is_set():
-                    for _, one in reading:
-                        one.cancel()
                     return
                 ahead = reading
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
 
     def _kept(self, person: str, found: Sequence[tuple[str, Image.Image | AnimeAIError]]) -> Iterator[Looked]:
         there = [picture for _, picture in found if not isinstance(picture, AnimeAIError)]
@@ -209,9 +215,12 @@ def _merged(parts: Sequence[Observation]) -> Observation:
         groups |= {tag.group for tag in part.tags}
     captions = [part.caption for part in parts if part.caption]
     ratings = [part.rating for part in parts if part.rating]
-    models = tuple(name for part in parts for name in part.models)
     return Observation(
-        captions[-1] if captions else "", tuple(tags), rating=ratings[0] if ratings else "", models=models
+        captions[-1] if captions else "",
+        tuple(tags),
+        tuple(one for part in parts for one in part.characters),
+        ratings[0] if ratings else "",
+        models=tuple(name for part in parts for name in part.models),
     )
 
 

@@ -58,6 +58,7 @@ SEVERAL: Mapping[str, tuple[str, ...]] = {
     "body": ("cat_ears", "rabbit_ears", "fox_ears", "horns", "wings", "tail"),
 }
 """Groups of which it shows any number."""
+NOBODY = "no_humans"
 TOLD = ("一张动漫插画，{}", "动漫角色，{}", "二次元图片：{}")
 ABSENT = ("一张动漫插画", "动漫角色", "二次元图片")
 SHARPNESS = 100.0
@@ -78,17 +79,22 @@ class ZeroShot:
     def _told(self, picture: Vectors) -> Observation:
         tags = []
         for group, names in ONE.items():
-            likely = _softmax(SHARPNESS * self._words(group, names) @ picture)
+            likely = _softmax(SHARPNESS * self._vectors[group] @ picture)
             best = int(likely.argmax())
             tags.append(Tag(names[best], group, float(likely[best])))
-        for group, names in SEVERAL.items():
-            against = float(self._absent @ picture)
-            for name, alike in zip(names, self._words(group, names) @ picture, strict=True):
-                tags.append(Tag(name, group, float(1 / (1 + np.exp(-SHARPNESS * (float(alike) - against))))))
+        if tags[0].name == NOBODY:  # what only somebody has
+            tags = [tag for tag in tags if tag.group in ("people", "scene", "style")]
+        else:
+            tags += self._several(picture)
         return Observation(tags=tuple(tag for tag in tags if tag.confidence >= LEAST), models=(self.clip.id,))
 
-    def _words(self, group: str, names: Sequence[str]) -> Vectors:
-        return self._vectors[group][: len(names)]
+    def _several(self, picture: Vectors) -> list[Tag]:
+        against = float(self._absent @ picture)
+        return [
+            Tag(name, group, float(1 / (1 + np.exp(-SHARPNESS * (float(alike) - against)))))
+            for group, names in SEVERAL.items()
+            for name, alike in zip(names, self._vectors[group] @ picture, strict=True)
+        ]
 
     @cached_property
     def _vectors(self) -> Mapping[str, Vectors]:
