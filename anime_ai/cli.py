@@ -308,6 +308,34 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
         print(f"{label}\t{figure.base:.3f}\t{figure.adapter:.3f}\t[{figure.low:.3f}, {figure.high:.3f}]")
 
 
+image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
+app.add_typer(image_app, name="image")
+
+
+@image_app.command("describe", help=text("cli.image.describe"))
+def image_describe(
+    file: Path,
+    model: Annotated[str | None, typer.Option("--model", help=text("cli.image.model"))] = None,
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    from anime_ai.storage import Database
+    from anime_ai.vision.pictures import read_picture
+    from anime_ai.vision.service import Vision
+
+    settings = Settings.load(output_dir=output_dir)
+    picture = read_picture(file)
+    with Database.open(settings) as database:
+        vision = Vision(settings, database)
+        if model:
+            vision.fetch(model, lambda: _say(text("cli.image.fetching", name=model)))
+        (seen,) = vision.look([picture], [model] if model else None)
+    if as_json:
+        _give(seen.as_json())
+    else:
+        print(seen.sentence(process_language()))
+
+
 knowledge_app = typer.Typer(help=text("cli.knowledge"), no_args_is_help=True)
 app.add_typer(knowledge_app, name="knowledge")
 BaseName = Annotated[str | None, typer.Option("--base", help=text("cli.knowledge.base"))]

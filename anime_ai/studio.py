@@ -24,6 +24,7 @@ from anime_ai.models.engine import Sampling
 from anime_ai.persona.cards import Personas
 from anime_ai.storage import Database
 from anime_ai.training.queue import RunQueue
+from anime_ai.vision.service import Vision
 
 log = logging.getLogger("anime_ai.studio")
 
@@ -47,6 +48,7 @@ class Studio:
         self.conversations = Conversations(database)
         self.personas = Personas()
         self.knowledge = Knowledge(settings, database)
+        self.vision = Vision(settings, database)
         self.runs = RunQueue(settings)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
 

@@ -12,8 +12,9 @@ from ui_fakes import OWNER, STRANGER, VISITOR, FakeChat, open_studio
 
 from anime_ai.errors import AccessError, AnimeAIError, ModelError, SettingsError
 from anime_ai.studio import Studio
-from anime_ai.ui.chat_tab import ChatTab, Generations, inert, sampling_of
+from anime_ai.ui.chat_tab import ChatTab, Generations, sampling_of
 from anime_ai.ui.persons import Person
+from anime_ai.ui.said import inert
 
 PLAIN = (0.6, 0.95, 1.05, 64, "")
 
@@ -164,7 +165,7 @@ def test_a_failure_frees_the_page_and_gives_the_message_back(tab: ChatTab, chat:
         steps: list[Any] = []
         with pytest.raises(type(failure)):
             steps += collected(tab.send(VISITOR, "你好", conversation, "", *PLAIN), steps)
-        talk, message, send, stop, _ = steps[-1]
+        talk, message, send, stop, *_ = steps[-1]
         assert message == "你好"
         assert send["visible"]
         assert not stop["visible"]

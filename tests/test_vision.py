@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -297,3 +298,21 @@ def test_a_model_is_here_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(models, "fetch", lambda *given: tmp_path)
     with pytest.raises(VisionError, match="open_clip_model"):
         models.get(model, 1.0)
+
+
+def test_the_command_line_describes_a_picture(
+    vision: Vision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from anime_ai import cli
+
+    picture = tmp_path / "蓝.png"
+    picture.write_bytes(blue())
+    monkeypatch.setattr(service, "get", lambda model, timeout, tell: tmp_path)  # it is here
+    cli.image_describe(picture, TAGGER, vision.settings.output_dir, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert [tag["tag"] for tag in told["tags"]] == ["blue_hair", "1girl"]
+    assert told["characters"][0]["name"] == "hatsune miku"
+    cli.image_describe(picture, TAGGER, vision.settings.output_dir)
+    assert capsys.readouterr().out == f"{told['sentence']}\n"
+    with pytest.raises(VisionError):
+        cli.image_describe(tmp_path / "none.png", None, vision.settings.output_dir)

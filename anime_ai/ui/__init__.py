@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
-OWNERS = ("dataset", "training")
+OWNERS = ("dataset", "training", "pictures")
 """Tabs that a visitor sees closed."""
 
 
@@ -28,11 +28,20 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.knowledge_tab import KnowledgeTab
     from anime_ai.ui.labels import label
     from anime_ai.ui.page import Page
+    from anime_ai.ui.pictures_tab import PicturesTab
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
 
     page, gate = Page(), Gate(health)
-    tabs = {"chat": ChatTab, "dataset": DatasetTab, "training": TrainingTab, "knowledge": KnowledgeTab}
+    tabs = {
+        "chat": ChatTab,
+        "dataset": DatasetTab,
+        "training": TrainingTab,
+        "knowledge": KnowledgeTab,
+        "pictures": PicturesTab,
+    }
+    if not studio.vision.ready:  # what cannot look does not offer to
+        del tabs["pictures"]
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
         with gr.Tabs(elem_id="tabs"):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import random
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.chat.service import LOOK
 from anime_ai.errors import AnimeAIError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
+from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
 from anime_ai.ui.portraits import portrait_url
+from anime_ai.ui.said import inert, side_by_side, sources, thought, with_marks, with_picture
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
@@ -33,7 +36,6 @@ BOUNDS = {
     "max_new_tokens": (8, 1024),
 }
 MOST_CHARACTERS = 8000
-NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
 
 
 class Generations:
@@ -78,6 +80,7 @@ class ChatTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.generations = Generations()
+        self.attachment = Attachment(studio)
 
     # What the handlers answer with.
 
@@ -93,7 +96,7 @@ class ChatTab:
                 shown.append(thought(message.thinking, language))
             if message.role == "user":
                 found = message.meta.get("retrieval") or {}
-                shown.append({"role": "user", "content": inert(message.content)})
+                shown.append({"role": "user", "content": with_picture(message.content, message.meta)})
             elif message.content:
                 shown.append({"role": "assistant", "content": with_marks(message.content, message.meta, found)})
                 if found:
@@ -185,12 +188,12 @@ class ChatTab:
             bases = self._bases(person, self.studio.conversations.get(person.id, str(conversation)))
         return [gr.update(choices=choices, value=chosen), self.answering_line(chosen, person.language), bases]
 
-    def send(
-        self, person: Person, message: str, conversation: str, adapter: str, *sampling: Any
-    ) -> Iterator[list[Any]]:
-        """Stream her answer: updates of talk, message, send, stop, line."""
-        chosen = sampling_of(*sampling)
-        said = str(message or "").strip()
+    def send(self, person: Person, message: str, conversation: str, adapter: str, *rest: Any) -> Iterator[list[Any]]:
+        """Stream her answer: updates of talk, message, send, stop, line, then of the picture's card. `rest`: the five
+        sampling settings, then the picture that goes along and the words on its card."""
+        chosen = sampling_of(*rest[:5])
+        picture = self.attachment.taken(person, *rest[5:7]) if rest[5:] else None
+        said = str(message or "").strip() or (LOOK if picture else "")
         if len(said) > MOST_CHARACTERS:
             raise AnimeAIError("ui.too_long", length=len(said), most=MOST_CHARACTERS)
         before = self.messages(self.studio.conversations.get(person.id, str(conversation)), person.language)
@@ -199,26 +202,32 @@ class ChatTab:
             [gr.update(visible=True), gr.update(visible=False)],
         )
         with self.generations.one(str(conversation), person.session) as stop:
-            replies = self.studio.chat.reply(person.id, str(conversation), said, str(adapter or ""), chosen, stop)
-            talk = [*before, {"role": "user", "content": inert(said)}]
+            replies = self.studio.chat.reply(
+                person.id, str(conversation), said, str(adapter or ""), chosen, stop, picture=picture
+            )
+            meta = {"picture": asdict(picture)} if picture else {}
+            talk = [*before, {"role": "user", "content": with_picture(said, meta)}]
+            kept_card = [gr.skip() for _ in range(4)]
+            sent = self.attachment.put("", visible=False) if picture else kept_card
+            back = self.attachment.put(picture.picture_id, visible=True) if picture else kept_card
             waiting = {"role": "assistant", "content": "…"}
             try:
                 if said:
-                    yield [[*talk, waiting], "", *busy, gr.skip()]
+                    yield [[*talk, waiting], "", *busy, gr.skip(), *sent]
                 for reply in replies:
                     thoughts = [thought(reply.thinking, person.language)] if reply.thinking.strip() else []
                     answer = [{"role": "assistant", "content": inert(reply.text)}] if reply.text else []
-                    yield [[*talk, *(thoughts + answer or [waiting])], gr.skip(), *busy, gr.skip()]
+                    yield [[*talk, *(thoughts + answer or [waiting])], gr.skip(), *busy, gr.skip(), *kept_card]
             except Exception:
                 # What she could not answer goes back into the box, so that it need not be typed again.
                 kept = self.studio.conversations.get(person.id, str(conversation))
-                yield [self.messages(kept, person.language), said, *free, gr.skip()]
+                yield [self.messages(kept, person.language), said, *free, gr.skip(), *back]
                 raise
             finally:
                 replies.close()  # type: ignore[attr-defined]
             whole = self.studio.conversations.get(person.id, str(conversation))
             line = self.answering_line(str(adapter or ""), person.language)
-            yield [self.messages(whole, person.language), gr.skip(), *free, line]
+            yield [self.messages(whole, person.language), gr.skip(), *free, line, *kept_card]
 
     def stop(self, person: Person, conversation: str) -> None:
         self.studio.conversations.get(person.id, str(conversation))
@@ -309,7 +318,9 @@ class ChatTab:
         )
         with gr.Row(elem_classes="chips"):
             self.examples = [gr.Button(label(f"ui.chat.example.{name}"), size="sm") for name in EXAMPLES]
+        self.attachment.build_card()
         with gr.Row(equal_height=True, elem_id="say"):
+            self.attachment.build_button()
             self.message = gr.Textbox(
                 show_label=False,
                 label=label("ui.chat.message"),
@@ -374,8 +385,10 @@ class ChatTab:
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         opened = [self.conversation, self.persona, self.adapter, self.talk, self.line, self.knowledge]
-        asked = [self.conversation, self.adapter, *self.sampling]
-        shown = [self.talk, self.message, self.send_button, self.stop_button, self.line]
+        card = self.attachment
+        asked = [self.conversation, self.adapter, *self.sampling, card.picture, card.words]
+        shown = [self.talk, self.message, self.send_button, self.stop_button, self.line, *card.outputs]
+        card.connect(page)
         page.on(demo.load, self.arrive, role="visitor", outputs=opened)
         page.on_unload(demo, self.leave, role="visitor")
         page.on(
@@ -419,45 +432,6 @@ class ChatTab:
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
 
 
-def inert(said: str) -> str:
-    """Text that the chatbot shows as it stands. It takes every message for HTML, also without Markdown: what could open
-    a tag or an entity is escaped, and only that, because the copy button copies what we send."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=[A-Za-z0-9#])", "&amp;", said))
-
-
-def thought(thinking: str, language: str) -> dict[str, Any]:
-    """Her thoughts as a folded message."""
-    title = text("ui.chat.thinking", language)
-    return {"role": "assistant", "content": inert(thinking.strip()), "metadata": {"title": title, "status": "done"}}
-
-
-def with_marks(said: str, meta: dict[str, Any], found: dict[str, Any]) -> str:
-    """Her answer, behind each sentence that rests on a passage a mark that leads to it."""
-    used = [one for one in found.get("passages", ()) if one.get("used")]
-    parts, place = [], 0
-    for _, end, number in meta.get("cited", ()):
-        if number <= len(used):
-            link = f'<a class="cite" href="#chunk-{used[number - 1]["chunk_id"]}">{NUMBERS[number]}</a>'
-            parts.append(inert(said[place:end]) + link)
-            place = end
-    return "".join(parts) + inert(said[place:])
-
-
-def sources(found: dict[str, Any], language: str) -> dict[str, Any]:
-    """What was looked up for a question, folded: both ranks, the cut, and why something was left out."""
-    lines, number = [text("ui.chat.looked_for", language, question=found["question"])], 0
-    for one in found["passages"]:
-        number += bool(one["used"])
-        values = {"document": one["document"], "coverage": f"{one['coverage']:.0%}"}
-        values |= {"lexical": one["lexical_rank"] or "—", "dense": one["dense_rank"] or "—"}
-        line = text("ui.chat.source", language, mark=NUMBERS[number] if one["used"] else "·", **values)
-        if not one["used"]:
-            line += " " + text("ui.chat.left_out", language, why=text(one["why"], language))
-        lines.append(f"{line}\n{one['text']}" if one["used"] else line)
-    title = text("ui.chat.sources", language)
-    return {"role": "assistant", "content": inert("\n".join(lines)), "metadata": {"title": title, "status": "done"}}
-
-
 def sampling_of(temperature: Any, top_p: Any, repetition_penalty: Any, max_new_tokens: Any, seed: Any) -> Sampling:
     """Checked sampling settings. Raises SettingsError that names the field: a slider's ends bind no HTTP client."""
     given = {
@@ -476,12 +450,3 @@ def sampling_of(temperature: Any, top_p: Any, repetition_penalty: Any, max_new_t
     if wanted and not (wanted.isascii() and wanted.isdigit() and int(wanted) < 2**32):
         raise SettingsError("settings.bounds", name="seed", value=wanted[:40], least=0, most=2**32 - 1)
     return Sampling(**values, seed=int(wanted) if wanted else None)
-
-
-def side_by_side(names: dict[str, str], answers: dict[str, str]) -> str:
-    """Both answers as two cards; text only, nothing in it is markup."""
-    cards = "".join(
-        f'<div class="{"trained" if id else "alone"}"><h3>{escape(names[id])}</h3><p>{escape(answer)}</p></div>'
-        for id, answer in answers.items()
-    )
-    return f'<div class="two">{cards}</div>'

@@ -82,7 +82,11 @@ def launch(
         auth_dependency=lambda request: person_of(request).id or None,
         app_kwargs={
             "middleware": [guard, Middleware(Labels)],
-            "routes": [Route("/download/{dataset}.json", download_of(studio)), portraits()],
+            "routes": [
+                Route("/download/{dataset}.json", download_of(studio)),
+                Route("/picture/{picture}.webp", picture_of(studio)),
+                portraits(),
+            ],
             "openapi_url": None,
             "docs_url": None,
             "redoc_url": None,
@@ -124,6 +128,24 @@ def download_of(studio: Studio) -> Any:
         return Response(f"[\n{lines}\n]\n", media_type="application/json", headers=headers)
 
     return download
+
+
+def picture_of(studio: Studio) -> Any:
+    """The route that hands a person their own pictures, which no shared cache may keep."""
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, PlainTextResponse, Response
+
+    def picture(request: Request) -> Response:
+        person = person_of(request)
+        try:
+            shown = studio.vision.album.get(person.id, request.path_params["picture"])
+        except AnimeAIError as error:
+            return PlainTextResponse(error.say(person.language), status_code=404)
+        if not shown.path.is_file():
+            return PlainTextResponse("", status_code=404)
+        return FileResponse(shown.path, media_type="image/webp", headers={"cache-control": "private, max-age=86400"})
+
+    return picture
 
 
 def _own_cache(studio: Studio) -> None:

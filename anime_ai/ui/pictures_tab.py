@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from anime_ai.vision.album import Shown
     from anime_ai.vision.service import Looked
 
-CARDS = ("people", "hair_colour", "hair_style", "eyes", "expression", "clothes", "accessories", "pose", "scene", "style")
+CARDS = (
+    "people",
+    "hair_colour",
+    "hair_style",
+    "eyes",
+    "expression",
+    "clothes",
+    "accessories",
+    "pose",
+    "scene",
+    "style",
+)
 """Groups that the card shows one by one; the others share the last field."""
 OFFERED = 80
 """Words of a group that its field offers; any other may be typed."""
@@ -129,7 +140,9 @@ class PicturesTab:
             state = "chosen" if one.chosen else "present" if one.present else "absent"
             told = text(f"ui.pictures.model.{state}", language)
             size = text("ui.pictures.model.size", language, licence=one.model.licence, megabytes=one.model.megabytes)
-            lines.append(f"<tr><td><div>{escape(one.model.id)}</div></td><td>{escape(size)}</td><td>{escape(told)}</td></tr>")
+            lines.append(
+                f"<tr><td><div>{escape(one.model.id)}</div></td><td>{escape(size)}</td><td>{escape(told)}</td></tr>"
+            )
         return f'<table class="rows"><tbody>{"".join(lines)}</tbody></table>'
 
     def _progress(self, done: Sequence[Looked], count: int, person: Person) -> str:
@@ -200,7 +213,9 @@ class PicturesTab:
             inputs=[self.picture, *self.fields],
             outputs=[self.shelf, *opened],
         )
-        page.on(self.remove_button.click, self.remove, role="owner", inputs=[self.picture], outputs=[self.shelf, *opened])
+        page.on(
+            self.remove_button.click, self.remove, role="owner", inputs=[self.picture], outputs=[self.shelf, *opened]
+        )
 
 
 def _there(visible: bool) -> Any:
@@ -210,7 +225,9 @@ def _there(visible: bool) -> Any:
 def _thumb(shown: Shown, language: str, chosen: bool) -> str:
     kind = ' class="chosen"' if chosen else ""
     said = escape(shown.seen.sentence(language))
-    return f'<img data-picture="{escape(shown.id)}" tabindex="0"{kind} src="picture/{escape(shown.id)}.webp" alt="{said}">'
+    return (
+        f'<img data-picture="{escape(shown.id)}" tabindex="0"{kind} src="picture/{escape(shown.id)}.webp" alt="{said}">'
+    )
 
 
 def _view(shown: Shown, language: str) -> str:

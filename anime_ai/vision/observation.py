@@ -66,6 +66,13 @@ class Observation:
         kept = [tag for tag in self.tags if tag.group != group and tag.name not in names]
         return replace(self, tags=(*kept, *(Tag(name, group) for name in names)))
 
+    def told_anew(self, words: Iterable[str], language: str) -> Observation:
+        """The same with the tags of these words alone, those that are new among them sure, as a person told them."""
+        there = {word(tag.name, language): tag for tag in self.tags}
+        told = dict.fromkeys(" ".join(said.split()) for said in words if said.strip())
+        fresh = (there.get(said) or Tag(named(said), group_of(named(said))) for said in told)
+        return replace(self, tags=tuple(fresh))
+
     def recognised(self, known: Known | None) -> Observation:
         """The same with the one character that a person named, or with none."""
         return replace(self, characters=(known,) if known else ())

@@ -77,6 +77,11 @@ class Vision:
         chosen = self.chosen()
         return [ModelChoice(model, folder_of(model) is not None, model.id in chosen) for model in KNOWN]
 
+    @property
+    def ready(self) -> bool:
+        """Whether any model is here that can look."""
+        return any(folder_of(model) for model in KNOWN)
+
     def chosen(self) -> list[str]:
         """The ids of the models that look, the one that knows most first; the starter where none was chosen."""
         told = read_json(self._chosen_file)
@@ -99,10 +104,10 @@ class Vision:
 
     # Looking
 
-    def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
-        """What the chosen models see. Raises VisionError where one cannot be loaded."""
+    def look(self, pictures: Sequence[Image.Image], ids: Sequence[str] | None = None) -> list[Observation]:
+        """What the chosen models see, or those of some `ids`. Raises VisionError where one cannot be loaded."""
         with self._looking:
-            chosen = self.chosen()
+            chosen = self.chosen() if ids is None else list(ids)
             for id in self._loaded.keys() - set(chosen):  # one that looks no longer must not hold the memory
                 del self._loaded[id]
             seen = [self._looker(id).look(pictures) for id in chosen]

@@ -1,0 +1,169 @@
+"""The picture tab and the picture in the chat, with tiny models that really look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from PIL import Image
+from test_tagger import make_tagger
+from test_ui_chat import PLAIN, collected
+from ui_fakes import OWNER, VISITOR, FakeChat, built, open_studio
+
+from anime_ai.errors import VisionError
+from anime_ai.studio import Studio
+from anime_ai.ui.attaching import Attachment
+from anime_ai.ui.chat_tab import ChatTab
+from anime_ai.ui.pictures_tab import CARDS, PicturesTab
+from anime_ai.vision import models, service
+
+
+class Clicked:
+    def __init__(self, **data: str) -> None:
+        self._data = data
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with open_studio(tmp_path / "studio") as found:
+        yield found
+
+
+@pytest.fixture
+def tab(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PicturesTab:
+    """The tab, where a tiny tagger looks: blue pictures are blue hair."""
+    there = {"SmilingWolf/wd-vit-tagger-v3": make_tagger(tmp_path / "tagger")}
+    monkeypatch.setattr(service, "folder_of", lambda model: there.get(model.id))
+    studio.vision.use(list(there))
+    return PicturesTab(studio)
+
+
+def blue(folder: Path, name: str = "蓝.png") -> str:
+    Image.new("RGB", (30, 30), (0, 0, 255)).save(folder / name)
+    return str(folder / name)
+
+
+def field(opened: list[Any], group: str) -> Any:
+    """A group's update, in what `_opened` gives."""
+    return opened[3 + CARDS.index(group)]["value"]
+
+
+def test_pictures_are_looked_at_and_shown(tab: PicturesTab, tmp_path: Path) -> None:
+    assert "还没有图片" in tab.arrive(OWNER)[0]
+    (tmp_path / "坏.png").write_bytes(b"no")
+    *_, last = tab.upload(OWNER, [blue(tmp_path), str(tmp_path / "坏.png")])
+    progress, stop, files, shelf, *opened = last
+    assert "看了 2 / 2 张" in progress
+    assert "坏.png：这不是图片" in progress
+    assert (stop["visible"], files) == (False, None)
+    picture, view, sentence, *_ = opened
+    assert f'data-picture="{picture}"' in shelf
+    assert f"picture/{picture}.webp" in view
+    assert sentence == "图里有一个女孩，看起来是hatsune miku，蓝色的头发。"
+    assert field(opened, "hair_colour") == ["蓝色头发"]
+    assert tab.arrive(VISITOR)[0].count("<img") == 0, "they are nobody else's"
+    with pytest.raises(VisionError):
+        tab.choose(VISITOR, Clicked(picture=picture))
+
+
+def test_a_correction_is_kept_and_told(tab: PicturesTab, tmp_path: Path) -> None:
+    *_, last = tab.upload(OWNER, [blue(tmp_path)])
+    picture = last[4]
+    fields: list[Any] = [field(last[4:], group) for group in CARDS]
+    fields[CARDS.index("hair_colour")] = ["银色头发"]
+    fields[CARDS.index("expression")] = ["微笑", "偷偷地笑"]
+    shelf, *opened = tab.correct(OWNER, picture, *fields, [])
+    assert field(opened, "hair_colour") == ["银色头发"]
+    assert field(opened, "expression") == ["微笑", "偷偷地笑"]
+    assert "银色的头发，表情是微笑" in opened[2]
+    assert tab.vision.album.get(OWNER.id, picture).corrected
+    again = tab.choose(OWNER, Clicked(picture=picture))
+    assert again[1:] == opened
+    assert "还没有图片" in tab.remove(OWNER, picture)[0]
+
+
+def test_an_upload_can_be_stopped(tab: PicturesTab, tmp_path: Path) -> None:
+    running = tab.upload(OWNER, [blue(tmp_path, f"{number}.png") for number in range(30)])
+    next(running)
+    next(running)
+    tab.stop(OWNER)
+    *_, last = running
+    assert 0 < len(tab.vision.album.latest(OWNER.id)) < 30
+    assert last[0].startswith('<ul class="progress"><li>看了 8 / 8 张')
+
+
+def test_without_a_model_nothing_offers_to_look(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "folder_of", lambda model: None)
+    assert not studio.vision.ready
+    tabs = {block.id for block in built(studio).blocks.values() if isinstance(block, gr.Tab)}
+    assert "pictures" not in tabs
+    assert "knowledge" in tabs
+
+
+def test_with_a_model_there_is_a_tab(tab: PicturesTab, studio: Studio) -> None:
+    found = built(studio).blocks.values()
+    assert "pictures" in {block.id for block in found if isinstance(block, gr.Tab)}
+    assert "attach" in {block.elem_id for block in found}
+
+
+def test_the_models_are_told_with_their_licences(tab: PicturesTab) -> None:
+    told = tab.arrive(OWNER)[1]
+    for model in models.KNOWN:
+        assert model.id in told
+        assert f"{model.licence} · {model.megabytes} MB" in told
+    assert told.count("正在用") == 1
+
+
+# In the chat
+
+
+def test_a_picture_goes_with_a_message_as_it_was_corrected(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
+    chat = studio.chat
+    assert isinstance(chat, FakeChat)
+    talk = ChatTab(studio)
+    conversation = str(talk.arrive(OWNER)[0])
+    picture, card, view, words = Attachment(studio).attach(OWNER, blue(tmp_path))
+    assert card["visible"]
+    assert words["value"] == ["蓝色头发", "一个女孩"]
+    told = ["一个女孩", "银色头发", "偷偷地笑"]
+    steps = list(talk.send(OWNER, "", conversation, "", *PLAIN, picture, told))
+    assert steps[0][5] == "", "the card is empty again"
+    assert steps[0][6]["visible"] is False
+    kept = studio.conversations.get(OWNER.id, conversation).messages
+    assert "银色的头发" in kept[0].meta["brought"]
+    assert "蓝色的头发" not in kept[0].meta["brought"]
+    assert "偷偷地笑" in kept[0].meta["brought"]
+    assert kept[1].content.endswith(kept[0].meta["brought"].partition("】")[2])
+    shown = talk.messages(studio.conversations.get(OWNER.id, conversation), "zh")
+    assert f'<img class="shown" src="picture/{picture}.webp"' in shown[1]["content"]
+    assert studio.vision.album.get(OWNER.id, picture).corrected
+
+
+def test_a_picture_comes_back_where_she_could_not_answer(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
+    assert isinstance(studio.chat, FakeChat)
+    studio.chat.answers = [RuntimeError("broken")]
+    talk = ChatTab(studio)
+    picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
+    steps: list[Any] = []
+    asked = talk.send(OWNER, "看", str(talk.arrive(OWNER)[0]), "", *PLAIN, picture, None)
+    with pytest.raises(RuntimeError):
+        collected(asked, steps)
+    assert (steps[0][5], steps[-1][5]) == ("", picture)
+    assert steps[-1][6]["visible"]
+
+
+def test_anothers_picture_goes_nowhere(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
+    picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
+    talk = ChatTab(studio)
+    conversation = str(talk.arrive(VISITOR)[0])
+    with pytest.raises(VisionError):
+        list(talk.send(VISITOR, "看", conversation, "", *PLAIN, picture, []))
+    assert not studio.conversations.get(VISITOR.id, conversation).messages
+
+
+def test_a_card_that_is_left_is_empty(tab: PicturesTab, studio: Studio) -> None:
+    assert Attachment(studio).detach(OWNER)[0] == ""
+    assert Attachment(studio).attach(OWNER, None)[0] == ""
