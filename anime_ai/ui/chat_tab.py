@@ -149,7 +149,7 @@ class ChatTab:
         """No picture of the person, and hers where she has one."""
         persona = self._persona(conversation.persona)
         url = portrait_url(persona.id) if persona else ""
-        return None, {"path": url, "url": url} if url else None
+        return None, {"url": url} if url else None
 
     def _bases(self, person: Person, conversation: Conversation) -> Any:
         """Update of the bases that a conversation asks, out of those that this person may read."""
