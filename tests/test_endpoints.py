@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from ui_fakes import Api, built, open_studio, served
 
 from anime_ai.studio import Studio
 from anime_ai.texts import text
+from anime_ai.vision.observation import Observation
 
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
@@ -143,7 +145,7 @@ def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visit
     arrive = visitor.dependency(visitor.index("arrive"))
     visitor.call(arrive["id"])
     send = visitor.index("send")
-    told = visitor.call(send, [SECRET, None, "", 0.6, 0.95, 1.05, 64, ""])
+    told = visitor.call(send, [SECRET, None, "", 0.6, 0.95, 1.05, 64, "", "", []])
     assert SECRET in json.dumps(told, ensure_ascii=False)
     for one in stranger.config["dependencies"]:
         blank = [None] * len(one["inputs"])
@@ -183,6 +185,20 @@ def test_routes_that_the_page_does_not_need_are_closed(visitor: Api, studio: Stu
         assert visitor.http.get(path).status_code == 404, path
     for path in ("component_server", "process_recording", "vibe-edit", "stream/x", "run-history/connect"):
         assert visitor.http.post(f"/gradio_api/{path}", json={}).status_code == 404, path
+
+
+def test_a_picture_is_handed_to_whom_it_belongs_alone(visitor: Api, studio: Studio, address: str) -> None:
+    shown = studio.vision.album.add("owner", "她.png", Image.new("RGB", (20, 20), "red"), Observation())
+    path = f"/picture/{shown.id}.webp"
+    assert visitor.http.get(path).status_code == 404
+    assert visitor.http.get("/picture/nothing.webp").status_code == 404
+    with Api(address) as owner:
+        owner.http.post("/login", data={"password": "开门"})
+        answer = owner.http.get(path)
+        assert answer.headers["content-type"] == "image/webp"
+        assert answer.headers["cache-control"].startswith("private")
+        assert answer.content == shown.path.read_bytes()
+        assert owner.http.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
 
 
 def test_uploads_and_downloads_are_the_owners(visitor: Api, studio: Studio, address: str) -> None:

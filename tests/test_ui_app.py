@@ -23,6 +23,7 @@ from anime_ai.training import runs
 
 pytestmark = [pytest.mark.slow]
 PLAIN = [0.6, 0.95, 1.05, 64, ""]
+NO_PICTURE = ["", []]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def client(address: str) -> Iterator[Client]:
 
 def test_the_chat_tab_by_gradios_client(client: Client) -> None:
     assert "纪棠" in json.dumps(client.call("arrive"), ensure_ascii=False)
-    talk, *_ = client.call("send", "早上好", "", *PLAIN)
+    talk, *_ = client.call("send", "早上好", "", *PLAIN, [])
     assert [message["role"] for message in talk] == ["assistant", "user", "assistant"]
     assert "base说：早上好" in json.dumps(talk, ensure_ascii=False)
 
@@ -128,7 +129,7 @@ def test_a_lost_connection_and_a_stop_end_the_generation_and_keep_the_text(addre
         with Api(address) as api:
             opened = api.call(api.index("arrive"))
             assert opened["success"]
-            api.join(api.index("send"), [long, None, "", *PLAIN])
+            api.join(api.index("send"), [long, None, "", *PLAIN, *NO_PICTURE])
             pieces = 0
             for message in api.messages():
                 pieces += message["msg"] == "process_generating"
@@ -143,7 +144,9 @@ def test_a_lost_connection_and_a_stop_end_the_generation_and_keep_the_text(addre
         assert 0 < len(newest.content) < 1500
     with Api(address) as api:
         api.call(api.index("arrive"))
-        assert api.call(api.index("send"), ["还在吗", None, "", *PLAIN])["success"], "nothing is blocked afterwards"
+        assert api.call(api.index("send"), ["还在吗", None, "", *PLAIN, *NO_PICTURE])["success"], (
+            "nothing is blocked afterwards"
+        )
 
 
 def test_a_double_submit_is_one_generation(address: str, studio: Studio) -> None:
@@ -152,7 +155,7 @@ def test_a_double_submit_is_one_generation(address: str, studio: Studio) -> None
         conversation = studio.conversations.list("owner")[0].id
         before = len(studio.conversations.get("owner", conversation).messages)
         for _ in range(2):
-            api.join(api.index("send"), ["同一句话", None, "", *PLAIN])
+            api.join(api.index("send"), ["同一句话", None, "", *PLAIN, *NO_PICTURE])
         ends = [message for message in api.messages() if message["msg"] == "process_completed"]
     assert sorted(end["success"] for end in ends) == [False, True]
     assert "她还在回答" in json.dumps(ends, ensure_ascii=False)
@@ -176,7 +179,7 @@ def test_the_page_speaks_the_browsers_language_and_fetches_nothing_elsewhere(
         elsewhere = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)', page)
         assert elsewhere == []
         api.call(api.index("arrive"))
-        refused = api.call(api.index("send"), ["  ", None, "", *PLAIN])
+        refused = api.call(api.index("send"), ["  ", None, "", *PLAIN, *NO_PICTURE])
         assert said in refused["output"]["error"]
 
 
