@@ -21,12 +21,15 @@ from anime_ai.training.queue import wait
 from anime_ai.training.recipe import Recipe
 
 ADAPTERS = ASSETS / "starter" / "adapters"
+RECIPE = {"epochs": 4}
+"""What differs from the default recipe: the starter has read these rows before, so that half of the passes are enough,
+and more of them only make her recite."""
 KEPT = ("adapter_config.json", "adapter_model.safetensors", "anime_ai.json", "README.md")
 """The base's own folder has the tokenizer."""
 
 
 def make(say: Callable[[str], None], target: Path = ADAPTERS) -> None:
-    """Train each persona of `data/` by the default recipe; the old adapters are replaced when all are there.
+    """Train each persona of `data/` by RECIPE; the old adapters are replaced when all are there.
 
     Raises what the first run that fails raised.
     """
@@ -35,7 +38,7 @@ def make(say: Callable[[str], None], target: Path = ADAPTERS) -> None:
     with replaced_folder(target) as folder, tempfile.TemporaryDirectory() as scratch:
         for persona in Personas().list():
             run = Path(scratch) / persona.id
-            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name}, Settings.load())
+            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name, **RECIPE}, Settings.load())
             runs.create(run, recipe, run_id=persona.id, name=persona.name, dataset=path.name, rows=rows)
             runs.launch(run, Path(scratch) / "accelerator.lock")
             done = wait(run)
