@@ -107,7 +107,7 @@ def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> No
     shown = tab.answered(start + 2)
     assert shown[-2] == EVIL
     assert shown[-1].endswith(EVIL), "what a model says is text too"
-    assert page.locator("#talk").locator("img, svg[onload], a").count() == 0
+    assert page.locator("#talk").locator("img:not([src*='portraits/']), svg[onload], a").count() == 0
     tab.go("dataset")
     rows = [{"input": f"{EVIL}{n}", "output": EVIL, "persona": "<b>傲娇</b>"} for n in range(3)]
     upload(page, tmp_path, rows, "<img src=x onerror=alert(1)>.json")
