@@ -202,9 +202,9 @@ def test_the_parsed_stream_loses_no_line_break_between_speech(engine: Transforme
 
 def test_an_answer_is_kept_with_what_made_it(chat: Chat) -> None:
     talk = chat.conversations.open("me", "傲娇")
-    last = heard(chat, "  你好呀  ", talk.id)
+    last = heard(chat, "  晚上好  ", talk.id)
     kept = chat.conversations.get("me", talk.id).messages
-    assert [(one.role, one.content) for one in kept] == [("user", "你好呀"), ("assistant", last.text)]
+    assert [(one.role, one.content) for one in kept] == [("user", "晚上好"), ("assistant", last.text)]
     assert last.done
     assert last.message_id == kept[1].id
     assert kept[1].meta == {"adapter": "", "base": chat.settings.model_name, "done": not last.stopped, "tokens": 16}
