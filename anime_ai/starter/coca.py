@@ -24,6 +24,7 @@ from anime_ai.files import write_json
 from anime_ai.starter.captioned import LABELS, corpus, written
 from anime_ai.starter.drawings import Pixels, photographs
 from anime_ai.starter.portraits.looks import Look
+from anime_ai.starter.schedule import cosine
 from anime_ai.vision.clip import CONFIG, WEIGHTS
 from anime_ai.vision.service import LABELS_FILE
 
@@ -34,7 +35,7 @@ MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 @dataclass(frozen=True)
 class Shape:
-    """4.3 M parameters. `context`: tokens of a text; the tower sees `side` / `patch` squared patches."""
+    """4.4 M parameters. `context`: tokens of a text; the tower sees `side` / `patch` squared patches."""
 
     side: int = 128
     patch: int = 16
@@ -73,10 +74,7 @@ class Schedule:
     seed: int = 0
 
     def rate(self, step: int) -> float:
-        if step < self.warmup:
-            return self.peak * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.floor + (self.peak - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return cosine(step, self.steps, self.warmup, self.peak, self.floor)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ the same batches.
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ import torch
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
 from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, QUIET, write_copying
+from anime_ai.starter.schedule import cosine
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,7 @@ class Schedule:
     seed: int = 0
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: a linear start, then a cosine down to `floor`."""
-        if step < self.warmup:
-            return self.peak * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.floor + (self.peak - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return cosine(step, self.steps, self.warmup, self.peak, self.floor)
 
 
 @dataclass(frozen=True)

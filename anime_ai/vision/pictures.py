@@ -55,9 +55,8 @@ def _read(file: BinaryIO, side: int) -> Image.Image:
             raise VisionError("vision.too_many_pixels", most=MOST_PIXELS // 10**6)
         turn = _turn(opened)
         if opened.format in ("JPEG", "MPO"):
-            opened.draft(
-                "RGB", (side, side)
-            )  # decodes at an eighth, a quarter or half of the size where that is enough
+            # Decoded at an eighth, a quarter or half of its size where that is enough.
+            opened.draft("RGB", (side, side))
         opened.seek(0)
         opened.load()
         picture = _plain(opened)
