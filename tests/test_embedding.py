@@ -133,13 +133,16 @@ def test_an_embedding_that_is_not_there_is_said_and_the_old_one_stays(knowledge:
 @pytest.mark.slow
 def test_a_cross_encoder_ranks_again(tmp_path: Path) -> None:
     """One of random weights: what is tested is that its scores decide."""
+    import torch
     from sentence_transformers import CrossEncoder
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"雪见喜欢草莓柠檬。港口停着马车"]
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = BertConfig(vocab_size=len(words), num_labels=1, **shape)
+    # Drawn wide and from one seed: by the usual small weights the scores lie closer together than rounding does.
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), num_labels=1, initializer_range=1.0, **shape)
     BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "model")
     knowledge = opened(Settings(output_dir=tmp_path / "out", reranker=str(tmp_path / "model")))

@@ -178,20 +178,22 @@ def test_asked_first_so_that_it_can_save(run: Callable[..., Process], log: Path)
     assert said(log).split() == ["ready", "saved"]
 
 
+# What three processes say into one log comes in whole lines only where each is one write.
 FAMILY = (
-    "import signal, subprocess, sys, time\n"
+    "import os, signal, subprocess, sys, time\n"
     "{deaf}\n"
-    "sleep = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); time.sleep(60)'\n"
+    "sleep = 'import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);'\n"
+    "sleep += 'os.write(1, b\\'deaf\\\\n\\'); time.sleep(60)'\n"
     "far = subprocess.Popen([sys.executable, '-u', '-c', sleep], start_new_session=True)\n"
     "near = subprocess.Popen([sys.executable, '-u', '-c', sleep])\n"
-    "print('pids', far.pid, near.pid); time.sleep(60)"
+    "os.write(1, b'pids %d %d\\n' % (far.pid, near.pid)); time.sleep(60)"
 )
 
 
 @posix
 def test_deaf_process_and_its_whole_family_are_killed(run: Callable[..., Process], log: Path) -> None:
     process = run(FAMILY.format(deaf="signal.signal(signal.SIGTERM, signal.SIG_IGN)"))
-    wait_for(lambda: said(log).count("1\n") >= 2 and "pids" in said(log))
+    wait_for(lambda: said(log).count("deaf\n") == 2 and "pids" in said(log))
     line = next(line for line in said(log).splitlines() if line.startswith("pids"))
     pids = [int(word) for word in line.split()[1:]]
     kill_tree(process, grace_s=0.2)
@@ -203,7 +205,7 @@ def test_deaf_process_and_its_whole_family_are_killed(run: Callable[..., Process
 @posix
 def test_group_of_a_dead_leader_is_killed(run: Callable[..., Process], log: Path) -> None:
     process = run(FAMILY.format(deaf=""))
-    wait_for(lambda: said(log).count("1\n") >= 2 and "pids" in said(log))
+    wait_for(lambda: said(log).count("deaf\n") == 2 and "pids" in said(log))
     line = next(line for line in said(log).splitlines() if line.startswith("pids"))
     far, near = (int(word) for word in line.split()[1:])
     os.kill(process.pid, signal.SIGKILL)
