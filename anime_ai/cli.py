@@ -312,6 +312,22 @@ image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
 app.add_typer(image_app, name="image")
 
 
+@contextmanager
+def _vision(output_dir: Path | None) -> Iterator[Any]:
+    """What looks, opened beside the app. Where the app runs, it holds the vectors, and nobody is recognised here."""
+    from anime_ai.knowledge.vectors import VectorStore
+    from anime_ai.storage import Database
+    from anime_ai.vision.service import Vision
+
+    settings = Settings.load(output_dir=output_dir)
+    vectors = VectorStore.of(settings)
+    with Database.open(settings) as database:
+        try:
+            yield Vision(settings, database, vectors)
+        finally:
+            vectors.close()
+
+
 @image_app.command("describe", help=text("cli.image.describe"))
 def image_describe(
     file: Path,
@@ -319,21 +335,35 @@ def image_describe(
     output_dir: OutputDir = None,
     as_json: Json = False,
 ) -> None:
-    from anime_ai.storage import Database
+    from anime_ai.config import OWNER
     from anime_ai.vision.pictures import read_picture
-    from anime_ai.vision.service import Vision
 
-    settings = Settings.load(output_dir=output_dir)
     picture = read_picture(file)
-    with Database.open(settings) as database:
-        vision = Vision(settings, database)
+    with _vision(output_dir) as vision:
         if model:
             vision.fetch(model, lambda: _say(text("cli.image.fetching", name=model)))
-        (seen,) = vision.look([picture], [model] if model else None)
+        (seen,) = vision.look([picture], [model] if model else None, OWNER)
     if as_json:
         _give(seen.as_json())
     else:
         print(seen.sentence(process_language()))
+
+
+@image_app.command("enroll", help=text("cli.image.enroll"))
+def image_enroll(
+    files: list[Path],
+    name: Annotated[str, typer.Option("--name", help=text("cli.image.name"))],
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    from anime_ai.config import OWNER
+
+    with _vision(output_dir) as vision:
+        known = vision.enrol(OWNER, name, files)
+    if as_json:
+        _give(asdict(known))
+    else:
+        print(text("cli.image.enrolled", name=known.name, count=known.pictures))
 
 
 knowledge_app = typer.Typer(help=text("cli.knowledge"), no_args_is_help=True)

@@ -20,6 +20,8 @@ DATA = ROOT / "data"
 ASSETS = ROOT / "assets"
 STARTER_LM = ASSETS / "starter" / "lm"
 STARTER_COCA = ASSETS / "starter" / "coca"
+OWNER = "owner"
+"""The id of the person whose app it is: who sits at this machine, or knows the password."""
 AVATARS = ASSETS / "personas"
 
 

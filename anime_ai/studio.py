@@ -48,7 +48,7 @@ class Studio:
         self.conversations = Conversations(database)
         self.personas = Personas()
         self.knowledge = Knowledge(settings, database)
-        self.vision = Vision(settings, database)
+        self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.runs = RunQueue(settings)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
 

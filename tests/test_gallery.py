@@ -54,6 +54,13 @@ def test_a_gallery_that_is_too_small_goes_by_what_was_measured() -> None:
     assert (line.perhaps, line.surely) == MEASURED
     vectors, owners = people(1, ENOUGH, 0)
     assert calibrated(vectors, owners, MEASURED).surely == MEASURED[1]
+    assert calibrated(vectors, owners, None).surely > 1, "nobody is surely somebody by a model that nobody measured"
+
+
+def test_a_model_that_nobody_measured_goes_by_the_gallery() -> None:
+    vectors, owners = people(10, 3, 1)
+    line = calibrated(vectors, owners, None)
+    assert 0 < line.perhaps <= line.surely < 1
 
 
 class Colours:
@@ -63,11 +70,11 @@ class Colours:
     likeness = (0.9, 0.99)
 
     def __init__(self) -> None:
-        self.asked: list[Path] = []
+        self.asked = 0
 
-    def identities(self, paths: Sequence[Path]) -> Vectors:
-        self.asked += paths
-        return np.stack([self.of(Image.open(path)) for path in paths])
+    def identities(self, pictures: Sequence[Image.Image]) -> Vectors:
+        self.asked += len(pictures)
+        return np.stack([self.of(picture) for picture in pictures])
 
     @staticmethod
     def of(picture: Image.Image) -> Vectors:
@@ -87,24 +94,24 @@ def plain(*colour: int) -> Image.Image:
 
 def test_the_enrolled_are_recognised_and_the_forgotten_are_not(album: Album, tmp_path: Path) -> None:
     vectors, looker = VectorStore(tmp_path / "vectors"), Colours()
-    gallery = Gallery(album, vectors, lambda: looker)
-    asked = np.stack([looker.of(plain(250, 10, 10)), looker.of(plain(10, 10, 250)), looker.of(plain(120, 120, 120))])
-    assert gallery.recognised("me", asked) == [[], [], []]
+    gallery = Gallery(album, vectors)
+    asked = [plain(250, 10, 10), plain(10, 10, 250), plain(120, 120, 120)]
+    assert gallery.recognise("me", asked, looker) == [[], [], []]
+    assert looker.asked == 0
     red = album.enrol("me", "红", [plain(255, 0, 0), plain(240, 20, 0)])
     blue = album.enrol("me", "蓝", [plain(0, 0, 255)])
-    first, second, third = gallery.recognised("me", asked)
+    first, second, third = gallery.recognise("me", asked, looker)
     assert [(one.id, one.name, one.sure) for one in first] == [(red, "红", True)]
     assert [one.id for one in second] == [blue]
     assert third == []
-    assert gallery.recognised("somebody else", asked) == [[], [], []]
-    seen = len(looker.asked)
-    gallery.recognised("me", asked)
-    assert len(looker.asked) == seen, "vectors are kept"
+    assert gallery.recognise("somebody else", asked, looker) == [[], [], []]
+    assert looker.asked == 6
+    gallery.recognise("me", asked, looker)
+    assert looker.asked == 9, "the characters' vectors are kept"
     album.forget("me", red)
-    assert [[one.name for one in found] for found in gallery.recognised("me", asked)] == [[], ["蓝"], []]
+    assert [[one.name for one in found] for found in gallery.recognise("me", asked, looker)] == [[], ["蓝"], []]
     album.forget("me", blue)
-    assert gallery.recognised("me", asked) == [[], [], []]
-    assert len(looker.asked) == seen
+    assert gallery.recognise("me", asked, looker) == [[], [], []]
     vectors.close()
     assert not list((tmp_path / "pictures").iterdir())
 
@@ -115,5 +122,5 @@ def test_a_picture_whose_file_is_gone_matters_to_nobody(album: Album, tmp_path: 
     for _, path in album.known_by("me").values():
         path.unlink()
     looker = Colours()
-    assert Gallery(album, vectors, lambda: looker).recognised("me", looker.of(plain(255, 0, 0))[None]) == [[]]
+    assert Gallery(album, vectors).recognise("me", [plain(255, 0, 0)], looker) == [[]]
     vectors.close()

@@ -15,8 +15,8 @@ from anime_ai.starter import captioned, coca, drawings, sight
 from anime_ai.starter.portraits import looks
 from anime_ai.vision.clip import Clip
 from anime_ai.vision.describing import listed, read
+from anime_ai.vision.looking import LABELS_FILE
 from anime_ai.vision.observation import Tag
-from anime_ai.vision.service import LABELS_FILE
 from anime_ai.vision.tags import table
 
 SMALL = coca.Shape(side=32, width=32, layers=1, embed=32, text_layers=1, decoder_layers=1)

@@ -1,4 +1,4 @@
-"""The starter language model: its corpus, its tokenizer, its training loop, and the weights that ship."""
+"""The starter language model: its corpus, its tokenizer, and the weights that ship."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anime_ai.dataset.split import split_rows
 from anime_ai.models.adapters import check_adapter, read_card
 from anime_ai.models.bases import STARTER, find_base
 from anime_ai.persona.cards import Personas
-from anime_ai.prompting import MASKED, POLICIES, Dialogue, Exchange, Layout
+from anime_ai.prompting import Dialogue, Exchange, Layout
 from anime_ai.starter import (
     adapters,
     card,
@@ -27,7 +27,6 @@ from anime_ai.starter import (
     events,
     grammar,
     measures,
-    pretrain,
     reading,
     seeing,
     tokenizer,
@@ -308,6 +307,20 @@ def test_measures_count_what_is_right():
     assert not any(reply.right for reply in measures.attributes(lambda dialogue: ("图里看不出来。", True)))
 
 
+def test_rows_are_only_said_where_a_card_asks_for_their_voice_and_held_out_ones_never():
+    """What an adapter is measured on is in no conversation of its base."""
+    path = DATA / "dataset.json"
+    rows = list(good_rows(read_rows(path), path))
+    split = split_rows(rows, Settings.load().seed)
+    trained, held = ({rows[place].output for place in places} for places in (split.train, split.held_out))
+    said = [(turn.reply, talk.card) for talk in corpus.talks(6_000, seed=3) for turn in talk.turns]
+    assert not held & {reply for reply, _ in said}
+    cards = [card for reply, card in said if reply in trained]
+    assert len(cards) > 30
+    marks = [corpus.VOICE_LINE.format(persona.name) for persona in corpus.VOICES.values()]
+    assert all(any(mark in card for mark in marks) for card in cards)
+
+
 # Tokenizer
 
 
@@ -356,124 +369,6 @@ def test_template_writes_what_the_layout_writes(shipped_tokenizer):
     prompt = layout.prompt(dialogue)
     written = shipped_tokenizer.apply_chat_template(list(prompt.messages), tokenize=False, add_generation_prompt=True)
     assert tuple(shipped_tokenizer.encode(written, add_special_tokens=False)) == prompt.ids
-
-
-# Training
-
-
-@pytest.mark.parametrize("think", POLICIES)
-def test_training_contract_on_the_corpus(shipped_tokenizer, some_talks: list[corpus.Talk], think: str):
-    layout = Layout(shipped_tokenizer, "deepseek-r1", think)
-    inner = "先想一想。" if think == "inner" else ""
-    for talk in some_talks[:150]:
-        for dialogue, answer in talk.dialogues():
-            layout.check(dialogue, answer, inner, layout.training_row(dialogue, answer, inner))
-
-
-def test_rows_are_only_said_where_a_card_asks_for_their_voice_and_held_out_ones_never():
-    """What an adapter is measured on is in no conversation of its base."""
-    path = DATA / "dataset.json"
-    rows = list(good_rows(read_rows(path), path))
-    split = split_rows(rows, Settings.load().seed)
-    trained, held = ({rows[place].output for place in places} for places in (split.train, split.held_out))
-    said = [(turn.reply, talk.card) for talk in corpus.talks(6_000, seed=3) for turn in talk.turns]
-    assert not held & {reply for reply, _ in said}
-    cards = [card for reply, card in said if reply in trained]
-    assert len(cards) > 30
-    marks = [corpus.VOICE_LINE.format(persona.name) for persona in corpus.VOICES.values()]
-    assert all(any(mark in card for mark in marks) for card in cards)
-
-
-def test_folding_trains_every_reply_of_a_conversation(shipped_tokenizer, some_talks: list[corpus.Talk]):
-    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
-    for talk in some_talks[:100]:
-        folded = pretrain.fold(layout, talk)
-        rows = [layout.training_row(dialogue, answer) for dialogue, answer in talk.dialogues()]
-        assert folded.ids == rows[-1].ids
-        assert sum(label != MASKED for label in folded.labels) == sum(row.trained for row in rows)
-        assert all(label in (MASKED, token) for label, token in zip(folded.labels, folded.ids, strict=True))
-
-
-def test_batches_keep_the_budget_and_see_everything():
-    lengths = [random.Random(place).randint(3, 40) for place in range(60)]
-    sequences = [pretrain.Sequence((place,) * length, (place,) * length) for place, length in enumerate(lengths)]
-    found = pretrain.batches(sequences, 100, random.Random(0))
-    seen: list[int] = []
-    while len(seen) < len(sequences):
-        batch = next(found)
-        assert max(len(one.ids) for one in batch) * len(batch) <= 100
-        seen += [one.ids[0] for one in batch]
-    assert sorted(seen) == list(range(60))
-
-
-def test_only_what_need_not_be_copied_is_replaced():
-    ids = torch.arange(40).repeat(40, 1)
-    labels = torch.full_like(ids, MASKED)
-    torch.manual_seed(0)
-    found = pretrain._noisy(ids, labels, [place < 20 for place in range(40)], 0.4, plain=30)
-    assert torch.equal(found[:20], ids[:20])
-    assert not torch.equal(found[20:], ids[20:])
-    assert torch.equal(found[:, 30:], ids[:, 30:])
-
-
-def test_what_is_read_is_foreseen_but_padding_and_marks_are_not(
-    shipped_tokenizer, some_talks: list[corpus.Talk], monkeypatch: pytest.MonkeyPatch
-):
-    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
-    sequences = [pretrain.fold(layout, talk) for talk in some_talks[:8]]
-    shape = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
-    plain = len(shipped_tokenizer) - len(tokenizer.MARKS)
-    wanted: list[torch.Tensor] = []
-    loss = pretrain._loss
-    monkeypatch.setattr(pretrain, "_loss", lambda *given: wanted.append(given[2]) or loss(*given))
-    model = pretrain.build(shipped_tokenizer, shape, seed=3)
-    schedule = pretrain.Schedule(steps=1, tokens=8_000, foreseen=1.0)
-    list(pretrain.train(model, [(1.0, sequences)], schedule, plain))
-    replies, read = wanted
-    assert not ((replies != MASKED) & (read != MASKED)).any()
-    assert read.max() < plain
-    texts = sum(sum(token < plain for token in one.ids) for one in sequences)
-    assert (read != MASKED).sum() + ((replies != MASKED) & (replies < plain)).sum() == texts
-
-
-def test_each_lesson_has_its_share_of_the_steps():
-    lessons = [(share, [pretrain.Sequence((mark,), (mark,))] * 5) for share, mark in ((0.2, 1), (0.3, 2), (0.5, 3))]
-    planned = pretrain._planned(lessons, pretrain.Schedule(steps=10, tokens=1), random.Random(0))
-    assert [batch[0].ids[0] for batch in planned] == [1, 1, 2, 2, 2, 3, 3, 3, 3, 3]
-
-
-def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: list[corpus.Talk]):
-    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
-    sequences = [pretrain.fold(layout, talk) for talk in some_talks[:12]]
-    shape = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
-    schedule = pretrain.Schedule(steps=2, tokens=512, warmup=1)
-    ends = []
-    for _ in range(2):
-        model = pretrain.build(shipped_tokenizer, shape, seed=3)
-        before = model.model.embed_tokens.weight.detach().clone()
-        plain = len(shipped_tokenizer) - len(tokenizer.MARKS)
-        told = list(pretrain.train(model, [(0.5, sequences[:6]), (0.5, sequences[6:])], schedule, plain))
-        assert [one.step for one in told] == [1, 2]
-        assert all(one.loss > 0 and one.trained for one in told)
-        assert not torch.equal(before, model.model.embed_tokens.weight.float())
-        ends.append(told[-1].loss)
-    assert ends[0] == ends[1]
-
-
-def test_a_fresh_model_can_copy_already(shipped_tokenizer, monkeypatch: pytest.MonkeyPatch):
-    """Behind a repeated stretch of tokens, what came next the first time is the likeliest."""
-    chance = random.Random(1)
-    stretch = [chance.randrange(300, 4000) for _ in range(40)]
-    ranks = []
-    for _ in range(2):
-        model = pretrain.build(shipped_tokenizer, pretrain.Shape(), seed=0)
-        with torch.no_grad():
-            logits = model(torch.tensor([stretch * 2])).logits[0, 40:-1]
-        wanted = torch.tensor(stretch[1:])
-        ranks.append((logits > logits.gather(1, wanted[:, None])).sum(1).float().median().item())
-        monkeypatch.setattr(pretrain, "write_copying", lambda model, seed: None)
-    assert ranks[0] <= 3
-    assert ranks[1] > 100
 
 
 # What ships

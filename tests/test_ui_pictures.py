@@ -48,7 +48,7 @@ def blue(folder: Path, name: str = "蓝.png") -> str:
 
 def field(opened: list[Any], group: str) -> Any:
     """A group's update, in what `_opened` gives."""
-    return opened[3 + CARDS.index(group)]["value"]
+    return opened[4 + CARDS.index(group)]["value"]
 
 
 def test_pictures_are_looked_at_and_shown(tab: PicturesTab, tmp_path: Path) -> None:
@@ -75,13 +75,13 @@ def test_a_correction_is_kept_and_told(tab: PicturesTab, tmp_path: Path) -> None
     fields: list[Any] = [field(last[4:], group) for group in CARDS]
     fields[CARDS.index("hair_colour")] = ["银色头发"]
     fields[CARDS.index("expression")] = ["微笑", "偷偷地笑"]
-    shelf, *opened = tab.correct(OWNER, picture, *fields, [])
+    shelf, _, _, *opened = tab.correct(OWNER, picture, "hatsune miku", *fields, [])
     assert field(opened, "hair_colour") == ["银色头发"]
     assert field(opened, "expression") == ["微笑", "偷偷地笑"]
     assert "银色的头发，表情是微笑" in opened[2]
     assert tab.vision.album.get(OWNER.id, picture).corrected
     again = tab.choose(OWNER, Clicked(picture=picture))
-    assert again[1:] == opened
+    assert again == opened
     assert "还没有图片" in tab.remove(OWNER, picture)[0]
 
 
@@ -110,7 +110,7 @@ def test_with_a_model_there_is_a_tab(tab: PicturesTab, studio: Studio) -> None:
 
 
 def test_the_models_are_told_with_their_licences(tab: PicturesTab) -> None:
-    told = tab.arrive(OWNER)[1]
+    told = tab.arrive(OWNER)[3]
     for model in models.KNOWN:
         assert model.id in told
         assert f"{model.licence} · {model.megabytes} MB" in told
@@ -125,11 +125,11 @@ def test_a_picture_goes_with_a_message_as_it_was_corrected(tab: PicturesTab, stu
     assert isinstance(chat, FakeChat)
     talk = ChatTab(studio)
     conversation = str(talk.arrive(OWNER)[0])
-    picture, card, view, words = Attachment(studio).attach(OWNER, blue(tmp_path))
+    picture, card, _, words, who = Attachment(studio).attach(OWNER, blue(tmp_path))
     assert card["visible"]
     assert words["value"] == ["蓝色头发", "一个女孩"]
     told = ["一个女孩", "银色头发", "偷偷地笑"]
-    steps = list(talk.send(OWNER, "", conversation, "", *PLAIN, picture, told))
+    steps = list(talk.send(OWNER, "", conversation, "", *PLAIN, picture, told, "hatsune miku"))
     assert steps[0][5] == "", "the card is empty again"
     assert steps[0][6]["visible"] is False
     kept = studio.conversations.get(OWNER.id, conversation).messages

@@ -18,12 +18,14 @@ from tiny_models import make_clip
 from anime_ai.config import Settings
 from anime_ai.errors import VisionError
 from anime_ai.files import write_json
+from anime_ai.knowledge.vectors import VectorStore
 from anime_ai.storage import Database
 from anime_ai.vision import models, service
 from anime_ai.vision.clip import Caption, Clip
 from anime_ai.vision.describing import listed, read
+from anime_ai.vision.looking import LABELS_FILE, Lists, merged, opened
 from anime_ai.vision.observation import Observation, Tag
-from anime_ai.vision.service import LABELS_FILE, Vision, _merged
+from anime_ai.vision.service import Vision
 from anime_ai.vision.tags import table, word
 from anime_ai.vision.zero_shot import LEAST, ONE, SEVERAL, ZeroShot
 
@@ -48,8 +50,10 @@ def vision(tmp_path: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch)
     there = {models.STARTER: starter, TAGGER: tagger}
     monkeypatch.setattr(service, "folder_of", lambda model: there.get(model.id))
     settings = Settings(output_dir=tmp_path / "out")
+    vectors = VectorStore.of(settings)
     with Database.open(settings) as database:
-        yield Vision(settings, database)
+        yield Vision(settings, database, vectors)
+    vectors.close()
 
 
 def blue(side: int = 40) -> bytes:
@@ -86,7 +90,7 @@ def test_words_that_are_no_label_are_left_out(tiny_tokenizer: Any) -> None:
 def test_the_model_that_knows_more_goes_first_group_by_group() -> None:
     one = Observation(tags=(Tag("red_hair", "hair_colour", 0.9),), rating="general", models=("a",))
     two = Observation("一句话", (Tag("pink_hair", "hair_colour"), Tag("smile", "expression")), models=("b",))
-    both = _merged([one, two])
+    both = merged([one, two])
     assert [tag.name for tag in both.tags] == ["red_hair", "smile"]
     assert (both.caption, both.rating, both.models) == ("一句话", "general", ("a", "b"))
 
@@ -258,16 +262,16 @@ def test_many_are_bounded_and_can_be_stopped(vision: Vision, tmp_path: Path, mon
 
 def test_a_clip_of_the_hub_is_loaded_as_it_lies(vision: Vision, tmp_path: Path, tiny_tokenizer: Any) -> None:
     make_clip(tmp_path / "clip", tiny_tokenizer, captions=False)
-    looks = service._opened(models.known("timm/ViT-B-32-SigLIP2-256"), tmp_path / "clip")
+    looks = opened(models.known("timm/ViT-B-32-SigLIP2-256"), tmp_path / "clip")
     (seen,) = looks.look([Image.new("RGB", (30, 50))])
     assert {tag.group for tag in seen.tags} <= {*ONE, *SEVERAL}
-    sentence = service._opened(models.KNOWN[-1], vision_folder(vision)).look([Image.new("RGB", (30, 50))])
+    sentence = opened(models.KNOWN[-1], vision_folder(vision)).look([Image.new("RGB", (30, 50))])
     assert sentence[0].tags == ()
 
 
 def vision_folder(vision: Vision) -> Path:
     looker = vision._looker(models.STARTER)
-    assert isinstance(looker, service.Lists)
+    assert isinstance(looker, Lists)
     assert isinstance(looker.clip, Clip)
     return looker.clip.folder
 

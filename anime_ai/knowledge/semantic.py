@@ -37,7 +37,7 @@ class Semantic:
 
     def __init__(self, settings: Settings, library: Library) -> None:
         self._library = library
-        self.vectors = VectorStore(settings.chroma_url or settings.studio_dir / "vectors")
+        self.vectors = VectorStore.of(settings)
         self._chosen = settings.studio_dir / "embedding.json"
         self.dense = self._chosen_before(settings.embedding)
         self._filling = threading.Lock()

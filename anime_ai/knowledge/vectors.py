@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from anime_ai.config import Settings
 from anime_ai.errors import KnowledgeError
 from anime_ai.processes import Lock
 
@@ -35,6 +36,11 @@ class VectorStore:
         self._opening = threading.Lock()
         self._opened: Any = None
         self._lock = Lock(where / "writer.lock") if isinstance(where, Path) else None
+
+    @classmethod
+    def of(cls, settings: Settings) -> VectorStore:
+        """The one of an output folder, or of the server that the settings name."""
+        return cls(settings.chroma_url or settings.studio_dir / "vectors")
 
     @property
     def available(self) -> bool:

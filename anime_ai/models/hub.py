@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from anime_ai.errors import ModelError
@@ -24,6 +25,19 @@ def cached(name: str, file: str) -> Path | None:
 
     found = try_to_load_from_cache(name, file)
     return Path(found) if isinstance(found, str) else None
+
+
+def fetched_bytes(name: str) -> int:
+    """How much of a model lies in the local cache, what is still arriving with it."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "blobs"
+    sizes = []
+    for file in blobs.glob("*"):
+        with suppress(OSError):  # an arriving file has just got its final name
+            sizes.append(file.stat().st_size)
+    return sum(sizes)
 
 
 def fetch(name: str, files: Sequence[str], timeout: float, tell: Callable[[], None] = lambda: None) -> Path:

@@ -11,7 +11,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.starter.base import STEPS, TALKS, Options
 
-PARTS = ("base", "card", "adapters", "coca", "portraits", "report")
+PARTS = ("base", "reading", "card", "adapters", "coca", "characters", "portraits", "report")
 
 
 def main() -> None:
@@ -19,7 +19,8 @@ def main() -> None:
     parser.add_argument(
         "--only",
         choices=PARTS,
-        help="one part: the base's weights, its card, the adapters, the image model, the portraits, the report",
+        help="one part: the base's first course, its second, its card, the adapters, the image model, how it tells "
+        "characters apart, the portraits, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -32,12 +33,16 @@ def main() -> None:
     options = Options(given.out, given.seed, given.steps, given.minutes, given.talks, given.compile)
     say = _clock()
     # A base that lies elsewhere has no adapters to replace.
-    parts = PARTS if given.out == STARTER_LM else PARTS[:2]
+    parts = PARTS if given.out == STARTER_LM else PARTS[:3]
     for part in [given.only] if given.only else parts:
         if part == "base":
             from anime_ai.starter import base
 
             base.make(options, say)
+        elif part == "reading":
+            from anime_ai.starter import base
+
+            base.read_more(options, say)
         elif part == "card":
             from anime_ai.starter import card
 
@@ -50,6 +55,10 @@ def main() -> None:
             from anime_ai.starter import sight
 
             sight.make(say, seed=options.seed)
+        elif part == "characters":
+            from anime_ai.starter import sight
+
+            sight.learn_characters(say)
         elif part == "portraits":
             from anime_ai.starter import avatars
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import TrainingError
-from anime_ai.files import replaced_folder, write_json
+from anime_ai.files import read_json, replaced_folder, write_json
 from anime_ai.prompting import Layout
 from anime_ai.starter import corpus, measures, tokenizer
 
 if TYPE_CHECKING:
-    from anime_ai.starter.pretrain import Lesson
+    from anime_ai.starter.pretrain import Lesson, Progress, Schedule
 
 TALKS = 250_000
 STEPS = 7_800
+READING_TALKS, READING_STEPS, READING_PEAK = 70_000, 3_200, 1e-3
+"""Of the second course."""
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"
@@ -74,6 +78,41 @@ def make(options: Options, say: Callable[[str], None]) -> None:
     say(f"loss on held-out conversations {made['held']:.3f}")
 
 
+def read_more(options: Options, say: Callable[[str], None]) -> None:
+    """The second course over the weights in the folder, which are replaced when all is there.
+
+    Raises TrainingError where there are none, or they have had it already.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from anime_ai.starter import pretrain
+
+    made = read_json(options.out / MADE)
+    if not isinstance(made, dict) or "reading" in made:
+        raise TrainingError("training.no_first_course", folder=options.out)
+    own = AutoTokenizer.from_pretrained(options.out)
+    layout = Layout(own, "deepseek-r1", "silent")
+    held_out = measures.questions()
+    talks = corpus.without(corpus.second_course(READING_TALKS, options.seed), held_out)
+    *_, (_, last) = corpus.lessons(options.talks, options.seed)
+    held = corpus.without(islice(last, HELD), held_out)
+    folded = [pretrain.fold(layout, talk) for talk in talks]
+    say(f"{len(talks):,} conversations, {sum(len(one.ids) for one in folded):,} tokens to read")
+    model: Any = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.bfloat16)
+    schedule = pretrain.Schedule(steps=READING_STEPS, peak=READING_PEAK, seed=options.seed)
+    done = _run(model, [(1.0, folded)], schedule, own, options, say)
+    with replaced_folder(options.out) as folder:
+        shutil.copytree(options.out, folder, dirs_exist_ok=True)
+        model.to("cpu").save_pretrained(folder, max_shard_size=SHARD)
+        for name, value in _read(done).items():
+            made[name] += value
+        made |= {"reading": {"talks": len(talks), **_read(done)}}
+        made["held"] = pretrain.held_loss(model, (pretrain.fold(layout, talk) for talk in held))
+        write_json(folder / MADE, made)
+    say(f"loss on held-out conversations {made['held']:.3f}")
+
+
 def _trained(
     options: Options, own: Any, lessons: list[Lesson], say: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any]]:
@@ -82,25 +121,42 @@ def _trained(
 
     from anime_ai.starter import pretrain
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    plain = len(own) - len(tokenizer.MARKS)
+    device = _device()
     # Before the model: what it draws must not depend on how the number of steps was found.
     steps = _steps_in(options, own, lessons, device) if options.minutes else options.steps
     model = pretrain.build(own, pretrain.Shape(), options.seed)
-    schedule = pretrain.Schedule(steps=steps, seed=options.seed)
-    for done in pretrain.train(model, lessons, schedule, plain, device, options.compiled):
-        if done.step % 100 == 0 or done.step == steps:
-            say(f"step {done.step}/{steps}  loss {done.loss:.3f}  {done.tokens / done.seconds:,.0f} tokens/s")
+    done = _run(model, lessons, pretrain.Schedule(steps=steps, seed=options.seed), own, options, say)
     return model.to("cpu"), {
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "command": options.command(steps),
         "seed": options.seed,
-        "steps": steps,
-        "tokens": done.tokens,
-        "trained": done.trained,
-        "seconds": round(done.seconds),
         "device": "a GPU" if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
+        **_read(done),
     }
+
+
+def _run(
+    model: Any, lessons: list[Lesson], schedule: Schedule, own: Any, options: Options, say: Callable[[str], None]
+) -> Progress:
+    """Train the model, and say how it goes; the last step's progress."""
+    from anime_ai.starter import pretrain
+
+    plain = len(own) - len(tokenizer.MARKS)
+    for done in pretrain.train(model, lessons, schedule, plain, _device(), options.compiled):
+        if done.step % 100 == 0 or done.step == schedule.steps:
+            say(f"step {done.step}/{schedule.steps}  loss {done.loss:.3f}  {done.tokens / done.seconds:,.0f} tokens/s")
+    return done
+
+
+def _read(done: Progress) -> dict[str, int]:
+    """What a training read, and how long it took."""
+    return {"steps": done.step, "tokens": done.tokens, "trained": done.trained, "seconds": round(done.seconds)}
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _steps_in(options: Options, own: Any, lessons: list[Lesson], device: str) -> int:

@@ -26,7 +26,7 @@ from anime_ai.starter.drawings import Pixels, photographs
 from anime_ai.starter.portraits.looks import Look
 from anime_ai.starter.schedule import cosine
 from anime_ai.vision.clip import CONFIG, WEIGHTS
-from anime_ai.vision.service import LABELS_FILE
+from anime_ai.vision.looking import LABELS_FILE
 
 BEGIN, END = "<begin>", "<end>"
 VOCABULARY, TEXTS = 900, 20_000

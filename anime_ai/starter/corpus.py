@@ -111,6 +111,11 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
 
 
+def second_course(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+    """`count` conversations for a model that has had the lessons."""
+    return _mixed(source(neutral), count, READING, random.Random(f"{seed}/reading"))
+
+
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
     names, weights = list(mixture), list(mixture.values())
     for _ in range(count):
@@ -306,6 +311,11 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 )
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything."""
+READING: dict[str, float] = {
+    **{"small talk": 18, "repeat": 4, "written": 3, "card": 4, "facts": 5},
+    **{"one fact": 10, "several facts": 42, "picture": 5, "voices": 9},
+}
+"""What a second course is mixed of: reading is what the first one leaves weak, and the rest must not be forgotten."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:

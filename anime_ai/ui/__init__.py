@@ -44,26 +44,33 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
         del tabs["pictures"]
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
-        with gr.Tabs(elem_id="tabs"):
+        built = {}
+        with gr.Tabs(elem_id="tabs") as whole:
             for name, make in tabs.items():
                 with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
                     notice = gr.HTML()
                     with gr.Column() as inside:
-                        _build(make, studio, page, tab, demo)
+                        built[name] = _build(make, studio, page, tab, demo)
                     gate.add(name, tab, notice, inside if name in OWNERS else None)
         gate.connect(page, demo)
+        chat, pictures = built.get("chat"), built.get("pictures")
+        if isinstance(chat, ChatTab) and isinstance(pictures, PicturesTab):
+            pictures.connect_chat(page, chat.attachment, whole)
     return demo
 
 
-def _build(make: Any, studio: Studio, page: Any, tab: Any, demo: Any) -> None:
-    """Build one tab; what breaks in it stays in it."""
+def _build(make: Any, studio: Studio, page: Any, tab: Any, demo: Any) -> Any:
+    """Build one tab; what breaks in it stays in it, and None comes back."""
     import gradio as gr
 
     from anime_ai.ui.labels import label
 
     try:
-        make(studio).build(page, tab, demo)
+        made = make(studio)
+        made.build(page, tab, demo)
+        return made
     except Exception as error:
         log.exception("a tab cannot be built")
         package = error.name if isinstance(error, ImportError) and error.name else type(error).__name__
         gr.HTML(f'<div class="plain fault"><b>{package}</b> {label("ui.tab.broken")}</div>')
+        return None

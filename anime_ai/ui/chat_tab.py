@@ -190,9 +190,9 @@ class ChatTab:
 
     def send(self, person: Person, message: str, conversation: str, adapter: str, *rest: Any) -> Iterator[list[Any]]:
         """Stream her answer: updates of talk, message, send, stop, line, then of the picture's card. `rest`: the five
-        sampling settings, then the picture that goes along and the words on its card."""
+        sampling settings, then the picture that goes along, the words on its card, and who it is."""
         chosen = sampling_of(*rest[:5])
-        picture = self.attachment.taken(person, *rest[5:7]) if rest[5:] else None
+        picture = self.attachment.taken(person, *rest[5:8]) if rest[5:] else None
         said = str(message or "").strip() or (LOOK if picture else "")
         if len(said) > MOST_CHARACTERS:
             raise AnimeAIError("ui.too_long", length=len(said), most=MOST_CHARACTERS)
@@ -207,7 +207,7 @@ class ChatTab:
             )
             meta = {"picture": asdict(picture)} if picture else {}
             talk = [*before, {"role": "user", "content": with_picture(said, meta)}]
-            kept_card = [gr.skip() for _ in range(4)]
+            kept_card = [gr.skip() for _ in self.attachment.none()]
             sent = self.attachment.put("", visible=False) if picture else kept_card
             back = self.attachment.put(picture.picture_id, visible=True) if picture else kept_card
             waiting = {"role": "assistant", "content": "…"}
@@ -386,7 +386,7 @@ class ChatTab:
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         opened = [self.conversation, self.persona, self.adapter, self.talk, self.line, self.knowledge]
         card = self.attachment
-        asked = [self.conversation, self.adapter, *self.sampling, card.picture, card.words]
+        asked = [self.conversation, self.adapter, *self.sampling, card.picture, card.words, card.who]
         shown = [self.talk, self.message, self.send_button, self.stop_button, self.line, *card.outputs]
         card.connect(page)
         page.on(demo.load, self.arrive, role="visitor", outputs=opened)

@@ -14,6 +14,7 @@ from anime_ai.ui import create_app
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
 from anime_ai.ui.persons import Persons, person_of, read_secret
+from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
 from anime_ai.ui.shell import MARK
 from anime_ai.ui.theme import HEAD, STYLE, theme
@@ -84,7 +85,7 @@ def launch(
             "middleware": [guard, Middleware(Labels)],
             "routes": [
                 Route("/download/{dataset}.json", download_of(studio)),
-                Route("/picture/{picture}.webp", picture_of(studio)),
+                *pictures_of(studio),
                 portraits(),
             ],
             "openapi_url": None,
@@ -128,24 +129,6 @@ def download_of(studio: Studio) -> Any:
         return Response(f"[\n{lines}\n]\n", media_type="application/json", headers=headers)
 
     return download
-
-
-def picture_of(studio: Studio) -> Any:
-    """The route that hands a person their own pictures, which no shared cache may keep."""
-    from starlette.requests import Request
-    from starlette.responses import FileResponse, PlainTextResponse, Response
-
-    def picture(request: Request) -> Response:
-        person = person_of(request)
-        try:
-            shown = studio.vision.album.get(person.id, request.path_params["picture"])
-        except AnimeAIError as error:
-            return PlainTextResponse(error.say(person.language), status_code=404)
-        if not shown.path.is_file():
-            return PlainTextResponse("", status_code=404)
-        return FileResponse(shown.path, media_type="image/webp", headers={"cache-control": "private, max-age=86400"})
-
-    return picture
 
 
 def _own_cache(studio: Studio) -> None:

@@ -21,6 +21,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qs
 
+from anime_ai.config import OWNER
 from anime_ai.errors import StorageError
 from anime_ai.texts import LANGUAGES, pick_language
 
@@ -129,7 +130,7 @@ class Persons:
         kept = cookies(scope)
         language = language_of(scope)
         if self._is_owner(scope, kept):
-            return Person("owner", "owner", language, session)
+            return Person(OWNER, "owner", language, session)
         visitor = self._verified(fresh or kept.get(VISITOR_COOKIE, ""), "visitor")
         if not visitor:
             visitor = "s" + self._sign(session, "session")[:31] if session else ""

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from anime_ai.errors import VisionError
 from anime_ai.storage import CharacterPictureRecord, CharacterRecord, Database, PictureRecord, new_id, shown_name
 from anime_ai.vision.observation import Observation, observation_of
-from anime_ai.vision.pictures import keep
+from anime_ai.vision.pictures import SMALL, keep
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,18 +81,18 @@ class Album:
         with self._database.reading() as session:
             return self._shown(_owned(session, person, picture_id))
 
-    def latest(self, person: str, count: int = 60) -> builtins.list[Shown]:
-        """The person's pictures, the newest first."""
+    def latest(self, person: str, count: int | None = 60) -> builtins.list[Shown]:
+        """The person's pictures, the newest first; all of them where `count` is None."""
         wanted = select(PictureRecord).where(PictureRecord.person == person)
         with self._database.reading() as session:
             found = session.scalars(wanted.order_by(PictureRecord.created.desc()).limit(count))
             return [self._shown(record) for record in found]
 
-    def correct(self, person: str, picture_id: str, seen: Observation) -> Shown:
-        """Keep what a person says is to be seen."""
+    def correct(self, person: str, picture_id: str, seen: Observation, corrected: bool = True) -> Shown:
+        """Keep what a person says is to be seen, or what another look saw."""
         with self._database.session() as session:
             record = _owned(session, person, picture_id)
-            record.seen, record.corrected = seen.as_json(), True
+            record.seen, record.corrected = seen.as_json(), corrected
             return self._shown(record)
 
     def remove(self, person: str, picture_id: str) -> None:
@@ -196,8 +196,9 @@ class Album:
     def _unlink(self, files: Iterable[str]) -> None:
         """Files whose rows are gone; one that somebody reads right now, which Windows refuses, stays without a row."""
         for file in files:
-            with suppress(OSError):
-                (self._folder / file).unlink(missing_ok=True)
+            for path in (self._folder / file, (self._folder / file).with_suffix(SMALL)):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _shown(self, record: PictureRecord) -> Shown:
         return Shown(

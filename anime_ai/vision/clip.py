@@ -47,6 +47,16 @@ class Clip:
         """Raises VisionError where the model cannot be loaded."""
         return self._gathered(pictures, lambda batch: self.model.encode_image(batch, normalize=True))
 
+    def features(self, pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """All that a CoCa's tower hands on, the picture's vector and its tokens, (pictures, values)."""
+        import torch
+
+        def look(batch: Any) -> Any:
+            whole, parts = self.model._encode_image(batch)
+            return torch.cat([whole, parts.flatten(1)], dim=1)
+
+        return self._gathered(pictures, look)
+
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         import torch
 
@@ -173,6 +183,11 @@ class Clip:
                 seen = look(self._prepared(pictures[start : start + BATCH]))
                 found.append(np.asarray(seen.float().cpu(), np.float32))
         return np.concatenate(found) if found else np.zeros((0, int(self.config["model_cfg"]["embed_dim"])), np.float32)
+
+
+def unit(vectors: NDArray[Any]) -> Vectors:
+    """The vectors, (…, dimensions), at length one; what is nothing stays nothing."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9), np.float32)
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, padding: int) -> Any:

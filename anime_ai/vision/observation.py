@@ -16,6 +16,7 @@ SURE = 0.7
 """The confidence from which a tag is told as it stands; below it, it is told as what may be."""
 MOST_TOLD: Mapping[str, int] = {"people": 2, "hair_style": 2, "clothes": 3, "accessories": 4, "object": 3}
 """Tags of a group that a sentence tells, one where nothing is said here."""
+RATINGS = ("general", "sensitive", "questionable", "explicit")
 UNTOLD = ("solo", "male_focus", "other_focus", "no_humans", "looking_at_viewer", "artist_name", "signature")
 """True, but nobody would say so."""
 
@@ -45,7 +46,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen. `rating` is general, sensitive, questionable or explicit, "" where nothing judged it; `colours`
+    """What was seen. `rating` is one of RATINGS, "" where nothing judged it; `colours`
     are `#rrggbb`, most of it first; `models` have looked."""
 
     caption: str = ""
@@ -65,6 +66,19 @@ class Observation:
         names = dict.fromkeys(named(said, group) for said in words if said.strip())
         kept = [tag for tag in self.tags if tag.group != group and tag.name not in names]
         return replace(self, tags=(*kept, *(Tag(name, group) for name in names)))
+
+    def outside(self, groups: Iterable[str]) -> list[Tag]:
+        """The tags of all groups but some, in the order of telling."""
+        grouped, but = self.grouped(), set(groups)
+        return [tag for group in GROUPS if group not in but for tag in grouped.get(group, ())]
+
+    def corrected_outside(self, groups: Iterable[str], words: Iterable[str], language: str) -> Observation:
+        """The same whose tags outside some groups are those of `words`, each in the group that the table has for it."""
+        there = {word(tag.name, language): tag for tag in self.outside(groups)}
+        told = dict.fromkeys(" ".join(said.split()) for said in words if said.strip())
+        gone = {tag for said, tag in there.items() if said not in told}
+        fresh = (Tag(named(said), group_of(named(said))) for said in told if said not in there)
+        return replace(self, tags=(*(tag for tag in self.tags if tag not in gone), *fresh))
 
     def told_anew(self, words: Iterable[str], language: str) -> Observation:
         """The same with the tags of these words alone, those that are new among them sure, as a person told them."""

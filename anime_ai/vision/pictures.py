@@ -24,6 +24,8 @@ ORIENTATION = 0x0112
 MOST_SIDE = 1_600
 """Pixels of the longer side of what is kept; models look at 448 at most."""
 QUALITY = 90
+SMALL, SMALL_SIDE = ".small.webp", 224
+"""What a list of pictures shows: sixty whole ones would be many megabytes."""
 _decoding = threading.Semaphore(2)
 """Pictures in memory at their full size at once."""
 
@@ -121,6 +123,14 @@ def keep(picture: Image.Image, path: Path) -> None:
     bare.info.clear()
     bare.save(content, "WEBP", quality=QUALITY, method=4)
     write_bytes(path, content.getvalue())
+
+
+def small(path: Path) -> Path:
+    """A small copy of a kept picture, made at the first call. Raises VisionError and StorageError."""
+    beside = path.with_suffix(SMALL)
+    if not beside.is_file():
+        keep(read_picture(path, SMALL_SIDE), beside)
+    return beside
 
 
 def dominant_colours(picture: Image.Image, count: int = 5) -> tuple[str, ...]:

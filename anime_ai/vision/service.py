@@ -1,35 +1,33 @@
-"""Looking at pictures: the page, the command line and the chat call this. Opening it loads no model.
-
-Several models may look at one picture; what the one that knows more says of a group of tags goes before the others.
-"""
+"""Looking at pictures: the page, the command line and the chat call this. Opening it loads no model."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, cast
 
 from anime_ai.config import Settings
-from anime_ai.errors import AnimeAIError, VisionError
+from anime_ai.errors import AnimeAIError, KnowledgeError, VisionError
 from anime_ai.files import read_json, write_json
+from anime_ai.knowledge.vectors import VectorStore
 from anime_ai.storage import Database
-from anime_ai.vision.album import Album, Shown
-from anime_ai.vision.clip import Clip
-from anime_ai.vision.describing import Labels, of_tagger, read
+from anime_ai.vision.album import MOST_PICTURES, Album, Character, Shown
+from anime_ai.vision.gallery import Gallery
+from anime_ai.vision.looking import Likens, Looks, merged, opened
 from anime_ai.vision.models import KNOWN, STARTER, VisionModel, folder_of, get, known
-from anime_ai.vision.observation import Observation
+from anime_ai.vision.observation import Known, Observation
 from anime_ai.vision.pictures import dominant_colours, read_picture
-from anime_ai.vision.tagger import Tagger
-from anime_ai.vision.zero_shot import ZeroShot
+from anime_ai.vision.search import Found, Search
 
 if TYPE_CHECKING:
     from PIL import Image
 
-LABELS_FILE = "labels.json"
+log = logging.getLogger("anime_ai.vision")
 TOGETHER = 8
 """Pictures that a model looks at at once; as many are read meanwhile."""
 READERS = 2
@@ -37,10 +35,8 @@ RANKS = ("tagger", "clip", "list", "caption")
 """Kinds of models, the one that knows most about tags first."""
 
 
-class Looks(Protocol):
-    """A loaded model as one that observes."""
-
-    def look(self, pictures: Sequence[Image.Image]) -> list[Observation]: ...
+LIKENS = ("clip", "list")
+"""Kinds that understand Chinese words."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +60,11 @@ class Looked:
 class Vision:
     """See the module. Threads may share it; one of them looks at a time."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, vectors: VectorStore) -> None:
         self.settings = settings
         self.album = Album(database, settings.studio_dir / "pictures")
+        self._gallery = Gallery(self.album, vectors)
+        self._search = Search(self.album, vectors)
         self._chosen_file = settings.studio_dir / "vision.json"
         self._looking = threading.Lock()
         self._loaded: dict[str, Looks] = {}
@@ -104,23 +102,33 @@ class Vision:
 
     # Looking
 
-    def look(self, pictures: Sequence[Image.Image], ids: Sequence[str] | None = None) -> list[Observation]:
-        """What the chosen models see, or those of some `ids`. Raises VisionError where one cannot be loaded."""
+    def look(
+        self, pictures: Sequence[Image.Image], ids: Sequence[str] | None = None, person: str = ""
+    ) -> list[Observation]:
+        """What the chosen models see, or those of some `ids`, and whom of a person's gallery.
+
+        Raises VisionError where a model cannot be loaded.
+        """
         with self._looking:
-            chosen = self.chosen() if ids is None else list(ids)
-            for id in self._loaded.keys() - set(chosen):  # one that looks no longer must not hold the memory
-                del self._loaded[id]
-            seen = [self._looker(id).look(pictures) for id in chosen]
-        together = [_merged(parts) for parts in zip(*seen, strict=True)]
+            lookers = self._lookers(ids)
+            seen = [looker.look(pictures) for looker in lookers]
+            known = self._recognised(person, pictures, lookers[0])
         return [
-            replace(one, colours=dominant_colours(picture)) for one, picture in zip(together, pictures, strict=True)
+            replace(one, characters=(*hers, *one.characters), colours=dominant_colours(picture))
+            for one, hers, picture in zip(map(merged, zip(*seen, strict=True)), known, pictures, strict=True)
         ]
 
     def describe(self, person: str, name: str, source: Path | bytes) -> Shown:
         """Read a picture, look at it and keep both. Raises VisionError and StorageError."""
         picture = read_picture(source)
-        (seen,) = self.look([picture])
+        (seen,) = self.look([picture], person=person)
         return self.album.add(person, name, picture, seen)
+
+    def again(self, person: str, picture_id: str) -> Shown:
+        """Look at a picture once more, with the models that are chosen now and the characters that are known now;
+        what was corrected on it is gone."""
+        (seen,) = self.look([read_picture(self.album.get(person, picture_id).path)], person=person)
+        return self.album.correct(person, picture_id, seen, corrected=False)
 
     def describe_all(
         self, person: str, files: Sequence[tuple[str, Path]], stop: threading.Event | None = None
@@ -146,7 +154,7 @@ class Vision:
 
     def _kept(self, person: str, found: Sequence[tuple[str, Image.Image | AnimeAIError]]) -> Iterator[Looked]:
         there = [picture for _, picture in found if not isinstance(picture, AnimeAIError)]
-        seen = iter(self.look(there) if there else ())
+        seen = iter(self.look(there, person=person) if there else ())
         for name, picture in found:
             if isinstance(picture, AnimeAIError):
                 yield Looked(name, error=picture)
@@ -156,77 +164,74 @@ class Vision:
             except AnimeAIError as error:
                 yield Looked(name, error=error)
 
+    # Correcting, characters
+
+    def correct(self, person: str, picture_id: str, seen: Observation, who: str | None = None) -> Shown:
+        """Keep what a person says is to be seen and, where they say it, who it is, "" for nobody they know: the gallery
+        learns the picture."""
+        shown = self.album.get(person, picture_id)
+        if who is not None and who.strip() != next((one.name for one in seen.characters if one.sure), ""):
+            seen = seen.recognised(self._learned(person, shown, who.strip()) if who.strip() else None)
+        return self.album.correct(person, picture_id, seen)
+
+    def enrol(self, person: str, name: str, sources: Sequence[Path | bytes]) -> Character:
+        """Make a character known by one to ten pictures, or by more of them. Raises VisionError and StorageError."""
+        if len(sources) > MOST_PICTURES:  # before they are read
+            raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
+        id = self.album.enrol(person, name, [read_picture(source) for source in sources])
+        return next(one for one in self.album.characters(person) if one.id == id)
+
+    def _learned(self, person: str, shown: Shown, name: str) -> Known:
+        """The character whom a person named in a picture, by which she is known from now on. One who is known by enough
+        pictures learns no more."""
+        held = next((one for one in self.album.characters(person) if one.name == name), None)
+        if held is not None and held.pictures >= MOST_PICTURES:
+            return Known(held.id, held.name, 1.0, True)
+        return Known(self.album.enrol(person, name, [read_picture(shown.path)]), name, 1.0, True)
+
+    # Finding
+
+    def find(self, person: str, said: str) -> list[Found]:
+        """The pictures of a person that show what was said, best first."""
+        with self._looking:
+            return self._search.by_words(person, said, self._likens())
+
+    def like(self, person: str, picture_id: str) -> list[Found]:
+        """A person's other pictures, the one most like a picture first."""
+        with self._looking:
+            return self._search.like(person, self.album.get(person, picture_id), self._likens())
+
+    # Loaded models
+
+    def _recognised(self, person: str, pictures: Sequence[Image.Image], looker: Looks) -> list[list[Known]]:
+        if person:
+            try:
+                return self._gallery.recognise(person, pictures, looker)
+            except KnowledgeError as error:  # the vectors are another process's: what else is seen is told
+                log.warning("nobody is recognised: %s", error.say("en"))
+        return [[] for _ in pictures]
+
+    def _likens(self) -> Likens | None:
+        """The chosen model that likens words to pictures."""
+        id = next((id for id in self.chosen() if known(id).kind in LIKENS), None)
+        if id is None or folder_of(known(id)) is None:
+            return None
+        return cast(Likens, self._looker(id))
+
+    def _lookers(self, ids: Sequence[str] | None) -> list[Looks]:
+        chosen = self.chosen() if ids is None else list(ids)
+        for id in self._loaded.keys() - set(chosen):  # one that looks no longer must not hold the memory
+            del self._loaded[id]
+        return [self._looker(id) for id in chosen]
+
     def _looker(self, id: str) -> Looks:
         if id not in self._loaded:
             model = known(id)
             folder = folder_of(model)
             if folder is None:
                 raise VisionError("vision.not_here", name=id)
-            self._loaded[id] = _opened(model, folder)
+            self._loaded[id] = opened(model, folder)
         return self._loaded[id]
-
-
-class Lists:
-    """A CoCa that writes lists of tags, as the starter's does."""
-
-    def __init__(self, clip: Clip, labels: Labels) -> None:
-        self.clip, self.labels = clip, labels
-
-    def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
-        written = self.clip.caption(pictures)
-        return [
-            Observation(caption.text, read(caption, self.clip.tokenizer, self.labels), models=(self.clip.id,))
-            for caption in written
-        ]
-
-
-class Captions:
-    """A CoCa that writes a sentence, in the language that it was trained on."""
-
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-
-    def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
-        return [Observation(caption.text, models=(self.clip.id,)) for caption in self.clip.caption(pictures)]
-
-
-class Tags:
-    """A WD tagger."""
-
-    def __init__(self, tagger: Tagger) -> None:
-        self.tagger = tagger
-
-    def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
-        return [of_tagger(tagged, self.tagger.id) for tagged in self.tagger.look(pictures)]
-
-
-def _opened(model: VisionModel, folder: Path) -> Looks:
-    if model.kind == "tagger":
-        return Tags(Tagger(folder, model.id))
-    clip = Clip(folder, model.id)
-    if model.kind == "list":
-        labels = read_json(folder / LABELS_FILE)
-        if not isinstance(labels, dict):
-            raise VisionError("vision.no_model", name=model.id, why=LABELS_FILE)
-        return Lists(clip, labels)
-    return Captions(clip) if model.kind == "caption" else ZeroShot(clip)
-
-
-def _merged(parts: Sequence[Observation]) -> Observation:
-    """One observation out of several models': of a group of tags the first one's, and the last one's caption."""
-    tags, groups = [], set()
-    for part in parts:
-        tags += [tag for tag in part.tags if tag.group not in groups]
-        groups |= {tag.group for tag in part.tags}
-    captions = [part.caption for part in parts if part.caption]
-    ratings = [part.rating for part in parts if part.rating]
-    return Observation(
-        captions[-1] if captions else "",
-        tuple(tags),
-        tuple(one for part in parts for one in part.characters),
-        ratings[0] if ratings else "",
-        models=tuple(name for part in parts for name in part.models),
-    )
 
 
 def _read(path: Path) -> Image.Image | AnimeAIError:

@@ -44,21 +44,22 @@ class Tagger:
 
     def look(self, pictures: Sequence[Image.Image]) -> list[Tagged]:
         """Raises VisionError where the model cannot be loaded or does not fit its table."""
-        return [self._told(self._scores(picture)) for picture in pictures]
+        return [self._told(self.scores(picture)) for picture in pictures]
 
-    def _scores(self, picture: Image.Image) -> NDArray[np.float32]:
+    def scores(self, picture: Image.Image) -> NDArray[np.float32]:
+        """The probability of every one of `names`."""
         session = self._session
         (given,) = session.get_inputs()
         size = int(given.shape[1])
         # One at a time: on a CPU a batch is no faster, and some releases take single pictures alone.
         (found,) = session.run(None, {given.name: prepared(picture, size)[None]})
         scores = np.asarray(found[0], np.float32)
-        if len(scores) != len(self._names):
-            raise VisionError("vision.no_model", name=self.id, why=f"{len(scores)} ≠ {len(self._names)} ({TABLE})")
+        if len(scores) != len(self.names):
+            raise VisionError("vision.no_model", name=self.id, why=f"{len(scores)} ≠ {len(self.names)} ({TABLE})")
         return scores
 
     def _told(self, scores: NDArray[np.float32]) -> Tagged:
-        names, kinds = self._names, self._kinds
+        names, kinds = self.names, self._kinds
 
         def over(kind: str, least: float) -> dict[str, float]:
             places = [place for place in np.argsort(-scores) if kinds[place] == kind and scores[place] >= least]
@@ -79,7 +80,8 @@ class Tagger:
         return rows
 
     @property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """All that it can say: tags, characters and ratings."""
         return [row["name"] for row in self._table]
 
     @property

@@ -62,6 +62,102 @@ def named(said: str, group: str = "") -> str:
     return best.name if best else said
 
 
+def spotted(said: str) -> tuple[list[frozenset[str]], list[str]]:
+    """What a search asks for: for each word that is known in it the tags that the word may mean, the longest word
+    first, and what is left over. 银发红瞳 asks for silver hair and for red eyes."""
+    known, longest = _asked(), max(map(len, _asked()))
+    found: list[frozenset[str]] = []
+    rest = [""]
+    text, place = said.casefold(), 0
+    for short, whole in _SHORT.items():
+        text = text.replace(short, whole)
+    while place < len(text):
+        length = next((size for size in range(longest, 0, -1) if _whole(text, place, size, known)), 0)
+        if length:
+            found.append(known[text[place : place + length]])
+            rest.append("")
+        else:
+            rest[-1] += text[place]
+        place += length or 1
+    return list(dict.fromkeys(found)), [bare for bare in (part.strip(_BETWEEN) for part in rest) if bare]
+
+
+def _whole(text: str, place: int, size: int, known: Mapping[str, frozenset[str]]) -> bool:
+    """Whether a known word stands there; one in Latin letters is no part of a longer one."""
+    end = place + size
+    if end > len(text) or text[place:end] not in known:
+        return False
+    before, after = text[place - 1 : place], text[end : end + 1]
+    return not any(
+        side.isascii() and side.isalnum() and inside.isascii() and inside.isalnum()
+        for side, inside in ((before, text[place]), (after, text[end - 1]))
+    )
+
+
+_BETWEEN = " ,，、。.;；/|+的和与有"
+_HAIR = ("发", "髮", "毛", "头发", "的头发", "色头发", "色的头发", "色发", "髪")
+_EYES = ("瞳", "眼", "眼睛", "的眼睛", "色眼睛", "色的眼睛", "色瞳孔", "瞳孔", "目")
+_COLOURS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "银": (("grey_hair", "white_hair"), ("grey_eyes",)),
+    "灰": (("grey_hair",), ("grey_eyes",)),
+    "白": (("white_hair", "grey_hair"), ("white_eyes",)),
+    "黑": (("black_hair",), ("black_eyes",)),
+    "金": (("blonde_hair",), ("yellow_eyes",)),
+    "黄": (("blonde_hair",), ("yellow_eyes",)),
+    "棕": (("brown_hair",), ("brown_eyes",)),
+    "茶": (("brown_hair",), ("brown_eyes",)),
+    "褐": (("brown_hair",), ("brown_eyes",)),
+    "红": (("red_hair",), ("red_eyes",)),
+    "赤": (("red_hair",), ("red_eyes",)),
+    "橙": (("orange_hair",), ("orange_eyes",)),
+    "橘": (("orange_hair",), ("orange_eyes",)),
+    "粉": (("pink_hair",), ("pink_eyes",)),
+    "紫": (("purple_hair",), ("purple_eyes",)),
+    "蓝": (("blue_hair",), ("blue_eyes",)),
+    "青": (("aqua_hair", "blue_hair"), ("aqua_eyes", "blue_eyes")),
+    "绿": (("green_hair",), ("green_eyes",)),
+}
+"""How people who search name colours: the hair and the eyes that each may mean."""
+_SHORT = {"黑长直": "黑发长发", "白长直": "白发长发"}
+_SAID: Mapping[str, tuple[str, ...]] = {
+    "眼镜娘": ("glasses",),
+    "猫娘": ("cat_ears", "cat_girl"),
+    "兽耳": ("animal_ears", "cat_ears", "fox_ears", "rabbit_ears", "dog_ears", "wolf_ears"),
+    "双马尾": ("twintails",),
+    "单马尾": ("ponytail",),
+    "马尾": ("ponytail", "side_ponytail"),
+    "丸子头": ("double_bun", "hair_bun", "single_hair_bun"),
+    "麻花辫": ("twin_braids", "single_braid", "braid"),
+    "姬发": ("hime_cut",),
+    "女仆": ("maid", "maid_dress"),
+    "水手服": ("serafuku", "sailor_collar"),
+    "校服": ("school_uniform", "serafuku", "blazer"),
+    "哭": ("crying", "tears"),
+    "笑": ("smile", "laughing", "grin"),
+    "生气": ("angry",),
+    "害羞": ("embarrassed", "blush"),
+    "星空": ("night_sky", "starry_sky"),
+    "樱花": ("cherry_blossoms",),
+    "教室": ("classroom",),
+    "海边": ("ocean", "beach"),
+    "花田": ("flower_field",),
+}
+"""Other words for which people who search mean one of several tags."""
+
+
+@cache
+def _asked() -> Mapping[str, frozenset[str]]:
+    """Every word that a search may hold, with the tags that it means."""
+    known = {said: frozenset(one.name for one in meanings) for said, meanings in _words().items() if len(said) > 1}
+    for colour, (hair, eyes) in _COLOURS.items():
+        for stems, names in ((_HAIR, hair), (_EYES, eyes)):
+            for said in (colour + stem for stem in stems):
+                known[said] = known.get(said, frozenset()) | frozenset(names)
+    for said, names in _SAID.items():
+        known[said] = known.get(said, frozenset()) | frozenset(names)
+    return known
+
+
 @cache
 def _words() -> Mapping[str, tuple[Meaning, ...]]:
     known: dict[str, tuple[Meaning, ...]] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anime_ai.vision.clip import Clip, Vectors
+from anime_ai.vision.clip import Clip, Vectors, unit
 from anime_ai.vision.observation import Observation, Tag
 from anime_ai.vision.tags import word
 
@@ -108,8 +108,7 @@ class ZeroShot:
         return self._averaged(ABSENT, "")
 
     def _averaged(self, sentences: Sequence[str], said: str) -> Vectors:
-        mean = self.clip.embed_texts([one.format(said) for one in sentences]).mean(axis=0)
-        return np.asarray(mean / max(1e-9, float(np.linalg.norm(mean))), np.float32)
+        return unit(self.clip.embed_texts([one.format(said) for one in sentences]).mean(axis=0))
 
 
 def _softmax(values: NDArray[Any]) -> Vectors:

@@ -1,0 +1,149 @@
+"""The training of the starter language model: what is folded, batched and learned, course after course."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from anime_ai.config import STARTER_LM
+from anime_ai.errors import TrainingError
+from anime_ai.prompting import MASKED, POLICIES, Layout
+from anime_ai.starter import base, corpus, pretrain, tokenizer
+
+TINY = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
+
+
+@pytest.fixture(scope="module")
+def shipped_tokenizer():
+    return AutoTokenizer.from_pretrained(STARTER_LM)
+
+
+@pytest.fixture(scope="module")
+def some_talks() -> list[corpus.Talk]:
+    return list(corpus.talks(400, seed=5))
+
+
+@pytest.mark.parametrize("think", POLICIES)
+def test_training_contract_on_the_corpus(shipped_tokenizer, some_talks: list[corpus.Talk], think: str):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", think)
+    inner = "先想一想。" if think == "inner" else ""
+    for talk in some_talks[:150]:
+        for dialogue, answer in talk.dialogues():
+            layout.check(dialogue, answer, inner, layout.training_row(dialogue, answer, inner))
+
+
+def test_folding_trains_every_reply_of_a_conversation(shipped_tokenizer, some_talks: list[corpus.Talk]):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    for talk in some_talks[:100]:
+        folded = pretrain.fold(layout, talk)
+        rows = [layout.training_row(dialogue, answer) for dialogue, answer in talk.dialogues()]
+        assert folded.ids == rows[-1].ids
+        assert sum(label != MASKED for label in folded.labels) == sum(row.trained for row in rows)
+        assert all(label in (MASKED, token) for label, token in zip(folded.labels, folded.ids, strict=True))
+
+
+def test_batches_keep_the_budget_and_see_everything():
+    lengths = [random.Random(place).randint(3, 40) for place in range(60)]
+    sequences = [pretrain.Sequence((place,) * length, (place,) * length) for place, length in enumerate(lengths)]
+    found = pretrain.batches(sequences, 100, random.Random(0))
+    seen: list[int] = []
+    while len(seen) < len(sequences):
+        batch = next(found)
+        assert max(len(one.ids) for one in batch) * len(batch) <= 100
+        seen += [one.ids[0] for one in batch]
+    assert sorted(seen) == list(range(60))
+
+
+def test_only_what_need_not_be_copied_is_replaced():
+    ids = torch.arange(40).repeat(40, 1)
+    labels = torch.full_like(ids, MASKED)
+    torch.manual_seed(0)
+    found = pretrain._noisy(ids, labels, [place < 20 for place in range(40)], 0.4, plain=30)
+    assert torch.equal(found[:20], ids[:20])
+    assert not torch.equal(found[20:], ids[20:])
+    assert torch.equal(found[:, 30:], ids[:, 30:])
+
+
+def test_what_is_read_is_foreseen_but_padding_and_marks_are_not(
+    shipped_tokenizer, some_talks: list[corpus.Talk], monkeypatch: pytest.MonkeyPatch
+):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    sequences = [pretrain.fold(layout, talk) for talk in some_talks[:8]]
+    plain = len(shipped_tokenizer) - len(tokenizer.MARKS)
+    wanted: list[torch.Tensor] = []
+    loss = pretrain._loss
+    monkeypatch.setattr(pretrain, "_loss", lambda *given: wanted.append(given[2]) or loss(*given))
+    model = pretrain.build(shipped_tokenizer, TINY, seed=3)
+    schedule = pretrain.Schedule(steps=1, tokens=8_000, foreseen=1.0)
+    list(pretrain.train(model, [(1.0, sequences)], schedule, plain))
+    replies, read = wanted
+    assert not ((replies != MASKED) & (read != MASKED)).any()
+    assert read.max() < plain
+    texts = sum(sum(token < plain for token in one.ids) for one in sequences)
+    assert (read != MASKED).sum() + ((replies != MASKED) & (replies < plain)).sum() == texts
+
+
+def test_each_lesson_has_its_share_of_the_steps():
+    lessons = [(share, [pretrain.Sequence((mark,), (mark,))] * 5) for share, mark in ((0.2, 1), (0.3, 2), (0.5, 3))]
+    planned = pretrain._planned(lessons, pretrain.Schedule(steps=10, tokens=1), random.Random(0))
+    assert [batch[0].ids[0] for batch in planned] == [1, 1, 2, 2, 2, 3, 3, 3, 3, 3]
+
+
+def test_two_steps_change_the_weights_and_repeat(shipped_tokenizer, some_talks: list[corpus.Talk]):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    sequences = [pretrain.fold(layout, talk) for talk in some_talks[:12]]
+    schedule = pretrain.Schedule(steps=2, tokens=512, warmup=1)
+    ends = []
+    for _ in range(2):
+        model = pretrain.build(shipped_tokenizer, TINY, seed=3)
+        before = model.model.embed_tokens.weight.detach().clone()
+        plain = len(shipped_tokenizer) - len(tokenizer.MARKS)
+        told = list(pretrain.train(model, [(0.5, sequences[:6]), (0.5, sequences[6:])], schedule, plain))
+        assert [one.step for one in told] == [1, 2]
+        assert all(one.loss > 0 and one.trained for one in told)
+        assert not torch.equal(before, model.model.embed_tokens.weight.float())
+        ends.append(told[-1].loss)
+    assert ends[0] == ends[1]
+
+
+def test_a_fresh_model_can_copy_already(shipped_tokenizer, monkeypatch: pytest.MonkeyPatch):
+    """Behind a repeated stretch of tokens, what came next the first time is the likeliest."""
+    chance = random.Random(1)
+    stretch = [chance.randrange(300, 4000) for _ in range(40)]
+    ranks = []
+    for _ in range(2):
+        model = pretrain.build(shipped_tokenizer, pretrain.Shape(), seed=0)
+        with torch.no_grad():
+            logits = model(torch.tensor([stretch * 2])).logits[0, 40:-1]
+        wanted = torch.tensor(stretch[1:])
+        ranks.append((logits > logits.gather(1, wanted[:, None])).sum(1).float().median().item())
+        monkeypatch.setattr(pretrain, "write_copying", lambda model, seed: None)
+    assert ranks[0] <= 3
+    assert ranks[1] > 100
+
+
+def test_a_second_course_goes_on_from_the_first_one_and_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
+    for name, count in {"READING_TALKS": 40, "READING_STEPS": 3, "HELD": 5}.items():
+        monkeypatch.setattr(base, name, count)
+    options = base.Options(tmp_path / "lm", steps=4, talks=900)
+    said: list[str] = []
+    with pytest.raises(TrainingError, match="lm"):
+        base.read_more(options, said.append)
+    base.make(options, said.append)
+    weights = (options.out / "model.safetensors").read_bytes()
+    first = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
+    base.read_more(options, said.append)
+    assert (options.out / "model.safetensors").read_bytes() != weights
+    both = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
+    assert (first["steps"], both["steps"], both["reading"]["steps"]) == (4, 7, 3)
+    assert both["tokens"] == first["tokens"] + both["reading"]["tokens"]
+    assert both["command"] == first["command"]
+    assert len(AutoTokenizer.from_pretrained(options.out)) == first["vocabulary"]
+    with pytest.raises(TrainingError):
+        base.read_more(options, said.append)
