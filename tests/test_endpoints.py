@@ -5,10 +5,12 @@ Generated from /config: an endpoint that is added is tested, and one without a r
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -16,7 +18,7 @@ from ui_fakes import Api, built, open_studio, served
 
 from anime_ai.studio import Studio
 from anime_ai.texts import text
-from anime_ai.vision.observation import Observation
+from anime_ai.vision.observation import Observation, Tag
 
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
@@ -188,17 +190,38 @@ def test_routes_that_the_page_does_not_need_are_closed(visitor: Api, studio: Stu
 
 
 def test_a_picture_is_handed_to_whom_it_belongs_alone(visitor: Api, studio: Studio, address: str) -> None:
-    shown = studio.vision.album.add("owner", "她.png", Image.new("RGB", (20, 20), "red"), Observation())
+    album, red = studio.vision.album, Image.new("RGB", (400, 400), "red")
+    shown = album.add("owner", "她.png", red, Observation())
+    album.enrol("owner", "雪见", [red])
+    (known,) = album.known_by("owner")
     path = f"/picture/{shown.id}.webp"
-    assert visitor.http.get(path).status_code == 404
-    assert visitor.http.get("/picture/nothing.webp").status_code == 404
+    paths = [path, f"/thumb/{shown.id}.webp", f"/character/{known}.webp"]
+    for one in (*paths, "/picture/nothing.webp", "/thumb/nothing.webp", "/character/nothing.webp"):
+        assert visitor.http.get(one).status_code == 404, one
     with Api(address) as owner:
         owner.http.post("/login", data={"password": "开门"})
+        sizes = [Image.open(io.BytesIO(owner.http.get(one).content)).size for one in paths]
+        assert sizes == [(400, 400), (224, 224), (224, 224)]
         answer = owner.http.get(path)
         assert answer.headers["content-type"] == "image/webp"
         assert answer.headers["cache-control"].startswith("private")
         assert answer.content == shown.path.read_bytes()
         assert owner.http.get(path, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_a_caption_dataset_is_the_owners(visitor: Api, studio: Studio, address: str) -> None:
+    studio.vision.album.add(
+        "owner", "她.png", Image.new("RGB", (20, 20)), Observation(tags=(Tag("smile", "expression"),))
+    )
+    refused = visitor.http.get("/pictures.zip")
+    assert (refused.status_code, refused.text) == (403, text("error.ui.owner_only", "zh"))
+    with Api(address) as owner:
+        owner.http.post("/login", data={"password": "开门"})
+        answer = owner.http.get("/pictures.zip?form=nonsense&trigger=xuejian")
+        with ZipFile(io.BytesIO(answer.content)) as archive:
+            assert b"xuejian, smile\n" in {archive.read(name) for name in archive.namelist() if name.endswith(".txt")}
+        assert "no-store" in answer.headers["cache-control"]
+    assert not list(studio.settings.studio_dir.glob("*.zip")), "nothing is left behind"
 
 
 def test_uploads_and_downloads_are_the_owners(visitor: Api, studio: Studio, address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from test_tagger import make_tagger
 from test_ui_chat import PLAIN, collected
 from ui_fakes import OWNER, VISITOR, FakeChat, built, open_studio
 
-from anime_ai.errors import VisionError
+from anime_ai.errors import AnimeAIError, ModelError, VisionError
 from anime_ai.studio import Studio
+from anime_ai.ui import looking_models
 from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.pictures_tab import CARDS, PicturesTab
@@ -117,7 +119,107 @@ def test_the_models_are_told_with_their_licences(tab: PicturesTab) -> None:
     assert told.count("正在用") == 1
 
 
+def test_what_is_not_on_the_card_can_be_corrected_too(tab: PicturesTab, tmp_path: Path) -> None:
+    *_, last = tab.upload(OWNER, [blue(tmp_path)])
+    fields = [field(last[4:], group) for group in CARDS]
+    opened = tab.correct(OWNER, last[4], "hatsune miku", *fields, ["猫耳", "剑"])[3:]
+    assert opened[4 + len(CARDS)]["value"] == ["猫耳", "剑"]
+    kept = tab.vision.album.get(OWNER.id, last[4]).seen
+    assert [(tag.name, tag.group) for tag in kept.outside(CARDS)] == [("cat_ears", "body"), ("sword", "object")]
+    opened = tab.correct(OWNER, last[4], "hatsune miku", *fields, ["剑"])[3:]
+    assert opened[4 + len(CARDS)]["value"] == ["剑"]
+    assert field(opened, "hair_colour") == ["蓝色头发"]
+
+
+def test_pictures_are_found_and_likened(tab: PicturesTab, tmp_path: Path) -> None:
+    (tmp_path / "红.png").write_bytes(b"")
+    Image.new("RGB", (30, 30), (255, 0, 0)).save(tmp_path / "红.png")
+    *_, last = tab.upload(OWNER, [blue(tmp_path), blue(tmp_path, "另一张.png"), str(tmp_path / "红.png")])
+    assert tab.find(OWNER, "蓝发").count("<img") == 2
+    assert tab.find(OWNER, " ").count("<img") == 3
+    assert tab.find(OWNER, "红.png").count("<img") == 1
+    assert "没有找到" in tab.find(OWNER, "戴眼镜的兔子")
+    assert tab.similar(OWNER, last[4]).count("<img") == 2
+    assert tab.find(VISITOR, "蓝发").count("<img") == 0
+    with pytest.raises(AnimeAIError):
+        tab.find(OWNER, "长" * 500)
+    with pytest.raises(VisionError):
+        tab.similar(VISITOR, last[4])
+
+
+def test_characters_are_enrolled_named_and_forgotten(tab: PicturesTab, tmp_path: Path) -> None:
+    panel = tab.characters
+    assert "图鉴还是空的" in panel.shown(OWNER)[0]
+    name, files, told, whom = panel.enrol(OWNER, "雪见", [blue(tmp_path), blue(tmp_path, "b.png")])
+    assert (name, files) == ("", None)
+    assert told.count('<img loading="lazy" src="character/') == 2
+    assert [shown for shown, _ in whom["choices"]] == ["雪见"]
+    *_, last = tab.upload(OWNER, [blue(tmp_path, "c.png")])
+    who = last[4:][3]
+    assert who["value"] == "hatsune miku", "the tagger is sure of somebody else"
+    assert who["choices"][:2] == ["雪见", "hatsune miku"], "who it may be is offered first"
+    tab.correct(OWNER, last[4], "雪见", *(field(last[4:], group) for group in CARDS), [])
+    assert tab.vision.album.get(OWNER.id, last[4]).seen.sentence().startswith("图里有一个女孩，看起来是雪见，")
+    assert tab.vision.album.characters(OWNER.id)[0].pictures == 3
+    with pytest.raises(VisionError):
+        panel.enrol(OWNER, "", [blue(tmp_path)])
+    with pytest.raises(VisionError):
+        panel.forget(VISITOR, whom["choices"][0][1])
+    assert "图鉴还是空的" in panel.forget(OWNER, whom["choices"][0][1])[0]
+    assert tab.again(OWNER, last[4])[3]["value"] == "hatsune miku"
+
+
+def test_a_click_fetches_a_model_and_lets_it_look(
+    tab: PicturesTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arriving = threading.Event()
+    monkeypatch.setattr(looking_models, "POLL_S", 0.01)
+    monkeypatch.setattr(looking_models, "fetched_bytes", lambda name: 505_000_000)
+    wanted = "laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k"
+    there: dict[str, Path] = {}
+    here = service.folder_of
+    monkeypatch.setattr(service, "folder_of", lambda model: there.get(model.id) or here(model))
+
+    def get(model: Any, timeout: float, tell: Any) -> Path:
+        arriving.wait(10)
+        there[model.id] = tmp_path
+        return tmp_path
+
+    monkeypatch.setattr(service, "get", get)
+    steps = tab.models.use(OWNER, [wanted])
+    assert f"正在下载 {wanted}……50%" in next(steps)[0]
+    arriving.set()
+    *_, last = steps
+    assert last[1]["value"] == [wanted]
+    assert tab.vision.chosen() == [wanted]
+    monkeypatch.setattr(service, "get", lambda *given: (_ for _ in ()).throw(ModelError("model.unknown", name="x")))
+    with pytest.raises(ModelError):
+        list(tab.models.use(OWNER, ["timm/ViT-B-32-SigLIP2-256"]))
+    assert tab.vision.chosen() == [wanted], "what looked before looks still"
+
+
 # In the chat
+
+
+def test_a_picture_that_was_shown_goes_into_the_chat(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
+    *_, last = tab.upload(OWNER, [blue(tmp_path)])
+    picture, card, view, words, who = Attachment(studio).put_on(OWNER, last[4])
+    assert (picture, card["visible"]) == (last[4], True)
+    assert f"thumb/{picture}.webp" in view
+    assert "蓝色头发" in words["value"]
+    assert who["value"] == "hatsune miku"
+    with pytest.raises(VisionError):
+        Attachment(studio).put_on(VISITOR, last[4])
+
+
+def test_who_is_named_on_the_card_is_what_she_is_told(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
+    talk = ChatTab(studio)
+    conversation = str(talk.arrive(OWNER)[0])
+    picture, _, _, words, _ = Attachment(studio).attach(OWNER, blue(tmp_path))
+    list(talk.send(OWNER, "她是谁？", conversation, "", *PLAIN, picture, words["value"], "雪见"))
+    kept = studio.conversations.get(OWNER.id, conversation).messages
+    assert "看起来是雪见" in kept[0].meta["brought"]
+    assert [one.name for one in studio.vision.album.characters(OWNER.id)] == ["雪见"]
 
 
 def test_a_picture_goes_with_a_message_as_it_was_corrected(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from anime_ai.storage import Database
 from anime_ai.vision import models, service
 from anime_ai.vision.clip import Caption, Clip
 from anime_ai.vision.describing import listed, read
+from anime_ai.vision.identity import IDENTITY, Identity
 from anime_ai.vision.looking import LABELS_FILE, Lists, merged, opened
 from anime_ai.vision.observation import Observation, Tag
 from anime_ai.vision.service import Vision
@@ -223,6 +224,88 @@ def test_characters_are_enrolled_once_by_name(vision: Vision) -> None:
     assert not any(path.exists() for path in paths)
 
 
+# Characters
+
+
+def test_who_was_named_is_recognised_and_told(vision: Vision) -> None:
+    shown = vision.describe(ME, "a.png", blue())
+    assert shown.seen.characters == ()
+    named = vision.correct(ME, shown.id, shown.seen.corrected("hair_colour", ["银发"]), " 雪见 ")
+    assert [(one.name, one.sure) for one in named.seen.characters] == [("雪见", True)]
+    assert "看起来是雪见，银色的头发" in named.seen.sentence()
+    assert [(one.name, one.pictures) for one in vision.album.characters(ME)] == [("雪见", 1)]
+    vision.correct(ME, shown.id, named.seen, "雪见")
+    assert vision.album.characters(ME)[0].pictures == 1, "a name that stood there is learned once"
+    other = vision.describe(ME, "b.png", blue(60))
+    assert [one.name for one in other.seen.characters] == ["雪见"]
+    assert not other.seen.characters[0].sure, "nobody measured this model, and the gallery is small"
+    assert "有点像雪见" in other.seen.sentence()
+    assert vision.describe(OTHER, "b.png", blue(60)).seen.characters == ()
+    nobody = vision.correct(ME, other.id, other.seen.recognised(named.seen.characters[0]), "")
+    assert nobody.seen.characters == ()
+
+
+def test_another_look_sees_who_is_known_by_now(vision: Vision) -> None:
+    shown = vision.describe(ME, "a.png", blue())
+    vision.correct(ME, shown.id, shown.seen.corrected("hair_colour", ["银发"]))
+    known = vision.enrol(ME, "雪见", [blue(), blue(50)])
+    assert (known.name, known.pictures) == ("雪见", 2)
+    again = vision.again(ME, shown.id)
+    assert [one.name for one in again.seen.characters] == ["雪见"]
+    assert not again.corrected
+    assert again.seen.tags == shown.seen.tags
+    with pytest.raises(VisionError):
+        vision.again(OTHER, shown.id)
+
+
+def test_a_character_who_is_known_well_enough_learns_no_more(vision: Vision) -> None:
+    vision.enrol(ME, "雪见", [blue(20 + number) for number in range(10)])
+    shown = vision.describe(ME, "a.png", blue(90))
+    assert [one.name for one in vision.correct(ME, shown.id, shown.seen, "雪见").seen.characters] == ["雪见"]
+    assert vision.album.characters(ME)[0].pictures == 10
+    with pytest.raises(VisionError, match="10"):
+        vision.enrol(ME, "别人", [Path("none.png")] * 11)
+
+
+def test_a_tagger_tells_characters_by_what_lasts(vision: Vision) -> None:
+    vision.use([TAGGER])
+    looker = vision._looker(TAGGER)
+    vectors = looker.identities([Image.new("RGB", (30, 30), (0, 0, 255)), Image.new("RGB", (40, 40), (0, 0, 250))])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    assert vectors.shape[1] < 10, "tags of hair, eyes and the like alone"
+    assert vectors[0] @ vectors[1] > 0.99
+
+
+def test_a_projection_of_the_folder_tells_who_it_is(vision: Vision) -> None:
+    looker = vision._looker(models.STARTER)
+    picture = Image.new("RGB", (40, 40), (9, 200, 9))
+    assert looker.likeness is None
+    whole = looker.identities([picture])
+    features = vision_clip(vision).features([picture])
+    chance = np.random.default_rng(0)
+    mean, projection = chance.normal(size=features.shape[1]), chance.normal(size=(features.shape[1], 5))
+    Identity(mean.astype(np.float32), projection.astype(np.float32), (0.5, 0.625)).save(vision_folder(vision))
+    fresh = opened(models.known(models.STARTER), vision_folder(vision))
+    assert fresh.likeness == (0.5, 0.625)
+    assert fresh.identities([picture]).shape == (1, 5)
+    assert whole.shape[1] != 5
+    (vision_folder(vision) / IDENTITY).write_bytes(b"broken")
+    with pytest.raises(VisionError, match="identity"):
+        opened(models.known(models.STARTER), vision_folder(vision)).identities([picture])
+
+
+def test_pictures_are_found_by_the_model_that_likens(vision: Vision) -> None:
+    shown = vision.describe(ME, "a.png", blue())
+    vision.album.correct(ME, shown.id, shown.seen.corrected("hair_colour", ["银发"]))
+    assert [one.shown.id for one in vision.find(ME, "银色头发")] == [shown.id]
+    other = vision.describe(ME, "b.png", blue(50))
+    assert [one.shown.id for one in vision.like(ME, shown.id)] == [other.id]
+    assert vision.like(ME, shown.id)[0].likeness > 0.9
+    vision.use([TAGGER])
+    assert vision._likens() is None
+    assert [one.shown.id for one in vision.find(ME, "银色头发")] == [shown.id]
+
+
 # Many at once
 
 
@@ -276,6 +359,10 @@ def vision_folder(vision: Vision) -> Path:
     return looker.clip.folder
 
 
+def vision_clip(vision: Vision) -> Clip:
+    return Clip(vision_folder(vision), models.STARTER)
+
+
 def test_a_model_is_here_when_all_of_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = models.known("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k")
     there: dict[tuple[str, str], Path] = {}
@@ -320,3 +407,7 @@ def test_the_command_line_describes_a_picture(
     assert capsys.readouterr().out == f"{told['sentence']}\n"
     with pytest.raises(VisionError):
         cli.image_describe(tmp_path / "none.png", None, vision.settings.output_dir)
+    cli.image_enroll([picture], "雪见", vision.settings.output_dir, as_json=True)
+    assert json.loads(capsys.readouterr().out)["pictures"] == 1
+    cli.image_describe(picture, None, vision.settings.output_dir, as_json=True)
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["characters"]] == ["雪见"]

@@ -6,7 +6,7 @@ English words are the name's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,12 +52,12 @@ def word(name: str, language: str) -> str:
 
 
 def named(said: str, group: str = "") -> str:
-    """The name of the tag that `said` means in any of the languages; `said` itself where none does.
+    """The name of the tag that `said` means in any of the languages or as people say it, else `said` itself.
 
     Where several do, one of `group` goes first, then the Chinese word: 和服 is a kimono here, and Japanese dress there.
     """
     said = " ".join(said.split())
-    found = _words().get(said.casefold(), ())
+    found = _words().get(said.casefold()) or tuple(table()[name] for name in _asked().get(said.casefold(), ()))
     best = min(found, key=lambda one: (one.group != group, one.zh != said), default=None)
     return best.name if best else said
 
@@ -74,7 +74,7 @@ def spotted(said: str) -> tuple[list[frozenset[str]], list[str]]:
     while place < len(text):
         length = next((size for size in range(longest, 0, -1) if _whole(text, place, size, known)), 0)
         if length:
-            found.append(known[text[place : place + length]])
+            found.append(frozenset(known[text[place : place + length]]))
             rest.append("")
         else:
             rest[-1] += text[place]
@@ -82,7 +82,7 @@ def spotted(said: str) -> tuple[list[frozenset[str]], list[str]]:
     return list(dict.fromkeys(found)), [bare for bare in (part.strip(_BETWEEN) for part in rest) if bare]
 
 
-def _whole(text: str, place: int, size: int, known: Mapping[str, frozenset[str]]) -> bool:
+def _whole(text: str, place: int, size: int, known: Container[str]) -> bool:
     """Whether a known word stands there; one in Latin letters is no part of a longer one."""
     end = place + size
     if end > len(text) or text[place:end] not in known:
@@ -146,15 +146,14 @@ _SAID: Mapping[str, tuple[str, ...]] = {
 
 
 @cache
-def _asked() -> Mapping[str, frozenset[str]]:
+def _asked() -> Mapping[str, tuple[str, ...]]:
     """Every word that a search may hold, with the tags that it means."""
-    known = {said: frozenset(one.name for one in meanings) for said, meanings in _words().items() if len(said) > 1}
+    known = {said: tuple(one.name for one in meanings) for said, meanings in _words().items() if len(said) > 1}
+    spoken = [(said, names) for said, names in _SAID.items()]
     for colour, (hair, eyes) in _COLOURS.items():
-        for stems, names in ((_HAIR, hair), (_EYES, eyes)):
-            for said in (colour + stem for stem in stems):
-                known[said] = known.get(said, frozenset()) | frozenset(names)
-    for said, names in _SAID.items():
-        known[said] = known.get(said, frozenset()) | frozenset(names)
+        spoken += [(colour + stem, hair) for stem in _HAIR] + [(colour + stem, eyes) for stem in _EYES]
+    for said, names in spoken:
+        known[said] = tuple(dict.fromkeys((*known.get(said, ()), *names)))
     return known
 
 
