@@ -147,7 +147,7 @@ def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visit
     arrive = visitor.dependency(visitor.index("arrive"))
     visitor.call(arrive["id"])
     send = visitor.index("send")
-    told = visitor.call(send, [SECRET, None, "", 0.6, 0.95, 1.05, 64, "", "", []])
+    told = visitor.call(send, [SECRET, None, "", 0.6, 0.95, 1.05, 64, "", "", [], ""])
     assert SECRET in json.dumps(told, ensure_ascii=False)
     for one in stranger.config["dependencies"]:
         blank = [None] * len(one["inputs"])

@@ -23,7 +23,7 @@ from anime_ai.training import runs
 
 pytestmark = [pytest.mark.slow]
 PLAIN = [0.6, 0.95, 1.05, 64, ""]
-NO_PICTURE = ["", []]
+NO_PICTURE = ["", [], ""]
 
 
 @pytest.fixture(scope="module")

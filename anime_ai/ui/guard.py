@@ -41,7 +41,8 @@ JSON_SECONDS = 20.0
 UPLOAD_SECONDS = 600.0
 IDLE_SECONDS = 20.0
 API = "/gradio_api/"
-DOWNLOADS, PICTURES = "/download/", "/picture/"
+OWN = ("/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip")
+"""What is handed to the person whose it is alone."""
 PAGES = ("/", "/config", "/config/")
 FILES = ("/assets/", "/static/", "/svelte/", f"/{PORTRAITS}/")
 SINGLE = ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/pwa_icon", "/gradio_api/theme.css")
@@ -162,7 +163,7 @@ class Guard:
         if any(not self.hosts.allow_origin(origin, host) for origin in origins):
             raise Refused(403, "origin")
         foreign = header(scope, "sec-fetch-site") in ("cross-site", "same-site")
-        if foreign and (scope["path"].startswith((API, DOWNLOADS, PICTURES)) or scope["method"] not in ("GET", "HEAD")):
+        if foreign and (scope["path"].startswith((API, *OWN)) or scope["method"] not in ("GET", "HEAD")):
             raise Refused(403, "origin")
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> bytes:
@@ -283,12 +284,7 @@ def known_route(path: str, method: str) -> bool:
         rest = path.removeprefix(API) if path.startswith(API) else None
         if rest is not None and (rest in READS or rest.startswith(tuple(r for r in READS if r.endswith("/")))):
             return True
-        return (
-            path in PAGES
-            or path in SINGLE
-            or path.startswith((*FILES, DOWNLOADS, PICTURES))
-            or rest == "upload_progress"
-        )
+        return path in PAGES or path in SINGLE or path.startswith((*FILES, *OWN)) or rest == "upload_progress"
     if method == "POST" and path.startswith(API):
         rest = path.removeprefix(API)
         return rest.rstrip("/") in (*CALLS, "upload") or rest.startswith(tuple(c for c in CALLS if c.endswith("/")))
