@@ -75,7 +75,7 @@ def client(address: str) -> Iterator[Client]:
 
 def test_the_chat_tab_by_gradios_client(client: Client) -> None:
     assert "纪棠" in json.dumps(client.call("arrive"), ensure_ascii=False)
-    talk, *_ = client.call("send", "早上好", "", *PLAIN, [])
+    talk, *_ = client.call("send", "早上好", "", *PLAIN, [], None)
     assert [message["role"] for message in talk] == ["assistant", "user", "assistant"]
     assert "base说：早上好" in json.dumps(talk, ensure_ascii=False)
 

@@ -65,13 +65,15 @@ def _exported(studio: Studio) -> Any:
         person = person_of(request)
         form, trigger = (request.query_params.get(name, "") for name in ("form", "trigger"))
         place: Path | None = None
+        folder = studio.settings.output_dir / "cache"  # the next start clears away what a killed app left there
         try:
             if not person.is_owner:
                 raise AccessError("ui.owner_only")
             pictures = studio.vision.album.latest(person.id, None)
             if not pictures:
                 raise VisionError("vision.no_pictures")
-            handle, name = tempfile.mkstemp(".zip", dir=studio.settings.studio_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(".zip", dir=folder)
             os.close(handle)
             place = Path(name)
             write(pictures, place, next((one for one in FORMS if one == form), FORMS[0]), trigger[:MOST_TRIGGER])
@@ -79,7 +81,7 @@ def _exported(studio: Studio) -> Any:
             if place is not None:
                 place.unlink(missing_ok=True)
             if isinstance(error, OSError):
-                error = VisionError("vision.not_written", path=studio.settings.studio_dir, why=error.strerror or error)
+                error = VisionError("vision.not_written", path=folder, why=error.strerror or error)
             return PlainTextResponse(
                 error.say(person.language), status_code=403 if isinstance(error, AccessError) else 404
             )
