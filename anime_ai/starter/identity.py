@@ -51,10 +51,10 @@ def make(say: Callable[[str], None], folder: Path = STARTER_COCA) -> Recognition
     say(f"{CHARACTERS:,} characters seen, {PICTURES} pictures of each")
     mean, projection = discriminant(learned)
     one = Identity(mean, projection, (0.0, 0.0))
-    lines = lines_of(_vectors(one, shown(clip, JUDGED, ENROLLED + 1, LINES_SEED)))
+    lines = lines_of(vectors_of(one, shown(clip, JUDGED, ENROLLED + 1, LINES_SEED)))
     one = Identity(mean, projection, lines)
     one.save(folder)
-    found = measured(_vectors(one, shown(clip, JUDGED, ENROLLED + 1, UNSEEN_SEED)), lines)
+    found = measured(vectors_of(one, shown(clip, JUDGED, ENROLLED + 1, UNSEEN_SEED)), lines)
     say(f"characters: {found.right:.1%} by their name, {found.false:.1%} of strangers by somebody's")
     return found
 
@@ -131,5 +131,6 @@ def _strangers(known: Vectors, others: Vectors) -> Vectors:
     return np.asarray(np.einsum("spd,ced->spce", others, known[:, :ENROLLED]).max(axis=(2, 3)))
 
 
-def _vectors(one: Identity, features: Features) -> Vectors:
+def vectors_of(one: Identity, features: Features) -> Vectors:
+    """Unit vectors (characters, pictures, DIMENSIONS) out of what `shown` gave."""
     return one(features.reshape(-1, features.shape[-1])).reshape(*features.shape[:2], -1)
