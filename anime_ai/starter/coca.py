@@ -1,7 +1,9 @@
 """The starter's small CoCa: trained on the project's drawings to tell texts apart and to write them. Knows no app.
 
 CoCa (Yu et al. 2022): one loss pulls a picture and its text together, another one has the text written out of the
-picture. The architecture is open_clip's, so that its loaders and those of the app read the folder.
+picture. The architecture is open_clip's, so that its loaders and those of the app read the folder. A third loss, whose
+heads are thrown away, names the tags directly, which teaches the tower shapes long before the decoder could; and the
+pictures are clean at first, as what a camera does to them hides what is small.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from anime_ai.files import write_json
-from anime_ai.starter.captioned import LABELS, corpus, written
+from anime_ai.starter.captioned import LABELS, corpus, seen, written
 from anime_ai.starter.drawings import Pixels, photographs
+from anime_ai.starter.mimetic import write_mimetic
 from anime_ai.starter.portraits.looks import Look
 from anime_ai.starter.schedule import cosine
 from anime_ai.vision.clip import CONFIG, WEIGHTS
@@ -30,6 +34,12 @@ from anime_ai.vision.looking import LABELS_FILE
 
 BEGIN, END = "<begin>", "<end>"
 VOCABULARY, TEXTS = 900, 20_000
+SEVERAL, RARE = "accessories", 4.0
+"""The group of which a portrait shows any number, and the weight of naming it: most are absent most of the time."""
+LENGTH = 11.0
+"""About that of a vector whose values vary by one, as the tower's tokens do."""
+OUTSIDE = ("embed", "projection")
+"""Matrices that are tables, or lie at an end."""
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -50,6 +60,7 @@ class Shape:
         """As open_clip has it; its decoder is as wide as what the picture's tower hands on."""
         text = {"context_length": self.context, "vocab_size": vocabulary, "width": self.embed, "heads": 4}
         tower = {"image_size": self.side, "patch_size": self.patch, "width": self.width, "head_width": 32}
+        tower["pos_embed_type"] = "sin_cos_2d"
         pooled = {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 48, "output_tokens": True}
         return {
             "embed_dim": self.embed,
@@ -62,26 +73,38 @@ class Shape:
 
 @dataclass(frozen=True)
 class Schedule:
-    """`together`: weight of the loss that pulls pictures and texts together, beside that of writing."""
+    """`together`, `naming`: weights of the losses that pull pictures and texts together and that name the tags, beside
+    that of writing. `clean`: shares of the steps before which no camera, and after which a camera has taken every
+    picture."""
 
     steps: int
     batch: int = 64
-    peak: float = 1e-3
+    peak: float = 2e-3
     floor: float = 1e-5
-    warmup: int = 200
+    warmup: int = 60
     decay: float = 0.05
     together: float = 0.3
+    naming: float = 1.0
+    clean: tuple[float, float] = (0.3, 0.6)
     seed: int = 0
 
     def rate(self, step: int) -> float:
         return cosine(step, self.steps, self.warmup, self.peak, self.floor)
 
+    def taken(self, step: int) -> float:
+        """The share of a step's pictures that a camera has taken."""
+        first, last = self.clean
+        return min(1.0, max(0.0, (step / self.steps - first) / (last - first)))
+
 
 @dataclass(frozen=True)
 class Progress:
+    """The losses of a step, and the seconds since the start."""
+
     step: int
     writing: float
     together: float
+    naming: float
     seconds: float
 
 
@@ -111,35 +134,70 @@ def build(shape: Shape, vocabulary: int, seed: int) -> Any:
     # open_clip leaves these two as they lie in memory.
     torch.nn.init.normal_(model.text_decoder.text_projection, std=shape.embed**-0.5)
     torch.nn.init.normal_(model.text.text_projection, std=shape.embed**-0.5)
+    write_mimetic(model.visual.transformer.resblocks, seed)
     return model
+
+
+class Naming(torch.nn.Module):
+    """Linear heads that name the tags out of what the tower hands on: of each group one, of accessories any number."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.groups = {group: list(names) for group, names in LABELS.items() if len(names) > 1}
+        self.heads = torch.nn.ModuleDict({group: torch.nn.Linear(width, len(of)) for group, of in self.groups.items()})
+
+    def forward(self, features: torch.Tensor, shown: Sequence[Look]) -> torch.Tensor:
+        """The mean loss of the groups, for features (pictures, width)."""
+        grouped = [seen(look).grouped() for look in shown]
+        losses = []
+        for group, names in self.groups.items():
+            told = self.heads[group](features)
+            tags = [{tag.name for tag in one.get(group, ())} for one in grouped]
+            if group == SEVERAL:
+                wanted = torch.tensor([[float(name in worn) for name in names] for worn in tags])
+                losses.append(RARE * binary_cross_entropy_with_logits(told, wanted))
+            else:  # the colour of closed eyes is not asked for
+                own = torch.tensor([names.index(*one) if one else -100 for one in tags])
+                losses.append(cross_entropy(told, own))
+        return torch.stack(losses).mean()
 
 
 def train(
     model: Any, tokenizer: Any, shown: Sequence[Look], pixels: Pixels, schedule: Schedule, shape: Shape
 ) -> Iterator[Progress]:
     """Train `model` in place; yields after every step. The same seed sees the same pictures and texts."""
-    optimiser = _optimiser(model, schedule)
+    naming = Naming(2 * shape.embed)
+    optimisers = _optimisers(model, naming, schedule)
+    towers: list[tuple[torch.Tensor, torch.Tensor]] = []
+    watched = model.visual.register_forward_hook(lambda module, given, made: towers.append(made))
     model.train()
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as ahead:  # the next batch is prepared while this one is learned
         batches = _batches(shown, pixels, tokenizer, schedule, shape)
         waiting = ahead.submit(next, batches)
         for step in range(schedule.steps):
-            pictures, texts = waiting.result()
+            looks, pictures, texts = waiting.result()
             if step + 1 < schedule.steps:
                 waiting = ahead.submit(next, batches)
-            for group in optimiser.param_groups:
+            for group in (group for optimiser in optimisers for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(step)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 told = model(pictures, texts)
+            _, parts = towers.pop()
+            features = torch.cat([told["image_features"].float() * LENGTH, parts.float().mean(1)], dim=1)
             writing, together = _losses(told, tokenizer.eos_token_id)
-            optimiser.zero_grad(set_to_none=True)
-            (writing + schedule.together * together).backward()
+            named = naming(features, looks)
+            for optimiser in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            (writing + schedule.together * together + schedule.naming * named).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(100))
-            yield Progress(step + 1, writing.item(), together.item(), time.perf_counter() - began)
+            losses = (one.item() for one in (writing, together, named))
+            yield Progress(step + 1, *losses, time.perf_counter() - began)
+    watched.remove()
     model.eval()
 
 
@@ -159,17 +217,17 @@ def save(model: Any, tokenizer: Any, shape: Shape, folder: Path) -> None:
 
 def _batches(
     shown: Sequence[Look], pixels: Pixels, tokenizer: Any, schedule: Schedule, shape: Shape
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[list[Look], torch.Tensor, torch.Tensor]]:
     """Batches without end; a pass sees every drawing once."""
     chance = random.Random(schedule.seed)
     order: list[int] = []
-    while True:
+    for step in count():
         while len(order) < schedule.batch:
             order += chance.sample(range(len(shown)), len(shown))
         places, order = order[: schedule.batch], order[schedule.batch :]
-        pictures = [_scaled(one) for one in photographs(pixels, places, shape.side, chance)]
+        pictures = [_scaled(one) for one in photographs(pixels, places, shape.side, chance, schedule.taken(step))]
         texts = [written(shown[place], chance) for place in places]
-        yield torch.stack(pictures), _tokens(texts, tokenizer, shape.context)
+        yield [shown[place] for place in places], torch.stack(pictures), _tokens(texts, tokenizer, shape.context)
 
 
 def _scaled(picture: Image.Image) -> torch.Tensor:
@@ -199,8 +257,17 @@ def _losses(told: dict[str, torch.Tensor], end: int) -> tuple[torch.Tensor, torc
     return writing, (cross_entropy(likeness, own) + cross_entropy(likeness.T, own)) / 2
 
 
-def _optimiser(model: Any, schedule: Schedule) -> torch.optim.Optimizer:
-    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
-    others = [weight for weight in model.parameters() if weight.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.98), fused=True)
+def _optimisers(model: Any, naming: Naming, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024), its steps scaled to AdamW's size, for the matrices inside; AdamW for the rest."""
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    inside = {name for name, weight in named if weight.ndim == 2 and not any(one in name for one in OUTSIDE)}
+    others = [weight for name, weight in named if name not in inside] + list(naming.parameters())
+    groups = [
+        {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": schedule.decay},
+        {"params": [weight for weight in others if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    matrices = [weight for name, weight in named if name in inside]
+    return [
+        torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.98), fused=True),
+        torch.optim.Muon(matrices, lr=schedule.peak, weight_decay=schedule.decay, adjust_lr_fn="match_rms_adamw"),
+    ]

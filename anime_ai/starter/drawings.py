@@ -38,12 +38,16 @@ def drawn(wanted: Sequence[Look]) -> Pixels:
     return pixels
 
 
-def photographs(pixels: Pixels, places: Sequence[int], side: int, chance: random.Random) -> Iterator[Image.Image]:
-    """The pictures at some places as somebody's camera hands them on, `side` pixels wide."""
+def photographs(
+    pixels: Pixels, places: Sequence[int], side: int, chance: random.Random, taken: float = 1.0
+) -> Iterator[Image.Image]:
+    """The pictures at some places, `side` pixels wide, a share of them as somebody's camera hands them on."""
     from anime_ai.starter.portraits.camera import photographed
 
     for place in places:
-        picture = photographed(Image.fromarray(pixels[place]), chance)
+        picture = Image.fromarray(pixels[place])
+        if taken >= 1 or chance.random() < taken:
+            picture = photographed(picture, chance)
         yield picture.resize((side, side), Image.Resampling.BICUBIC)
 
 

@@ -20,7 +20,7 @@ from anime_ai.vision.describing import read
 from anime_ai.vision.looking import LABELS_FILE
 from anime_ai.vision.observation import Tag
 
-PICTURES, STEPS = 40_000, 3_400
+PICTURES, STEPS = 40_000, 2_700
 UNSEEN, UNSEEN_SEED = 1_000, 10**9
 """Portraits to measure on; their seed is none that a training is given."""
 MADE = "made.json"
@@ -50,10 +50,10 @@ def make(
     say(f"{pictures:,} portraits drawn")
     shape, tokenizer = Shape(), build_tokenizer(seed)
     model = build(shape, len(tokenizer), seed)
-    last = Progress(0, 0.0, 0.0, 0.0)
+    last = Progress(0, 0.0, 0.0, 0.0, 0.0)
     for last in train(model, tokenizer, shown, pixels, Schedule(steps, seed=seed), shape):
         if last.step % 100 == 0 or last.step == steps:
-            told = f"writing {last.writing:.3f}  together {last.together:.3f}"
+            told = f"writing {last.writing:.3f}  together {last.together:.3f}  naming {last.naming:.3f}"
             say(f"step {last.step}/{steps}  {told}  {last.step * Schedule(steps).batch / last.seconds:,.0f} pictures/s")
     with replaced_folder(folder) as fresh:
         save(model, tokenizer, shape, fresh)
