@@ -73,6 +73,47 @@ def test_writing_is_judged_to_its_first_end() -> None:
     assert coca._losses(told, end=0)[0] > 0.1, "the end itself is judged"
 
 
+def test_a_fresh_tower_looks_around_itself() -> None:
+    """What a head asks and offers are alike, and what is read and written take each other back."""
+    model = coca.build(SMALL, 300, seed=1)
+    attention = model.visual.transformer.resblocks[0].attn
+    width = attention.embed_dim
+    asks, offers, reads = attention.in_proj_weight.detach().split(width)
+    for product, near in ((asks.T @ offers, 1), (attention.out_proj.weight.detach() @ reads, -1)):
+        own = product.diagonal()
+        beside = product[~torch.eye(width, dtype=torch.bool)]
+        assert own.mean() * near > 3 * beside.abs().mean()
+
+
+def test_the_camera_comes_in_by_and_by() -> None:
+    schedule = coca.Schedule(steps=100, clean=(0.3, 0.6))
+    assert [round(schedule.taken(step), 6) for step in (0, 30, 45, 60, 99)] == [0, 0, 0.5, 1, 1]
+    pixels = drawings.drawn(drawings.looks(1, seed=8))
+    bare = Image.fromarray(pixels[0]).resize((32, 32), Image.Resampling.BICUBIC)
+    for taken, same in ((0.0, True), (1.0, False)):
+        (found,) = drawings.photographs(pixels, [0], 32, random.Random(4), taken)
+        assert (found.tobytes() == bare.tobytes()) == same
+
+
+def test_naming_is_judged_group_by_group() -> None:
+    shown = drawings.looks(12, seed=9)
+    naming = coca.Naming(8)
+    with torch.no_grad():
+        for head in naming.heads.values():
+            head.weight.zero_()
+    blind = naming(torch.zeros(12, 8), shown).item()
+    look = replace(shown[0], expression="closed_eyes")
+    with torch.no_grad():
+        for group, names in naming.groups.items():
+            tags = {tag.name for tag in captioned.seen(look).grouped().get(group, ())}
+            naming.heads[group].bias.copy_(torch.tensor([30.0 if name in tags else -30.0 for name in names]))
+        # Of closed eyes no colour is asked for: nothing can be wrong about it.
+        naming.heads["eyes"].bias.zero_()
+    assert blind > 1
+    assert not torch.isnan(naming(torch.zeros(1, 8), [look]))
+    assert naming(torch.zeros(2, 8), [look, replace(look, hair_colour="green_hair")]).item() > 1
+
+
 @pytest.mark.slow
 def test_it_is_trained_written_and_read_by_the_app(tokenizer, tmp_path: Path) -> None:
     shown = drawings.looks(6, seed=3)

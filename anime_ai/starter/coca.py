@@ -59,7 +59,12 @@ class Shape:
     def config(self, vocabulary: int) -> dict[str, Any]:
         """As open_clip has it; its decoder is as wide as what the picture's tower hands on."""
         text = {"context_length": self.context, "vocab_size": vocabulary, "width": self.embed, "heads": 4}
-        tower = {"image_size": self.side, "patch_size": self.patch, "width": self.width, "head_width": 32}
+        tower: dict[str, Any] = {
+            "image_size": self.side,
+            "patch_size": self.patch,
+            "width": self.width,
+            "head_width": 32,
+        }
         tower["pos_embed_type"] = "sin_cos_2d"
         pooled = {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 48, "output_tokens": True}
         return {
@@ -157,7 +162,7 @@ class Naming(torch.nn.Module):
                 wanted = torch.tensor([[float(name in worn) for name in names] for worn in tags])
                 losses.append(RARE * binary_cross_entropy_with_logits(told, wanted))
             else:  # the colour of closed eyes is not asked for
-                own = torch.tensor([names.index(*one) if one else -100 for one in tags])
+                own = torch.tensor([names.index(next(iter(one))) if one else -100 for one in tags])
                 losses.append(cross_entropy(told, own))
         return torch.stack(losses).mean()
 
@@ -195,8 +200,8 @@ def train(
                 optimiser.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(100))
-            losses = (one.item() for one in (writing, together, named))
-            yield Progress(step + 1, *losses, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            yield Progress(step + 1, writing.item(), together.item(), named.item(), seconds)
     watched.remove()
     model.eval()
 
