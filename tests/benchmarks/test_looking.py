@@ -1,6 +1,6 @@
 """What the small image model sees in portraits that nobody trained on, whom it recognises, and how fast many go.
 
-pytest -m benchmark -s tests/benchmarks/test_pictures.py
+pytest -m benchmark -s tests/benchmarks/test_looking.py
 """
 
 from __future__ import annotations
