@@ -393,7 +393,9 @@ def test_a_picture_is_shown_corrected_and_its_character_known(
         tab = Tab(browser, address)
         page = tab.open()
         start = page.locator("#talk .message-content").count()
-        page.set_input_files("#attach input[type=file]", drawn["a"])
+        with page.expect_file_chooser() as chooser:
+            page.click("#attach")
+        chooser.value.set_files(drawn["a"])
         page.wait_for_selector("#attached img", timeout=120_000)
         words = page.locator("#attached .token")
         assert "粉色头发" in words.all_inner_texts()
