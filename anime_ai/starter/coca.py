@@ -163,7 +163,8 @@ class Naming(torch.nn.Module):
                 losses.append(RARE * binary_cross_entropy_with_logits(told, wanted))
             else:  # the colour of closed eyes is not asked for
                 own = torch.tensor([names.index(next(iter(one))) if one else -100 for one in tags])
-                losses.append(cross_entropy(told, own))
+                if (own >= 0).any():
+                    losses.append(cross_entropy(told, own))
         return torch.stack(losses).mean()
 
 

@@ -13,7 +13,7 @@ import gradio as gr
 from anime_ai.models.hub import fetched_bytes
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, note
+from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
 from anime_ai.vision.models import KNOWN, known
 
@@ -73,8 +73,11 @@ class LookingModels:
 
     def build(self) -> None:
         self.table = gr.HTML(elem_id="looking-models")
-        self.chosen = gr.CheckboxGroup(
-            label=label("ui.pictures.model.choose"), choices=[model.id for model in KNOWN], elem_id="looking-choice"
+        self.chosen = chooser(
+            label=label("ui.pictures.model.choose"),
+            choices=[model.id for model in KNOWN],
+            multiselect=True,
+            elem_id="looking-choice",
         )
         self.use_button = gr.Button(label("ui.pictures.model.use"), size="sm")
 
