@@ -295,7 +295,7 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
 def choose(page: Any, dropdown: str, words: str) -> None:
     """Pick the choice with these words as soon as it is offered."""
     option = page.locator(f"[role=option]:has-text('{words}')").first
-    for _ in range(30):
+    for _ in range(100):
         page.click(f"{dropdown} input")
         if option.count():
             option.click()
