@@ -35,38 +35,24 @@ def main() -> None:
     # A base that lies elsewhere has no adapters to replace.
     parts = PARTS if given.out == STARTER_LM else PARTS[:3]
     for part in [given.only] if given.only else parts:
-        if part == "base":
-            from anime_ai.starter import base
+        _make(part, options, say)
 
-            base.make(options, say)
-        elif part == "reading":
-            from anime_ai.starter import base
 
-            base.read_more(options, say)
-        elif part == "card":
-            from anime_ai.starter import card
+def _make(part: str, options: Options, say: Callable[[str], None]) -> None:
+    """Make one of PARTS."""
+    from anime_ai.starter import adapters, avatars, base, card, report, sight
 
-            card.make(options.out, say)
-        elif part == "adapters":
-            from anime_ai.starter import adapters
-
-            adapters.make(say)
-        elif part == "coca":
-            from anime_ai.starter import sight
-
-            sight.make(say, seed=options.seed)
-        elif part == "characters":
-            from anime_ai.starter import sight
-
-            sight.learn_characters(say)
-        elif part == "portraits":
-            from anime_ai.starter import avatars
-
-            avatars.make(say)
-        else:
-            from anime_ai.starter import report
-
-            report.make(say)
+    makers: dict[str, Callable[[], object]] = {
+        "base": lambda: base.make(options, say),
+        "reading": lambda: base.read_more(options, say),
+        "card": lambda: card.make(options.out, say),
+        "adapters": lambda: adapters.make(say),
+        "coca": lambda: sight.make(say, seed=options.seed),
+        "characters": lambda: sight.learn_characters(say),
+        "portraits": lambda: avatars.make(say),
+        "report": lambda: report.make(say),
+    }
+    makers[part]()
 
 
 def _clock() -> Callable[[str], None]:

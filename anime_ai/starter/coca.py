@@ -28,7 +28,7 @@ from anime_ai.starter.captioned import LABELS, corpus, seen, written
 from anime_ai.starter.drawings import Pixels, photographs
 from anime_ai.starter.mimetic import write_mimetic
 from anime_ai.starter.portraits.looks import Look
-from anime_ai.starter.schedule import cosine
+from anime_ai.starter.schedule import cosine, optimisers
 from anime_ai.vision.clip import CONFIG, WEIGHTS
 from anime_ai.vision.looking import LABELS_FILE
 
@@ -38,7 +38,7 @@ SEVERAL, RARE = "accessories", 4.0
 """The group of which a portrait shows any number, and the weight of naming it: most are absent most of the time."""
 LENGTH = 11.0
 """About that of a vector whose values vary by one, as the tower's tokens do."""
-OUTSIDE = ("embed", "projection")
+OUTSIDE = ("embed", "projection", "heads")
 """Matrices that are tables, or lie at an end."""
 MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -173,7 +173,9 @@ def train(
 ) -> Iterator[Progress]:
     """Train `model` in place; yields after every step. The same seed sees the same pictures and texts."""
     naming = Naming(2 * shape.embed)
-    optimisers = _optimisers(model, naming, schedule)
+    named = [*model.named_parameters(), *naming.named_parameters()]
+    learned = [(name, weight) for name, weight in named if weight.requires_grad]
+    stepping = optimisers(learned, OUTSIDE, schedule.peak, schedule.decay, (0.9, 0.98))
     towers: list[tuple[torch.Tensor, torch.Tensor]] = []
     watched = model.visual.register_forward_hook(lambda module, given, made: towers.append(made))
     model.train()
@@ -185,24 +187,24 @@ def train(
             looks, pictures, texts = waiting.result()
             if step + 1 < schedule.steps:
                 waiting = ahead.submit(next, batches)
-            for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+            for group in (group for optimiser in stepping for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(step)
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 told = model(pictures, texts)
             _, parts = towers.pop()
             features = torch.cat([told["image_features"].float() * LENGTH, parts.float().mean(1)], dim=1)
             writing, together = _losses(told, tokenizer.eos_token_id)
-            named = naming(features, looks)
-            for optimiser in optimisers:
+            naming_loss = naming(features, looks)
+            for optimiser in stepping:
                 optimiser.zero_grad(set_to_none=True)
-            (writing + schedule.together * together + schedule.naming * named).backward()
+            (writing + schedule.together * together + schedule.naming * naming_loss).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in optimisers:
+            for optimiser in stepping:
                 optimiser.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(0, math.log(100))
             seconds = time.perf_counter() - began
-            yield Progress(step + 1, writing.item(), together.item(), named.item(), seconds)
+            yield Progress(step + 1, writing.item(), together.item(), naming_loss.item(), seconds)
     watched.remove()
     model.eval()
 
@@ -261,19 +263,3 @@ def _losses(told: dict[str, torch.Tensor], end: int) -> tuple[torch.Tensor, torc
     likeness = told["logit_scale"] * told["image_features"].float() @ told["text_features"].float().T
     own = torch.arange(len(likeness))
     return writing, (cross_entropy(likeness, own) + cross_entropy(likeness.T, own)) / 2
-
-
-def _optimisers(model: Any, naming: Naming, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024), its steps scaled to AdamW's size, for the matrices inside; AdamW for the rest."""
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    inside = {name for name, weight in named if weight.ndim == 2 and not any(one in name for one in OUTSIDE)}
-    others = [weight for name, weight in named if name not in inside] + list(naming.parameters())
-    groups = [
-        {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": schedule.decay},
-        {"params": [weight for weight in others if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
-    matrices = [weight for name, weight in named if name in inside]
-    return [
-        torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.98), fused=True),
-        torch.optim.Muon(matrices, lr=schedule.peak, weight_decay=schedule.decay, adjust_lr_fn="match_rms_adamw"),
-    ]

@@ -20,7 +20,7 @@ import torch
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
 from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, QUIET, write_copying
-from anime_ai.starter.schedule import cosine
+from anime_ai.starter.schedule import cosine, optimisers
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,14 @@ def train(
     model.to(device=device, dtype=torch.bfloat16).train()
     if device == "cpu":  # its fused attention goes back in bf16 at less than half the pace of plain products
         model.set_attn_implementation("eager")
-    masters, optimisers = _optimisers(model, schedule)
+    masters, stepping = _optimisers(model, schedule)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     began, read, trained = time.perf_counter(), 0, 0
     for step, batch in enumerate(_planned(lessons, schedule, chance)):
         ids, labels = _tensors(batch, device, model.config.pad_token_id)
         seen = _noisy(ids, labels, [one.exact for one in batch], schedule.noise, plain)
         read_too = (labels == MASKED) & (ids < plain) & (torch.rand(ids.shape) < schedule.foreseen).to(device)
-        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+        for group in (group for optimiser in stepping for group in optimiser.param_groups):
             group["lr"] = schedule.rate(step)
         states = forward(input_ids=seen, use_cache=False).last_hidden_state
         loss = _loss(model, states, labels)
@@ -185,7 +185,7 @@ def train(
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
         torch.nn.utils.clip_grad_norm_([master for master, _ in masters], 1.0)
-        for optimiser in optimisers:
+        for optimiser in stepping:
             optimiser.step()
         with torch.no_grad():
             for master, weight in masters:
@@ -209,21 +209,11 @@ def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -
 def _optimisers(
     model: Any, schedule: Schedule
 ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[torch.optim.Optimizer]]:
-    """fp32 copies of the weights, each beside its weight, and what steps the copies.
-
-    The blocks' matrices go by Muon (Jordan et al. 2024), which needs fewer steps than AdamW; its steps are scaled to
-    AdamW's size (Liu et al. 2025, "Muon is Scalable for LLM Training"), so that one rate serves both.
-    """
+    """fp32 copies of the weights, each beside its weight, and what steps the copies."""
     masters = [(weight.detach().float().clone().requires_grad_(), weight) for weight in model.parameters()]
-    copies = dict(zip((name for name, _ in model.named_parameters()), (master for master, _ in masters), strict=True))
-    table = [copy for name, copy in copies.items() if copy.ndim > 1 and "embed" in name]
-    matrices = [copy for name, copy in copies.items() if copy.ndim > 1 and "embed" not in name]
-    others = [copy for copy in copies.values() if copy.ndim <= 1]
-    groups = [{"params": table, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
-    return masters, [
-        torch.optim.AdamW(groups, lr=schedule.peak, betas=(0.9, 0.95), fused=True),
-        torch.optim.Muon(matrices, lr=schedule.peak, weight_decay=schedule.decay, adjust_lr_fn="match_rms_adamw"),
-    ]
+    names = (name for name, _ in model.named_parameters())
+    copies = zip(names, (master for master, _ in masters), strict=True)
+    return masters, optimisers(copies, ("embed",), schedule.peak, schedule.decay, (0.9, 0.95))
 
 
 def _tensors(batch: list[Sequence], device: str, padding: int) -> tuple[torch.Tensor, torch.Tensor]:

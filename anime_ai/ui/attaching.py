@@ -89,7 +89,7 @@ class Attachment:
             file_count="single",
             file_types=list(SUFFIXES),
             scale=0,
-            min_width=56,
+            min_width=84,
             elem_id="attach",
         )
 

@@ -46,7 +46,10 @@ MOST_ASKED = 200
 CHOOSE = """
 const choose = (event) => {
   const found = event.target.closest("[data-picture]");
-  if (found) trigger("click", { picture: found.dataset.picture });
+  if (!found) return;
+  trigger("click", { picture: found.dataset.picture });
+  // On a phone the picture stands below all of them.
+  if (window.innerWidth < 640) document.getElementById("picture-view")?.scrollIntoView({ behavior: "smooth" });
 };
 element.addEventListener("click", choose);
 element.addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) choose(event); });

@@ -27,14 +27,18 @@ def listed(tags: Sequence[Tag], language: str) -> str:
 
 
 def read(caption: Caption, tokenizer: Any, labels: Labels) -> tuple[Tag, ...]:
-    """The tags of a list that a CoCa wrote, each as likely as its least likely token; other words are left out."""
+    """The tags of a list that a CoCa wrote, each as likely as its least likely token; other words are left out.
+
+    The one tag of its group is no choice: how likely its tokens are tells how lists begin, not what was seen.
+    """
     groups = {name: group for group, names in labels.items() for name in names}
     likely = _by_character(caption, tokenizer)
     found: dict[str, Tag] = {}
     for start, end in _words(caption.text):
         name = _label(caption.text[start:end], labels)
         if name:
-            found.setdefault(name, Tag(name, groups[name], min(likely[start:end], default=0.0)))
+            alone = len(labels[groups[name]]) == 1
+            found.setdefault(name, Tag(name, groups[name], 1.0 if alone else min(likely[start:end], default=0.0)))
     return tuple(found.values())
 
 

@@ -121,7 +121,7 @@ def keep(picture: Image.Image, path: Path) -> None:
     content = io.BytesIO()
     bare = picture.copy()
     bare.info.clear()
-    bare.save(content, "WEBP", quality=QUALITY, method=4)
+    bare.save(content, "WEBP", quality=QUALITY, method=2)  # 4 takes more than twice as long to save 6 %
     write_bytes(path, content.getvalue())
 
 
@@ -135,7 +135,7 @@ def small(path: Path) -> Path:
 
 def dominant_colours(picture: Image.Image, count: int = 5) -> tuple[str, ...]:
     """The commonest colours of a picture as `#rrggbb`, most of it first."""
-    table = picture.resize((64, 64)).quantize(count, kmeans=1)
+    table = picture.resize((64, 64), reducing_gap=2.0).quantize(count, kmeans=1)
     palette = table.getpalette() or []
     found: list[tuple[int, int]] = sorted(table.getcolors() or [], reverse=True)  # type: ignore[arg-type]
     return tuple("#{:02x}{:02x}{:02x}".format(*palette[3 * index : 3 * index + 3]) for _, index in found)

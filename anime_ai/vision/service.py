@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("anime_ai.vision")
 TOGETHER = 8
 """Pictures that a model looks at at once; as many are read meanwhile."""
-READERS = 2
+WORKERS = 2
+"""Threads that read and keep pictures meanwhile."""
 RANKS = ("tagger", "clip", "list", "caption")
 """Kinds of models, the one that knows most about tags first."""
 
@@ -139,30 +141,39 @@ class Vision:
         where a model cannot be loaded.
         """
         waiting = iter(files)
-        readers = ThreadPoolExecutor(READERS)
+        workers = ThreadPoolExecutor(WORKERS)
         try:
-            ahead = [(name, readers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
+            ahead = [(name, workers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
             while ahead:
-                reading = [(name, readers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
+                reading = [(name, workers.submit(_read, path)) for name, path in islice(waiting, TOGETHER)]
                 found = [(name, one.result()) for name, one in ahead]
-                yield from self._kept(person, found)
+                for one in self._keeping(person, found, workers):
+                    yield one()
                 if stop is not None and stop.is_set():
                     return
                 ahead = reading
         finally:
-            readers.shutdown(wait=False, cancel_futures=True)
+            workers.shutdown(wait=False, cancel_futures=True)
 
-    def _kept(self, person: str, found: Sequence[tuple[str, Image.Image | AnimeAIError]]) -> Iterator[Looked]:
+    def _keeping(
+        self, person: str, found: Sequence[tuple[str, Image.Image | AnimeAIError]], workers: ThreadPoolExecutor
+    ) -> list[Callable[[], Looked]]:
+        """What hands over each file's end, in order: to keep a picture is to encode it, which takes as long as to look
+        at it, and several are kept at once."""
         there = [picture for _, picture in found if not isinstance(picture, AnimeAIError)]
         seen = iter(self.look(there, person=person) if there else ())
-        for name, picture in found:
-            if isinstance(picture, AnimeAIError):
-                yield Looked(name, error=picture)
-                continue
-            try:
-                yield Looked(name, self.album.add(person, name, picture, next(seen)))
-            except AnimeAIError as error:
-                yield Looked(name, error=error)
+        return [
+            partial(Looked, name, error=picture)
+            if isinstance(picture, AnimeAIError)
+            else workers.submit(self._kept, person, name, picture, next(seen)).result
+            for name, picture in found
+        ]
+
+    def _kept(self, person: str, name: str, picture: Image.Image, seen: Observation) -> Looked:
+        try:
+            return Looked(name, self.album.add(person, name, picture, seen))
+        except AnimeAIError as error:
+            return Looked(name, error=error)
 
     # Correcting, characters
 
