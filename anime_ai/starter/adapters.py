@@ -21,7 +21,7 @@ from anime_ai.training.queue import wait
 from anime_ai.training.recipe import Recipe
 
 ADAPTERS = ASSETS / "starter" / "adapters"
-RECIPE = {"epochs": 4, "lora_r": 4, "lora_alpha": 8}
+RECIPE = {"epochs": 4, "lora_r": 6, "lora_alpha": 12}
 """What differs from the default recipe: the starter has read these rows before, so that half of the passes are enough,
 and more of them only make her recite; and what ships has to be small."""
 WEIGHTS = "adapter_model.safetensors"

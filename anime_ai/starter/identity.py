@@ -27,7 +27,7 @@ JUDGED = 480
 """Characters to set the lines by, and as many to measure on, none of whom was learned from."""
 GALLERY, ENROLLED = 20, 3
 """Characters of a gallery that is measured, and pictures by which each is known."""
-DIMENSIONS, KEPT, SHRINKAGE = 64, 512, 0.1
+DIMENSIONS, KEPT, SHRINKAGE = 32, 512, 0.1
 LEARNED_SEED, LINES_SEED, UNSEEN_SEED = 2 * 10**9, 2 * 10**9 + 1, 2 * 10**9 + 2
 Features = NDArray[np.float32]
 
