@@ -27,6 +27,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -42,7 +43,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -91,7 +92,10 @@ class DatasetRecord(Base):
 
 
 class RowRecord(Base):
-    """One dialogue row. `version` grows by one with every save; a deleted row stays until its dataset is removed."""
+    """One dialogue row. `version` grows by one with every change; a deleted row stays until the bin is emptied.
+
+    `source`: the file that it came from, or what made it.
+    """
 
     __tablename__ = "rows"
     __table_args__ = (Index("ix_rows_dataset_id_deleted_position", "dataset_id", "deleted", "position"),)
@@ -103,10 +107,54 @@ class RowRecord(Base):
     output: Mapped[str] = mapped_column(Text)
     inner: Mapped[str] = mapped_column(Text, default="")
     history: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    system: Mapped[str] = mapped_column(Text, default="")
+    rejected: Mapped[str] = mapped_column(Text, default="")
+    tags: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    draft: Mapped[bool] = mapped_column(Boolean, default=False)
+    source: Mapped[str] = mapped_column(Text, default="")
     version: Mapped[int] = mapped_column(Integer, default=1)
     created: Mapped[float] = mapped_column(Double, default=time.time)
     updated: Mapped[float] = mapped_column(Double, default=time.time)
     deleted: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class EditRecord(Base):
+    """One step that can be undone in a dataset: `number` counts them, those that are `undone` can be done again."""
+
+    __tablename__ = "edits"
+    __table_args__ = (Index("ix_edits_dataset_id_number", "dataset_id", "number", unique=True),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(32))
+    rows: Mapped[int] = mapped_column(Integer)
+    undone: Mapped[bool] = mapped_column(Boolean, default=False)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class RevisionRecord(Base):
+    """What an edit made of one row: the row's changing columns before and after."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (Index("ix_revisions_row_id", "row_id"),)
+    edit_id: Mapped[str] = mapped_column(ForeignKey("edits.id", ondelete="CASCADE"), primary_key=True)
+    row_id: Mapped[str] = mapped_column(ForeignKey("rows.id", ondelete="CASCADE"), primary_key=True)
+    before: Mapped[dict[str, Any]] = mapped_column(JSON)
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class SnapshotRecord(Base):
+    """A dataset as it stood: `content` is compressed JSON Lines of row ids and rows, `sha256` that of the rows."""
+
+    __tablename__ = "snapshots"
+    __table_args__ = (Index("ix_snapshots_dataset_id_created", "dataset_id", "created"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    rows: Mapped[int] = mapped_column(Integer)
+    sha256: Mapped[str] = mapped_column(String(64))
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
 
 
 class ConversationRecord(Base):

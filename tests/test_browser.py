@@ -364,6 +364,58 @@ def test_documents_are_dropped_searched_and_cited(browser: Any, tmp_path_factory
         tab.context.close()
 
 
+def test_the_starter_reads_what_was_dropped_and_is_honest_when_it_is_gone(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The model that ships answers from three dropped documents, then from an edited one, and says so when it is
+    deleted."""
+    folder = tmp_path_factory.mktemp("documents")
+    said = {
+        "雪见": "雪见的生日是七月七日。",
+        "白鹭港": "白鹭港的特产是贝壳风铃。",
+        "青石书院": "青石书院的院长是沈知秋。",
+    }
+    files = []
+    for name, told in said.items():
+        (folder / f"{name}.txt").write_text(told, encoding="utf-8")
+        files.append(str(folder / f"{name}.txt"))
+    with served(tmp_path_factory.mktemp("app"), real=True) as address:
+        tab = Tab(browser, address)
+        page = tab.open()
+        tab.go("knowledge")
+        page.click("text=管理知识库")
+        page.fill("#base-name :is(input, textarea)", "我的资料")
+        page.click("button:has-text('新建')")
+        page.wait_for_selector("text=还没有资料")
+        page.set_input_files("#drop input[type=file]", files)
+        page.wait_for_function("document.querySelectorAll('#documents-list [data-document]').length === 3")
+
+        def answer_to(question: str) -> str:
+            tab.go("chat")
+            start = page.locator("#talk .message-content").count()
+            tab.say(question)
+            tab.answered(start + 2, seconds=120)
+            return str(page.locator("#talk .bot .message-content").nth(-2).inner_text())
+
+        assert "贝壳风铃" in answer_to("白鹭港的特产是什么？")
+        assert "七月七日" in answer_to("雪见的生日是哪天？")
+        page.click("#talk a.cite >> nth=-1")
+        page.wait_for_selector("#chunks article.chosen:has-text('雪见的生日是七月七日。')")
+        page.fill("#chunk-editor textarea", "雪见的生日是八月八日。")
+        page.click("button:has-text('保存片段')")
+        page.wait_for_selector("#chunks article.edited:has-text('八月八日')")
+        assert "八月八日" in answer_to("雪见的生日是哪天？")
+        tab.go("knowledge")
+        page.click("button:has-text('删掉这份资料')")
+        page.wait_for_function("document.querySelectorAll('#documents-list [data-document]').length === 2")
+        honest = answer_to("雪见的生日是哪天？")
+        assert "月" not in honest
+        assert any(word in honest for word in ("没有", "没写", "没提", "不知道")), honest
+        assert tab.faults == []
+        assert tab.elsewhere == []
+        tab.context.close()
+
+
 def portraits(folder: Path) -> dict[str, str]:
     """Three drawn pictures: two of one character, one of another."""
     import random

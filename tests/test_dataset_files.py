@@ -264,6 +264,13 @@ BAD_ROWS: list[tuple[Any, str, str]] = [
     ({"input": "a", "output": "b", "history": [["c", None]]}, "history", "history_shape"),
     ({"input": "a", "output": "b", "history": [["c", " "]]}, "history", "blank"),
     ({"input": "a", "output": "b", "history": [["c\ud800", "d"]]}, "history", "broken_text"),
+    ({"input": "a", "output": "b", "system": 5}, "system", "not_text"),
+    ({"input": "a", "output": "b", "rejected": "b\0"}, "rejected", "broken_text"),
+    ({"input": "a", "output": "b", "tags": 5}, "tags", "tags_shape"),
+    ({"input": "a", "output": "b", "tags": [5]}, "tags", "tags_shape"),
+    ({"input": "a", "output": "b", "tags": ["长" * 41]}, "tags", "tags_bounds"),
+    ({"input": "a", "output": "b", "tags": [str(n) for n in range(21)]}, "tags", "tags_bounds"),
+    ({"input": "a", "output": "b", "draft": "yes"}, "draft", "not_yes_or_no"),
     ({"instruction": "译", "input": "a", "output": "b"}, "instruction", "other_format"),
     ({"conversations": [{"from": "human", "value": "a"}]}, "conversations", "other_format"),
     ({"messages": [{"role": "user", "content": "a"}]}, "messages", "other_format"),
@@ -285,6 +292,14 @@ def test_a_bad_row_is_named_with_its_field(tmp_path: Path, value: Any, field: st
     assert problem.say("zh") in error.say("zh")
     assert problem.say("en") in error.say("en")
     assert good_rows(reading, path, skip_bad=True) == (Row("a", "b"),)
+
+
+def test_every_field_is_kept_and_tags_of_a_table_are_split(tmp_path: Path) -> None:
+    row = Row("a", "b", "傲娇", (("c", "d"),), "想", "你是店员。", "坏答案", ("日常", "撒娇"), True)
+    write_rows(tmp_path / "a.json", [row])
+    assert read_rows(tmp_path / "a.json").rows == (row,)
+    (read,) = read_rows(put(tmp_path, '[{"input": "a", "output": "b", "tags": "日常， 撒娇,日常"}]')).rows
+    assert read.tags == ("日常", "撒娇")
 
 
 def test_nothing_but_bad_rows_is_refused_even_when_they_may_be_skipped(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from anime_ai.errors import AccessError, AnimeAIError, ModelError, SettingsError
 from anime_ai.studio import Studio
 from anime_ai.ui.chat_tab import ChatTab, Generations, sampling_of
 from anime_ai.ui.persons import Person
-from anime_ai.ui.said import inert
+from anime_ai.ui.said import inert, sources
 
 PLAIN = (0.6, 0.95, 1.05, 64, "")
 
@@ -259,6 +259,16 @@ def test_an_adapter_that_is_gone_is_said_and_another_takes_its_place(tab: ChatTa
 )
 def test_text_stays_text(given: str, shown: str) -> None:
     assert inert(given) == shown
+
+
+@pytest.mark.parametrize(("used", "title"), [(True, "这次查到的资料"), (False, "这次没用到资料")])
+def test_what_was_looked_up_says_whether_it_was_used(used: bool, title: str) -> None:
+    passage = {"document": "雪见.txt", "coverage": 0.5, "lexical_rank": 1, "dense_rank": None, "text": "七月七日"}
+    passage |= {"used": used, "why": "" if used else "knowledge.why.small_talk"}
+    panel = sources({"question": "生日？", "passages": [passage]}, "zh")
+    assert panel["metadata"]["title"] == title
+    assert "生日？" in panel["content"]
+    assert ("像是闲聊" in panel["content"]) is not used
 
 
 def test_two_generations_of_one_name_never_run_together() -> None:

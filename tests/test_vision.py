@@ -307,6 +307,20 @@ def test_pictures_are_found_by_the_model_that_likens(vision: Vision) -> None:
     assert [one.shown.id for one in vision.find(ME, "银色头发")] == [shown.id]
 
 
+def test_others_look_while_a_search_fills_its_vectors(vision: Vision, monkeypatch: pytest.MonkeyPatch) -> None:
+    vision.describe(ME, "a.png", blue())
+    waited: list[bool] = []
+    files_of = vision.album.files_of
+
+    def asked(person: str) -> dict[str, Path]:
+        waited.append(vision._looking.locked())
+        return files_of(person)
+
+    monkeypatch.setattr(vision.album, "files_of", asked)
+    vision.find(ME, "银色头发")
+    assert waited == [False]
+
+
 # Many at once
 
 

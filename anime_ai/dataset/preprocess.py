@@ -66,7 +66,7 @@ def dialogue_of(row: Row, personas: Personas) -> Dialogue:
     greetings = personas.greetings(row.persona)
     drawn = zlib.crc32(f"{row.input}\n{row.output}".encode())
     greeting = greetings[drawn // 2 % len(greetings)] if greetings and drawn % 2 else ""
-    card = personas.system_line(row.persona)
+    card = row.system or personas.system_line(row.persona)
     return Dialogue(card=card, greeting=greeting, history=history, question=row.input)
 
 
@@ -85,7 +85,8 @@ def tokenizer_sha256(tokenizer: Any) -> str:
 def encode_rows(
     rows: Sequence[Row], personas: Personas, layout: Layout, max_length: int
 ) -> tuple[dict[int, TrainingRow], list[int], list[int]]:
-    """Rows by position, and the numbers (from 1) of those that were shortened and of those that are too long.
+    """Rows by position, and the numbers (from 1) of those that were shortened and of those that are too long; drafts
+    are left out.
 
     Raises DatasetError that names the first row which breaks the training contract.
     """
@@ -93,6 +94,8 @@ def encode_rows(
     shortened: list[int] = []
     too_long: list[int] = []
     for place, row in enumerate(rows):
+        if row.draft:
+            continue
         dialogue = dialogue_of(row, personas)
         try:
             dialogue, done = _fitted(dialogue, row, layout, max_length)
@@ -128,6 +131,8 @@ def preprocess(
     """
     if not rows:
         raise DatasetError("dataset.empty", path=origin)
+    if all(row.draft for row in rows):
+        raise DatasetError("dataset.only_drafts", rows=len(rows))
     encoded, shortened, too_long = encode_rows(rows, personas, layout, max_length)
     split = split_rows(rows, seed)
     if not any(place in encoded for place in split.train):
@@ -141,7 +146,7 @@ def preprocess(
         layout=layout.fingerprint(),
         max_length=max_length,
         seed=seed,
-        personas={name: sum(row.persona == name for row in rows) for name in personas_of(rows)},
+        personas={name: sum(row.persona == name and not row.draft for row in rows) for name in personas_of(rows)},
         train=sum(place in encoded for place in split.train),
         held_out=sum(place in encoded for place in split.held_out),
         trained_tokens=sum(row.trained for row in encoded.values()),

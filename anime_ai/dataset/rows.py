@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as default
@@ -14,13 +15,19 @@ INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 """Unicode categories that leave nothing on a screen: an answer of zero-width characters is none."""
 MAX_CELL = 20_000
 """Characters that one cell may hold; a longer one is a document, not an utterance."""
+CELLS = ("input", "output", "persona", "inner", "system", "rejected")
+"""Fields that hold text."""
+NEEDED = ("input", "output")
+MOST_TAGS, LONGEST_TAG = 20, 40
 
 
 @dataclass(frozen=True)
 class Row:
     """What somebody says (`input`), what she answers (`output`), and what came before.
 
-    `history` holds (user, her) pairs, oldest first. `inner` is her inner monologue of this answer.
+    `history` holds (user, her) pairs, oldest first. `inner` is her inner monologue of this answer. `system` stands in
+    the place of her card. `rejected` is a worse answer, which is not trained on. A `draft` is not trained on either
+    until somebody accepts it.
     """
 
     input: str
@@ -28,6 +35,10 @@ class Row:
     persona: str = ""
     history: tuple[tuple[str, str], ...] = ()
     inner: str = ""
+    system: str = ""
+    rejected: str = ""
+    tags: tuple[str, ...] = ()
+    draft: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The original project's form; fields that are empty are left out."""
@@ -36,8 +47,13 @@ class Row:
             value["persona"] = self.persona
         if self.history:
             value["history"] = [list(pair) for pair in self.history]
-        if self.inner:
-            value["inner"] = self.inner
+        for name in ("inner", "system", "rejected"):
+            if getattr(self, name):
+                value[name] = getattr(self, name)
+        if self.tags:
+            value["tags"] = list(self.tags)
+        if self.draft:
+            value["draft"] = True
         return value
 
 
@@ -65,7 +81,8 @@ def check_row(value: Any, number: int, default_persona: str = "") -> Row | Probl
         if value.get(name):
             return Problem(number, name, "other_format", {"kind": kind})
     cells: dict[str, str] = {}
-    for name, needed in (("input", True), ("output", True), ("persona", False), ("inner", False)):
+    for name in CELLS:
+        needed = name in NEEDED
         cell = value.get(name)
         if name not in value and needed:
             return Problem(number, name, "missing")
@@ -80,7 +97,14 @@ def check_row(value: Any, number: int, default_persona: str = "") -> Row | Probl
     history = _check_history(value.get("history") or [], number)
     if isinstance(history, Problem):
         return history
-    return Row(cells["input"], cells["output"], cells["persona"] or default_persona, history, cells["inner"])
+    tags = _check_tags(value.get("tags") or [], number)
+    if isinstance(tags, Problem):
+        return tags
+    draft = value.get("draft") or False
+    if not isinstance(draft, bool):
+        return Problem(number, "draft", "not_yes_or_no")
+    cells["persona"] = cells["persona"] or default_persona
+    return Row(history=history, tags=tags, draft=draft, **cells)
 
 
 def _check_text(cell: str, needed: bool) -> str:
@@ -91,6 +115,17 @@ def _check_text(cell: str, needed: bool) -> str:
     if "\0" in cell or any("\ud800" <= character <= "\udfff" for character in cell):
         return "broken_text"
     return ""
+
+
+def _check_tags(tags: Any, number: int) -> tuple[str, ...] | Problem:
+    if isinstance(tags, str):  # as a table's cell holds them
+        tags = re.split("[,，、;；]", tags)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        return Problem(number, "tags", "tags_shape")
+    kept = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+    if len(kept) > MOST_TAGS or any(len(tag) > LONGEST_TAG or _check_text(tag, needed=True) for tag in kept):
+        return Problem(number, "tags", "tags_bounds", {"most": MOST_TAGS, "longest": LONGEST_TAG})
+    return kept
 
 
 def _check_history(turns: Any, number: int) -> tuple[tuple[str, str], ...] | Problem:

@@ -233,6 +233,10 @@ _COLUMNS = (
     RowRecord.output,
     RowRecord.inner,
     RowRecord.history,
+    RowRecord.system,
+    RowRecord.rejected,
+    RowRecord.tags,
+    RowRecord.draft,
 )
 
 
@@ -242,7 +246,17 @@ def _rows_of(dataset_id: str) -> Any:
 
 def _row(record: Any) -> Row:
     history = tuple((said, answered) for said, answered in record.history)
-    return Row(record.input, record.output, record.persona, history, record.inner)
+    return Row(
+        record.input,
+        record.output,
+        record.persona,
+        history,
+        record.inner,
+        record.system,
+        record.rejected,
+        tuple(record.tags),
+        record.draft,
+    )
 
 
 def _stored(record: Any) -> StoredRow:
@@ -261,6 +275,10 @@ def _cells(row: Row) -> dict[str, Any]:
         "output": row.output,
         "inner": row.inner,
         "history": [list(pair) for pair in row.history],
+        "system": row.system,
+        "rejected": row.rejected,
+        "tags": list(row.tags),
+        "draft": row.draft,
     }
 
 

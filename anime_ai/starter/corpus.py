@@ -312,8 +312,8 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything."""
 READING: dict[str, float] = {
-    **{"small talk": 18, "repeat": 4, "written": 3, "card": 4, "facts": 5},
-    **{"one fact": 10, "several facts": 42, "picture": 5, "voices": 9},
+    **{"small talk": 24, "repeat": 3, "written": 3, "card": 4, "facts": 5},
+    **{"one fact": 6, "several facts": 40, "picture": 4, "voices": 11},
 }
 """What a second course is mixed of: reading is what the first one leaves weak, and the rest must not be forgotten."""
 

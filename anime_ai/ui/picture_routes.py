@@ -25,16 +25,10 @@ def pictures_of(studio: Studio) -> list[Any]:
 
     album = studio.vision.album
 
-    def of_character(person: Person, id: str) -> Path:
-        found = album.known_by(person.id).get(id)
-        if found is None:
-            raise VisionError("vision.no_picture")
-        return small(found[1])
-
     return [
         Route("/picture/{id}.webp", _file(lambda person, id: album.get(person.id, id).path)),
         Route("/thumb/{id}.webp", _file(lambda person, id: small(album.get(person.id, id).path))),
-        Route("/character/{id}.webp", _file(of_character)),
+        Route("/character/{id}.webp", _file(lambda person, id: small(album.known_picture(person.id, id)))),
         Route("/pictures.zip", _exported(studio)),
     ]
 

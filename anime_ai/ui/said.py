@@ -57,7 +57,7 @@ def sources(found: dict[str, Any], language: str) -> dict[str, Any]:
         if not one["used"]:
             line += " " + text("ui.chat.left_out", language, why=text(one["why"], language))
         lines.append(f"{line}\n{one['text']}" if one["used"] else line)
-    title = text("ui.chat.sources", language)
+    title = text("ui.chat.sources" if number else "ui.chat.no_sources", language)
     return {"role": "assistant", "content": inert("\n".join(lines)), "metadata": {"title": title, "status": "done"}}
 
 

@@ -181,6 +181,19 @@ class Album:
             for id, file, character, name in found
         }
 
+    def known_picture(self, person: str, picture_id: str) -> Path:
+        """Where one of the pictures is kept by which a person's characters are known. Raises VisionError."""
+        wanted = (
+            select(CharacterPictureRecord.file)
+            .join(CharacterRecord)
+            .where(CharacterPictureRecord.id == picture_id, CharacterRecord.person == person)
+        )
+        with self._database.reading() as session:
+            file = session.scalar(wanted)
+        if file is None:
+            raise VisionError("vision.no_picture")
+        return self._folder / file
+
     @contextmanager
     def _filed(self, pictures: Sequence[Image.Image]) -> Iterator[builtins.list[str]]:
         """The names of some pictures' new files, which are gone again where the block raises."""

@@ -48,8 +48,11 @@ class Looks(Protocol):
         ...
 
 
-class Likens(Looks, Protocol):
-    """One that also likens words to pictures: unit vectors whose cosines can be compared."""
+class Likens(Protocol):
+    """A model that likens words to pictures: unit vectors whose cosines can be compared."""
+
+    @property
+    def id(self) -> str: ...
 
     def embed(self, pictures: Sequence[Image.Image]) -> Vectors: ...
 

@@ -28,6 +28,8 @@ from anime_ai.vision.search import Found, Search
 if TYPE_CHECKING:
     from PIL import Image
 
+    from anime_ai.vision.clip import Vectors
+
 log = logging.getLogger("anime_ai.vision")
 TOGETHER = 8
 """Pictures that a model looks at at once; as many are read meanwhile."""
@@ -57,6 +59,27 @@ class Looked:
     name: str
     shown: Shown | None = None
     error: AnimeAIError | None = None
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """A model that a search asks for vectors, and which others look through between two of its calls: the first search
+    after a model was chosen fills in the vectors of everything that was shown."""
+
+    model: Likens
+    turn: threading.Lock
+
+    @property
+    def id(self) -> str:
+        return self.model.id
+
+    def embed(self, pictures: Sequence[Image.Image]) -> Vectors:
+        with self.turn:
+            return self.model.embed(pictures)
+
+    def embed_words(self, said: str, names: Sequence[str]) -> Vectors:
+        with self.turn:
+            return self.model.embed_words(said, names)
 
 
 class Vision:
@@ -204,13 +227,11 @@ class Vision:
 
     def find(self, person: str, said: str) -> list[Found]:
         """The pictures of a person that show what was said, best first."""
-        with self._looking:
-            return self._search.by_words(person, said, self._likens())
+        return self._search.by_words(person, said, self._likens())
 
     def like(self, person: str, picture_id: str) -> list[Found]:
         """A person's other pictures, the one most like a picture first."""
-        with self._looking:
-            return self._search.like(person, self.album.get(person, picture_id), self._likens())
+        return self._search.like(person, self.album.get(person, picture_id), self._likens())
 
     # Loaded models
 
@@ -222,12 +243,13 @@ class Vision:
                 log.warning("nobody is recognised: %s", error.say("en"))
         return [[] for _ in pictures]
 
-    def _likens(self) -> Likens | None:
+    def _likens(self) -> InTurn | None:
         """The chosen model that likens words to pictures."""
         id = next((id for id in self.chosen() if known(id).kind in LIKENS), None)
         if id is None or folder_of(known(id)) is None:
             return None
-        return cast(Likens, self._looker(id))
+        with self._looking:
+            return InTurn(cast(Likens, self._looker(id)), self._looking)
 
     def _lookers(self, ids: Sequence[str] | None) -> list[Looks]:
         chosen = self.chosen() if ids is None else list(ids)
