@@ -6,7 +6,6 @@ says what to do; 2: wrong usage.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 import warnings
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anime_ai.cli_dataset import dataset_app
+from anime_ai.cli_shared import Json, OutputDir, find, give, read_dataset, say
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
 from anime_ai.models.device import let_threads_sleep
@@ -25,17 +26,12 @@ from anime_ai.texts import process_language, text
 
 if TYPE_CHECKING:
     from anime_ai.dataset.preprocess import Manifest
-    from anime_ai.dataset.rows import Row
-    from anime_ai.models.bases import Base
     from anime_ai.training.runs import Run
 
 app = typer.Typer(help="Anime AI Studio", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 SAMPLE = ("你喜欢什么动漫？", "可以帮我写作业吗？")
 """The original project's sample conversation."""
 RULER = "=" * 30
-
-OutputDir = Annotated[Path | None, typer.Option("--output-dir", help=text("cli.output_dir"))]
-Json = Annotated[bool, typer.Option("--json", help=text("cli.json"))]
 
 
 def main() -> int:
@@ -49,17 +45,9 @@ def main() -> int:
     try:
         app()
     except AnimeAIError as error:
-        _say(error.say())
+        say(error.say())
         return 1
     return 0
-
-
-def _say(line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr, flush=True)
-
-
-def _give(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
 @app.command(help=text("cli.preprocess"))
@@ -74,7 +62,7 @@ def preprocess(
     settings = Settings.load(output_dir=output_dir, model_name=model, dataset=dataset)
     manifest = _preprocess(settings, encoding, skip_bad_rows)
     if as_json:
-        _give(asdict(manifest))
+        give(asdict(manifest))
         return
     folder = settings.output_dir / "processed_data"
     counts: dict[str, Any] = {"train": manifest.train, "held_out": manifest.held_out, "tokens": manifest.tokens}
@@ -91,34 +79,15 @@ def _preprocess(settings: Settings, encoding: str | None = None, skip_bad: bool 
     from anime_ai.persona.cards import Personas
     from anime_ai.prompting import Layout
 
-    rows = _read(settings, encoding, skip_bad)
+    rows = read_dataset(settings, encoding, skip_bad)
     check_writable(settings.output_dir)
-    base = _find(settings.model_name, settings)
+    base = find(settings.model_name, settings)
     from anime_ai.models.transformers_engine import load_tokenizer
 
     layout = Layout(load_tokenizer(base), settings.prompt_format, settings.think)
     limits = {"max_length": settings.max_length, "seed": settings.seed}
     target = settings.output_dir / "processed_data"
     return encode(rows, Personas(), layout, target, origin=Path(settings.dataset).name, **limits)
-
-
-def _read(settings: Settings, encoding: str | None, skip_bad: bool) -> list[Row]:
-    """Rows of `--dataset`: a file, or else a dataset of the app by name."""
-    from anime_ai.dataset.files import good_rows, read_rows
-
-    path = Path(settings.dataset)
-    if not path.exists() and not path.suffix and (settings.studio_dir / "studio.db").exists():
-        from anime_ai.dataset.store import Datasets
-        from anime_ai.storage import Database
-
-        with Database.open(settings) as database:
-            datasets = Datasets(database)
-            return datasets.rows(datasets.find(settings.dataset).id)
-    reading = read_rows(path, settings.persona, encoding)
-    rows = good_rows(reading, path, skip_bad)
-    for problem in reading.problems:
-        _say(text("cli.skipped", problem=problem.say()))
-    return list(rows)
 
 
 @app.command(help=text("cli.train"))
@@ -154,7 +123,7 @@ def train(
         # Before anything of the folder is replaced: all that can be wrong by what was typed.
         if (folder / runs.STATUS).exists() and runs.read_run(folder).active:
             raise TrainingError("training.busy", path=folder)
-        _find(recipe.base, settings)
+        find(recipe.base, settings)
         if dataset is not None or Manifest.read(folder / runs.DATA) is None:
             _preprocess(settings)
         manifest = Manifest.read(folder / runs.DATA)
@@ -166,16 +135,9 @@ def train(
     runs.launch(folder, accelerator_lock(settings), resume)
     run = _follow(folder, quiet=as_json)
     if as_json:
-        _give({"state": run.state, "step": run.step, "total": run.total, "final_model": str(run.adapter or "")})
+        give({"state": run.state, "step": run.step, "total": run.total, "final_model": str(run.adapter or "")})
     elif run.adapter is not None:
         print(text("cli.trained", folder=run.adapter, step=run.step, total=run.total))
-
-
-def _find(name: str, settings: Settings) -> Base:
-    """Fetch the base before the trainer starts, so that a wrong name or a silent hub is told at once."""
-    from anime_ai.models.bases import find_base
-
-    return find_base(name, settings, download=True, tell=lambda: _say(text("cli.downloading", name=name)))
 
 
 def _persona_name(personas: Any, name: str) -> str:
@@ -215,13 +177,13 @@ def _follow(folder: Path, quiet: bool) -> Run:
                     raise
                 stopping = True
                 runs.request_stop(folder)
-                _say(text("cli.stopping"))
+                say(text("cli.stopping"))
     if run.state == "failed" and run.error:
         raise TrainingError(str(run.error["key"]), **run.error["values"])
     if run.state == "interrupted":
         raise TrainingError("training.interrupted", step=run.step)
     for notice in run.notices:
-        _say(text(f"notice.{notice['key']}", **notice["values"]))
+        say(text(f"notice.{notice['key']}", **notice["values"]))
     return run
 
 
@@ -254,7 +216,7 @@ class _progress:
             self.bar.set_postfix_str(figures)
         elif run.step * 10 // run.total > self.told:
             self.told = run.step * 10 // run.total
-            _say(f"{run.step}/{run.total} {figures}")
+            say(f"{run.step}/{run.total} {figures}")
 
 
 @app.command(help=text("cli.infer"))
@@ -288,9 +250,9 @@ def infer(
         if not as_json:
             print(f"用户：{question}\nAI：{answer.reply}\n{RULER}", flush=True)
     if as_json:
-        _give(answers)
+        give(answers)
     elif speaker.base.starter:
-        _say(text("chat.starter_notice"))
+        say(text("chat.starter_notice"))
 
 
 @app.command(help=text("cli.evaluate"))
@@ -298,15 +260,17 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
     from anime_ai.training.evaluation import evaluate_run
 
     settings = Settings.load(output_dir=output_dir)
-    report = evaluate_run(settings.output_dir, settings, tell=lambda line: None if as_json else _say(line))
+    report = evaluate_run(settings.output_dir, settings, tell=lambda line: None if as_json else say(line))
     if as_json:
-        _give({name: asdict(figure) for name, figure in report.items()})
+        give({name: asdict(figure) for name, figure in report.items()})
         return
     rows = [(text(f"metric.{name}"), figure) for name, figure in report.items()]
     print(f"{text('cli.metric')}\t{text('cli.base')}\t{text('cli.adapter_column')}\t{text('cli.interval')}")
     for label, figure in rows:
         print(f"{label}\t{figure.base:.3f}\t{figure.adapter:.3f}\t[{figure.low:.3f}, {figure.high:.3f}]")
 
+
+app.add_typer(dataset_app, name="dataset")
 
 image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
 app.add_typer(image_app, name="image")
@@ -341,10 +305,10 @@ def image_describe(
     picture = read_picture(file)
     with _vision(output_dir) as vision:
         if model:
-            vision.fetch(model, lambda: _say(text("cli.image.fetching", name=model)))
+            vision.fetch(model, lambda: say(text("cli.image.fetching", name=model)))
         (seen,) = vision.look([picture], [model] if model else None, OWNER)
     if as_json:
-        _give(seen.as_json())
+        give(seen.as_json())
     else:
         print(seen.sentence(process_language()))
 
@@ -361,7 +325,7 @@ def image_enroll(
     with _vision(output_dir) as vision:
         known = vision.enrol(OWNER, name, files)
     if as_json:
-        _give(asdict(known))
+        give(asdict(known))
     else:
         print(text("cli.image.enrolled", name=known.name, count=known.pictures))
 
@@ -403,10 +367,10 @@ def knowledge_add(
         for one in knowledge.add(base_id, files):
             done.append(one)
             if not as_json:
-                _say(f"{one.name}: {one.error}" if one.error else f"✓ {one.name}")
+                say(f"{one.name}: {one.error}" if one.error else f"✓ {one.name}")
     if as_json:
         told = [{"name": one.name, "document": one.document_id, "error": str(one.error or "")} for one in done]
-        _give(told)
+        give(told)
     if any(one.error for one in done):
         raise typer.Exit(1)
 
@@ -424,7 +388,7 @@ def knowledge_search(
         found = knowledge.search(query, bases, k)
     if as_json:
         names = ("document", "page", "start", "end", "text", "score", "lexical_rank", "dense_rank")
-        _give([{name: getattr(one, name) for name in names} for one in found])
+        give([{name: getattr(one, name) for name in names} for one in found])
         return
     for number, one in enumerate(found, 1):
         print(f"{number}. {one.document} · {one.heading}  {one.score:.1f}\n{one.text}\n")
@@ -436,7 +400,7 @@ def knowledge_list(base: BaseName = None, output_dir: OutputDir = None, as_json:
         bases = [knowledge.library.base(base)] if base else knowledge.library.bases()
         told = [(one, knowledge.library.documents(one.id)) for one in bases]
     if as_json:
-        _give([{**asdict(one), "documents": [asdict(document) for document in documents]} for one, documents in told])
+        give([{**asdict(one), "documents": [asdict(document) for document in documents]} for one, documents in told])
         return
     for one, documents in told:
         print(f"{one.name}  ({len(documents)})")
@@ -465,7 +429,7 @@ def doctor(output_dir: OutputDir = None, as_json: Json = False) -> None:
     settings = Settings.load(output_dir=output_dir)
     checks = check_all(settings)
     if as_json:
-        _give({"checks": [asdict(check) for check in checks]})
+        give({"checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
             print(

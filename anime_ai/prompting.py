@@ -61,11 +61,12 @@ FORMATS: dict[str, Format] = {
     ),
 }
 
-_KNOWN_MARKS = (
+KNOWN_MARKS = (
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", THINK, END_THINK, "<tool_call>", "</tool_call>"),
     *("<tool_response>", "</tool_response>", "<｜User｜>", "<｜Assistant｜>"),
     *("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
 )
+"""Control sequences that nobody's text may hold, whatever the vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Layout:
         self._form = FORMATS[format]
         control = {mark for mark in added if mark in tokenizer.all_special_tokens or not _is_words(mark)}
         self._control_ids = frozenset(added[mark] for mark in control)
-        self._marks = re.compile("|".join(re.escape(mark) for mark in sorted({*control, *_KNOWN_MARKS}, reverse=True)))
+        self._marks = re.compile("|".join(re.escape(mark) for mark in sorted({*control, *KNOWN_MARKS}, reverse=True)))
         self._cache: dict[str, tuple[int, ...]] = {}
         thinks = self._form.thinks and THINK in added
         self._silent = SILENT if thinks else ""

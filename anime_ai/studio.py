@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
+from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, on_disk
@@ -45,6 +46,7 @@ class Studio:
         self.settings = settings
         self.database = database
         self.datasets = Datasets(database)
+        self.snapshots = Snapshots(database)
         self.conversations = Conversations(database)
         self.personas = Personas()
         self.knowledge = Knowledge(settings, database)

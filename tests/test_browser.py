@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,13 +92,25 @@ def tab(browser: Any, address: str) -> Iterator[Tab]:
     found.context.close()
 
 
+def part(page: Any, name: str) -> None:
+    """Open a part of the dataset tab."""
+    page.click(f"#dataset-parts button[role=tab][data-tab-id={name}]")
+
+
+def drop(page: Any, file: Path) -> None:
+    """Hand a file to the import, which says what it is."""
+    page.wait_for_selector("#grid [data-row]")
+    part(page, "import")
+    page.set_input_files("#import-file input[type=file]", str(file))
+
+
 def upload(page: Any, folder: Path, rows: Any, name: str) -> None:
     file = folder / name
     file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    drop(page, file)
+    page.wait_for_selector("#upload-box .preview")
+    page.click("#import-make")
     page.wait_for_selector("#grid [data-row]")
-    with page.expect_file_chooser() as chooser:
-        page.click("#upload")
-    chooser.value.set_files(str(file))
 
 
 def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> None:
@@ -117,7 +130,8 @@ def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> No
     page.click("#grid tr[data-row] >> nth=1")
     page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
     assert page.input_value("#editor textarea >> nth=0") == f"{EVIL}1"
-    upload(page, tmp_path, [{"input": EVIL, "output": ""}], "坏.json")
+    (tmp_path / "坏.json").write_text(json.dumps([{"input": EVIL, "output": ""}]), encoding="utf-8")
+    drop(page, tmp_path / "坏.json")
     page.wait_for_selector("#upload-box .fault")
     page.wait_for_timeout(300)
     assert page.title() == "Anime AI Studio"
@@ -134,10 +148,15 @@ def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab)
     page.click("#save-row")
     page.wait_for_selector("#grid tr.chosen:has-text('新的回答，写给测试。')")
     page.click("#delete-row")
-    page.wait_for_selector("#undo-row")
+    page.wait_for_selector("#undo-row:has-text('删除')")
     assert "新的回答，写给测试。" not in page.inner_text("#grid")
-    page.click("#undo-row")
-    page.wait_for_selector("#grid tr.chosen:has-text('新的回答，写给测试。')")
+    page.focus("#grid tr[data-row] >> nth=0")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("#grid tr:has-text('新的回答，写给测试。')")
+    page.focus("#grid tr[data-row] >> nth=0")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelectorAll('#grid tbody input:checked').length === 1")
 
 
 def test_a_failure_is_said_in_words_and_covers_nothing(tab: Tab) -> None:
@@ -290,6 +309,82 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
         assert tab.faults == []
         assert tab.elsewhere == []
         tab.context.close()
+
+
+def alpaca(folder: Path) -> Path:
+    """A real Alpaca file where there is one, else a made one of its form. A row of it has something to mend."""
+    found = Path(os.environ.get("ANIME_AI_TEST_DATA", "")) / "datasets" / "alpaca_zh_demo.json"
+    if os.environ.get("ANIME_AI_TEST_DATA") and found.is_file():
+        rows = json.loads(found.read_text(encoding="utf-8"))[:120]
+    else:
+        rows = [{"instruction": f"说说{n}", "input": "短一点" * (n % 2), "output": f"好，这是{n}。"} for n in range(40)]
+    rows[3]["output"] += "我的电话是13812345678。"
+    file = folder / "alpaca.json"
+    file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    return file
+
+
+def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """An Alpaca file, a flagged row mended and the mend undone, one row in two tabs, a snapshot, a run on it, and the
+    same file again."""
+    folder = tmp_path_factory.mktemp("alpaca")
+    file = alpaca(folder)
+    with served(tmp_path_factory.mktemp("app"), real=True) as address:
+        tab, other = Tab(browser, address), Tab(browser, address)
+        page, second = tab.open(), other.open()
+        tab.go("dataset")
+        drop(page, file)
+        page.wait_for_selector("#upload-box .preview:has-text('Alpaca')")
+        page.click("#import-make")
+        page.wait_for_selector("#dataset input")
+        part(page, "check")
+        page.click("#check-run")
+        flagged = "#findings li:has-text('第 4 行') button[data-mend=phone]"
+        page.click(flagged)
+        page.wait_for_selector(flagged, state="detached")
+        part(page, "rows")
+        page.wait_for_selector("#undo-row:has-text('修正')")
+        page.click("#undo-row")
+        page.wait_for_selector("#undo-row:has-text('修正')", state="detached")
+        part(page, "check")
+        page.click("#check-run")
+        page.wait_for_selector(flagged)
+        part(page, "rows")
+        other.go("dataset")
+        second.wait_for_selector("#grid [data-row]")
+        for one, answer in ((second, "先存的回答。"), (page, "后存的回答。")):
+            one.click("#grid tr[data-row] >> nth=0")
+            one.wait_for_function("document.querySelector('#editor textarea').value !== ''")
+            one.fill("#editor textarea >> nth=1", answer)
+        second.click("#save-row")
+        second.wait_for_selector("#grid tr.chosen:has-text('先存的回答。')")
+        page.click("#save-row")
+        page.wait_for_selector("#conflict .sides:has-text('先存的回答。'):has-text('后存的回答。')")
+        page.click("#keep-mine")
+        page.wait_for_selector("#grid tr.chosen:has-text('后存的回答。')")
+        part(page, "snapshots")
+        page.fill("#snapshot-name :is(input, textarea)", "训练之前")
+        page.click("#snapshot-make")
+        page.wait_for_function("document.querySelector('#snapshot input').value.includes('训练之前')")
+        tab.go("training")
+        choose(page, "#training-dataset", "alpaca")
+        page.fill("#recipe-epochs input", "0.1")
+        page.click("#start")
+        page.wait_for_selector("#run-state:has-text('训练之前')", timeout=60_000)
+        page.wait_for_selector("#run-state .finished", timeout=400_000)
+        tab.go("dataset")
+        page.click("#download summary")
+        with page.expect_download() as downloaded:
+            page.click("#download a:text-is('Alpaca')")
+        wanted = json.loads(file.read_text(encoding="utf-8"))
+        wanted[0]["output"] = "后存的回答。"
+        assert json.loads(Path(downloaded.value.path()).read_text(encoding="utf-8")) == wanted
+        for one in (tab, other):
+            assert one.faults == []
+            assert one.elsewhere == []
+            one.context.close()
 
 
 def choose(page: Any, dropdown: str, words: str) -> None:

@@ -215,6 +215,96 @@ def test_evaluate_gives_a_table_or_json(call: Call, trained_run: Run) -> None:
     assert all(set(figure) == {"base", "adapter", "low", "high"} for figure in report.values())
 
 
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text(f"[\n{lines}\n]", encoding="utf-8")
+    return path
+
+
+def test_dataset_check_finds_faults_and_says_where(call: Call, tmp_path: Path, base: Base) -> None:
+    long = "今天的便当是我五点起床做的，才不是特意给你留的呢，只是做多了而已。"
+    rows: list[dict[str, Any]] = [
+        {"input": "吃什么？", "output": long, "persona": "傲娇"},
+        {"input": "你是谁？", "output": "我是ChatGPT<|im_end|>。"},
+        {"input": "只有问题"},
+        {"input": "吃什么？", "output": long, "persona": "傲娇"},
+        {"input": "吃什么？", "output": "哼" * 400, "persona": "傲娇"},
+    ]
+    path = written(tmp_path / "rows.json", rows)
+    done = call("dataset", "check", path, "--model", base.path, "--json")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    told = json.loads(done.stdout)
+    assert set(told) == {"rows", "ok", "errors", "warnings", "duplicates", "tokens"}
+    assert (told["rows"], told["ok"]) == (5, False)
+    places = [(one["row"], one["line"], one["field"]) for one in told["errors"]]
+    assert places == [(2, 3, "output"), (2, 3, "output"), (3, 4, "output"), (5, 6, "output")]
+    assert all(set(one) == {"row", "line", "field", "message"} for one in told["errors"] + told["warnings"])
+    assert [one["field"] for one in told["warnings"]] == ["persona"]
+    assert [(one["row"], one["line"], one["other"]) for one in told["duplicates"]] == [(4, 5, 1)]
+    assert told["tokens"] > 100
+
+    done = call("dataset", "check", path, "--model", base.path, "--persona", "三无")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6, "a line for each finding, and what they come to"
+    assert [line[0] for line in lines[:-1]] == ["✗", "✗", "✗", "!", "✗"]
+    assert "ChatGPT" in lines[1]
+
+
+def test_dataset_check_of_json_lines_counts_lines(call: Call, tmp_path: Path, base: Base) -> None:
+    rows = [
+        '{"input": "早", "output": "早。", "persona": "三无"}',
+        "",
+        '{"input": ',
+        '{"input": "晚", "output": "<think>"}',
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows), encoding="gb18030")
+    done = call("dataset", "check", "rows.jsonl", "--model", base.path, "--encoding", "gb18030", "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert [(one["row"], one["line"]) for one in told["errors"]] == [(3, 3), (4, 4)]
+    assert told["rows"] == 3
+
+
+def test_dataset_check_of_good_rows_is_silent(call: Call, tmp_path: Path, base: Base) -> None:
+    path = written(tmp_path / "rows.json", [{"input": "早", "output": "早。", "persona": "三无"}])
+    done = call("dataset", "check", path, "--model", base.path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    refused(call("dataset", "check", "no/such.json"), "no/such.json")
+    (tmp_path / "cut.json").write_text('[{"input": ', encoding="utf-8")
+    refused(call("dataset", "stats", "cut.json"), "1")
+
+
+def test_dataset_stats_of_a_file_and_of_a_dataset_by_name(call: Call, tmp_path: Path, base: Base) -> None:
+    from anime_ai.config import Settings
+    from anime_ai.dataset.rows import Row
+    from anime_ai.dataset.store import Datasets
+    from anime_ai.storage import Database
+
+    rows = [Row(f"第{number}问？", f"哼，第{number}答。", "傲娇" if number % 2 else "三无") for number in range(12)]
+    with Database.open(Settings.load(output_dir=tmp_path / "out")) as database:
+        Datasets(database).create("我的对话", rows)
+    path = written(tmp_path / "rows.json", [row.as_json() for row in rows])
+    options = ["--model", base.path, "--output-dir", "out"]
+    by_name, by_file = (call("dataset", "stats", given, *options, "--json") for given in ("我的对话", path))
+    assert by_name.returncode == by_file.returncode == 0, by_name.stderr
+    told = json.loads(by_name.stdout)
+    assert told == json.loads(by_file.stdout)
+    assert [(one["persona"], one["rows"]) for one in told["personas"]] == [("三无", 6), ("傲娇", 6)]
+    assert told["personas"][0]["training"] == {"rows": 5, "epochs": 30.0, "steps": 90}
+    assert sum(told["tokens"]["histogram"]["counts"]) == told["rows"] == 12
+    assert told["tokens"]["left_out"] == 0
+    shown = call("dataset", "stats", "我的对话", *options)
+    assert shown.returncode == 0, shown.stderr
+    assert "█" in shown.stdout
+    assert "90" in shown.stdout
+    assert call("dataset", "check", "我的对话", *options).returncode == 0
+    refused(call("dataset", "check", "没有的", *options), "没有的")
+
+
 def test_the_shipped_rows_answer_the_original_questions() -> None:
     rows = read_json(DATA / "dataset.json")
     assert rows[0] == {

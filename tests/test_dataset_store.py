@@ -13,8 +13,10 @@ import pytest
 
 from anime_ai.config import DATA
 from anime_ai.dataset.files import read_rows, write_rows
+from anime_ai.dataset.pages import MOST_ON_A_PAGE, Filter
+from anime_ai.dataset.records import StoredRow
 from anime_ai.dataset.rows import MAX_CELL, Row
-from anime_ai.dataset.store import MAX_NAME, MAX_PAGE, SHIPPED_NAME, ConflictError, Datasets, StoredRow
+from anime_ai.dataset.store import MAX_NAME, SHIPPED_NAME, ConflictError, Datasets
 from anime_ai.errors import DatasetError
 from anime_ai.storage import Database, new_id
 
@@ -37,7 +39,7 @@ def numbered(count: int, persona: str = "") -> list[Row]:
 
 
 def rows_of(datasets: Datasets, dataset: str, **named: object) -> list[StoredRow]:
-    return list(datasets.page(dataset, **named).rows)  # type: ignore[arg-type]
+    return list(datasets.page(dataset, wanted=Filter(**named)).rows)  # type: ignore[arg-type]
 
 
 def test_rows_come_back_as_they_went_in(datasets: Datasets) -> None:
@@ -68,9 +70,9 @@ def test_pages(datasets: Datasets) -> None:
     assert len(datasets.page(dataset, number=3).rows) == 10
     for number, shown in ((99, 3), (10**30, 3), (0, 1), (-5, 1)):
         assert datasets.page(dataset, number=number).number == shown
-    assert len(datasets.page(dataset, size=10**9).rows) == min(60, MAX_PAGE)
+    assert len(datasets.page(dataset, size=10**9).rows) == min(60, MOST_ON_A_PAGE)
     assert len(datasets.page(dataset, size=-1).rows) == 1
-    nothing = datasets.page(dataset, search="没有这句")
+    nothing = datasets.page(dataset, wanted=Filter(search="没有这句"))
     assert (nothing.rows, nothing.total, nothing.number, nothing.pages) == ((), 0, 1, 1)
 
 
@@ -169,7 +171,7 @@ def test_delete_and_restore(datasets: Datasets) -> None:
     datasets.delete(middle.id, 1)
     assert [row.input for row in datasets.rows(dataset)] == ["问0", "问2"]
     assert datasets.list()[0].rows == 2
-    assert datasets.page(dataset, search="问1").total == 0
+    assert datasets.page(dataset, wanted=Filter(search="问1")).total == 0
     for call in (
         lambda: datasets.row(middle.id),
         lambda: datasets.save(middle.id, 2, FULL),
@@ -337,7 +339,7 @@ def test_hundred_thousand_rows(datasets: Datasets) -> None:
     dataset = datasets.create("大", (Row(f"问题{number}", f"回答{number}", "傲娇") for number in range(100_000)))
     page = datasets.page(dataset, number=4000)
     assert (page.total, page.number, page.rows[-1].row.input) == (100_000, 4000, "问题99999")
-    assert datasets.page(dataset, search="题9999").total == 11
+    assert datasets.page(dataset, wanted=Filter(search="题9999")).total == 11
     assert datasets.list()[0].rows == 100_000
 
 

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from anime_ai.config import DATA, Settings
+from anime_ai.dataset.pages import Filter
 from anime_ai.dataset.rows import Row
 from anime_ai.dataset.store import ConflictError, Datasets
 from anime_ai.errors import StorageError
@@ -57,9 +58,9 @@ def test_rows_conflict_and_are_searched(url: str) -> None:
     with Database.open(url) as database:
         datasets = Datasets(database)
         dataset = datasets.create("对话", [Row("你喜欢什么？", "100% 的草莓_大福", "傲娇"), Row("a", "B", "活泼")])
-        (found,) = datasets.page(dataset, search="100%").rows
-        assert datasets.page(dataset, search="草莓_").total == 1
-        assert datasets.page(dataset, search="b").total == 1
+        (found,) = datasets.page(dataset, wanted=Filter(search="100%")).rows
+        assert datasets.page(dataset, wanted=Filter(search="草莓_")).total == 1
+        assert datasets.page(dataset, wanted=Filter(search="b")).total == 1
         datasets.save(found.id, found.version, Row("问", "改过", "傲娇"))
         with pytest.raises(ConflictError):
             datasets.save(found.id, found.version, Row("问", "另一个", "傲娇"))

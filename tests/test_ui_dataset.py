@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 from ui_fakes import OWNER, open_studio
 
+from anime_ai.dataset.pages import Filter
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import DatasetError
 from anime_ai.studio import Studio
-from anime_ai.ui import dataset_tab
-from anime_ai.ui.dataset_tab import DatasetTab, history_text, parse_history
+from anime_ai.ui import bulk, checking, editing, importing, keeping
+from anime_ai.ui.dataset_tab import DatasetTab
+from anime_ai.ui.importing import FIELDS
+from anime_ai.ui.rows import history_text, parse_history
 
 EVIL = '<img src=x onerror="alert(1)"> ${alert(1)} {{constructor}}'
 
 
 @pytest.fixture(autouse=True)
 def _no_toasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset_tab, "note", lambda line, language: None)
+    for module in (bulk, checking, editing, importing, keeping):
+        monkeypatch.setattr(module, "note", lambda line, language: None)
 
 
 @pytest.fixture
@@ -41,11 +45,36 @@ def small(studio: Studio) -> str:
     return studio.datasets.create("三行", [Row(f"问{n}", f"答{n}", "傲娇") for n in range(3)])
 
 
-class Chosen:
-    """What Gradio hands over when a row of the grid is clicked."""
+class Happened:
+    """What Gradio hands over when something on the page was clicked."""
 
-    def __init__(self, row: Any) -> None:
-        self._data = {"row": row}
+    def __init__(self, **data: Any) -> None:
+        self._data = data
+
+
+SHOWN = ("dataset", "persona", "tag", "source", "grid", "number", "pager", "undo", "redo", "picked", "exports")
+EDITOR = (
+    *("state", "input", "output", "persona", "inner", "history", "system", "rejected", "tags", "draft"),
+    *("talk", "conflict", "resolving"),
+)
+
+
+def told(answer: list[Any], *more: str) -> dict[str, Any]:
+    """A handler's updates by the names of what they update."""
+    names = [*SHOWN, *(f"editor.{name}" for name in EDITOR), *more]
+    return dict(zip(names, answer, strict=False))
+
+
+def view(dataset: str, number: Any = 1, **wanted: str) -> list[Any]:
+    """What the page sends: the dataset, the page's number, and the filters."""
+    chosen = Filter(**wanted)
+    filters = [chosen.search, chosen.persona, chosen.tag, chosen.status, chosen.source, chosen.sort]
+    return [dataset, number, *filters]
+
+
+def cells(input: Any, output: Any, persona: Any = "傲娇", inner: Any = "", history: Any = "", **more: Any) -> list[Any]:
+    names = ("system", "rejected", "tags", "draft")
+    return [input, output, persona, inner, history, *(more.get(name, "") for name in names)]
 
 
 def uploaded(folder: Path, content: Any, name: str = "我的 对话.json") -> str:
@@ -54,172 +83,140 @@ def uploaded(folder: Path, content: Any, name: str = "我的 对话.json") -> st
     return str(file)
 
 
+# Browsing
+
+
 def test_the_grid_carries_one_page_and_the_rows_ids(tab: DatasetTab, studio: Studio) -> None:
-    dataset, persona, grid, number, line, link = tab.arrive(OWNER, None)[:6]
-    info = studio.datasets.find(dataset["value"])
-    assert grid.count("<tr data-row=") == 25
-    assert studio.datasets.page(info.id).rows[0].id in grid
-    assert str(info.rows) in line
-    assert number == 1
-    assert [value for _, value in persona["choices"]] == ["", *info.personas]
-    assert info.id in link
+    shown = told(tab.editing.arrive(OWNER, *view("")))
+    info = studio.datasets.find(shown["dataset"]["value"])
+    assert shown["grid"].count("<tr data-row=") == 25
+    assert studio.datasets.page(info.id).rows[0].id in shown["grid"]
+    assert str(info.rows) in shown["pager"]
+    assert shown["number"] == 1
+    assert [value for _, value in shown["persona"]["choices"]] == ["", *info.personas]
+    assert info.id in shown["exports"]
+    assert not shown["undo"]["interactive"]
 
 
 def test_pages_go_forth_and_back_and_stay_within_bounds(tab: DatasetTab, studio: Studio) -> None:
     dataset = studio.datasets.list()[0].id
-    assert tab.later(OWNER, dataset, 1, "", "")[3] == 2
-    assert tab.earlier(OWNER, dataset, 1, "", "")[3] == 1
     last = studio.datasets.page(dataset).pages
-    assert tab.later(OWNER, dataset, 10**30, "", "")[3] == last
-    assert tab.later(OWNER, dataset, "nonsense", "", "")[3] == 2
+    assert told(tab.editing.later(OWNER, *view(dataset)))["number"] == 2
+    assert told(tab.editing.earlier(OWNER, *view(dataset)))["number"] == 1
+    assert told(tab.editing.later(OWNER, *view(dataset, 10**30)))["number"] == last
+    assert told(tab.editing.later(OWNER, *view(dataset, "nonsense")))["number"] == 2
 
 
 def test_search_and_filter_find_or_say_that_there_is_nothing(tab: DatasetTab, studio: Studio) -> None:
     dataset = studio.datasets.list()[0].id
-    assert "EVA" in tab.look(OWNER, dataset, "EVA", "")[2]
-    assert "没有找到" in tab.look(OWNER, dataset, "没有这句话吧", "")[2]
-    voices = re.findall(r'<td class="voice"><div>(.*?)</div>', tab.look(OWNER, dataset, "", "温柔")[2])
-    assert voices == ["温柔"] * 25
+    assert "EVA" in told(tab.editing.look(OWNER, *view(dataset, search="EVA")))["grid"]
+    assert "没有找到" in told(tab.editing.look(OWNER, *view(dataset, search="没有这句话吧")))["grid"]
+    grid = told(tab.editing.look(OWNER, *view(dataset, persona="温柔")))["grid"]
+    assert re.findall(r'<td class="voice"><div>(.*?)</div>', grid) == ["温柔"] * 25
 
 
 def test_without_any_dataset_the_page_says_what_to_do(tab: DatasetTab, studio: Studio) -> None:
     for info in studio.datasets.list():
         studio.datasets.remove(info.id)
-    assert "上传 JSON" in tab.arrive(OWNER, None)[2]
+    assert "导入" in told(tab.editing.arrive(OWNER, *view("")))["grid"]
+
+
+def test_markup_in_names_and_rows_is_only_text(tab: DatasetTab, studio: Studio) -> None:
+    row = Row(EVIL, EVIL, "<b>角色</b>", ((EVIL, EVIL),), EVIL, EVIL, EVIL, (EVIL[:40],))
+    dataset = studio.datasets.create(f"名{EVIL}", [row], source=EVIL)
+    stored = studio.datasets.page(dataset).rows[0]
+    shown = told(tab.editing.choose_dataset(OWNER, dataset))
+    talk = dict(zip(EDITOR, tab.editing.choose_row(OWNER, Happened(row=stored.id)), strict=True))["talk"]
+    for part in (shown["grid"], shown["pager"], shown["exports"], talk):
+        assert "<img" not in part
+        assert "<b>角" not in part
+    assert "&lt;img" in shown["grid"]
+    assert "&lt;img" in talk
+
+
+# Editing
 
 
 def test_a_row_is_chosen_changed_and_saved(tab: DatasetTab, studio: Studio, small: str) -> None:
     row = studio.datasets.page(small).rows[1]
-    state, *cells, message = tab.choose_row(OWNER, Chosen(row.id))
-    assert cells[:3] == ["问1", "答1", "傲娇"]
-    assert message == ""
-    saved = tab.save(OWNER, state, small, 1, "", "", "问1", "新的答", "傲娇", "其实……", "用户：早\n她：早。")
-    assert studio.datasets.row(row.id).row == Row("问1", "新的答", "傲娇", (("早", "早。"),), "其实……")
-    assert "新的答" in saved[2]
-    assert 'class="chosen"' in saved[2]
-    assert saved[6]["version"] == 2
+    state, *shown = tab.editing.choose_row(OWNER, Happened(row=row.id))
+    assert shown[:3] == ["问1", "答1", "傲娇"]
+    written = cells("问1", "新的答", "傲娇", "其实……", "用户：早\n她：早。", tags="日常，撒娇,日常", rejected="滚")
+    saved = told(tab.editing.save(OWNER, state, *view(small), *written))
+    wanted = Row("问1", "新的答", "傲娇", (("早", "早。"),), "其实……", "", "滚", ("日常", "撒娇"))
+    assert studio.datasets.row(row.id).row == wanted
+    assert "新的答" in saved["grid"]
+    assert 'class="chosen"' in saved["grid"]
+    assert saved["editor.state"]["version"] == 2
+    assert "早。" in saved["editor.talk"]
+    assert "修改" in saved["undo"]["value"]
 
 
-def test_the_second_of_two_savers_sees_both_texts(tab: DatasetTab, studio: Studio, small: str) -> None:
+def test_the_second_of_two_savers_sees_both_texts_and_chooses(tab: DatasetTab, studio: Studio, small: str) -> None:
     row = studio.datasets.page(small).rows[0]
-    state = tab.choose_row(OWNER, Chosen(row.id))[0]
-    tab.save(OWNER, state, small, 1, "", "", "问0", "先存的", "傲娇", "", "")
-    answer = tab.save(OWNER, state, small, 1, "", "", "问0", f"后存的{EVIL}", "傲娇", "", "")
-    box = answer[-1]
+    state = tab.editing.choose_row(OWNER, Happened(row=row.id))[0]
+    tab.editing.save(OWNER, state, *view(small), *cells("问0", "先存的"))
+    answer = told(tab.editing.save(OWNER, state, *view(small), *cells("问0", f"后存的{EVIL}")))
+    box = answer["editor.conflict"]
     assert "先存的" in box
     assert "后存的" in box
     assert "<img" not in box
+    assert answer["editor.resolving"]["visible"]
     assert studio.datasets.row(row.id).row.output == "先存的"
-    again = tab.save(OWNER, answer[6], small, 1, "", "", "问0", "后存的", "傲娇", "", "")
-    assert again[-1] == ""
+    theirs = told(tab.editing.keep_theirs(OWNER, answer["editor.state"], *view(small)))
+    assert theirs["editor.output"] == "先存的"
+    again = told(tab.editing.save(OWNER, answer["editor.state"], *view(small), *cells("问0", "后存的")))
+    assert again["editor.conflict"] == ""
     assert studio.datasets.row(row.id).row.output == "后存的"
 
 
-def test_rows_are_added_deleted_and_brought_back(tab: DatasetTab, studio: Studio, small: str) -> None:
-    tab.add(OWNER, small, "问3", "答3", "傲娇", "", "")
-    tab.save(OWNER, {}, small, 1, "", "", "问4", "答4", "傲娇", "", "")
+def test_rows_are_added_deleted_and_every_step_is_taken_back(tab: DatasetTab, studio: Studio, small: str) -> None:
+    tab.editing.add(OWNER, *view(small), *cells("问3", "答3"))
+    tab.editing.save(OWNER, {}, *view(small), *cells("问4", "答4"))
     assert [row.input for row in studio.datasets.rows(small)] == ["问0", "问1", "问2", "问3", "问4"]
     row = studio.datasets.page(small).rows[2]
-    *_, gone, undo = tab.delete(OWNER, {"id": row.id, "version": row.version}, small, 1, "", "")
-    assert undo["visible"]
+    shown = told(tab.editing.delete(OWNER, {"id": row.id, "version": row.version}, *view(small)))
+    assert "删除" in shown["undo"]["value"]
     assert len(studio.datasets.rows(small)) == 4
-    tab.undo(OWNER, gone, small, 1, "", "")
+    assert "重做" in told(tab.editing.undo(OWNER, *view(small)))["redo"]["value"]
     assert len(studio.datasets.rows(small)) == 5
+    tab.editing.redo(OWNER, *view(small))
+    assert len(studio.datasets.rows(small)) == 4
+    for _ in range(3):
+        tab.editing.undo(OWNER, *view(small))
+    assert len(studio.datasets.rows(small)) == 3
     with pytest.raises(DatasetError):
-        tab.delete(OWNER, {}, small, 1, "", "")
+        tab.editing.undo(OWNER, *view(small))
+    with pytest.raises(DatasetError):
+        tab.editing.delete(OWNER, {}, *view(small))
 
 
 @pytest.mark.parametrize(
-    "cells", [("", "答", "傲娇", "", ""), ("问", " ", "傲娇", "", ""), ("问", "答", "", "", "没有人说"), (None,) * 5]
+    "written",
+    [
+        *(cells("", "答"), cells("问", " "), cells("问", "答", "", "", "没有人说"), [None] * 9),
+        cells("问", "答", tags="长" * 41),
+    ],
 )
 def test_a_row_that_cannot_be_used_is_not_stored(
-    tab: DatasetTab, studio: Studio, small: str, cells: tuple[Any, ...]
+    tab: DatasetTab, studio: Studio, small: str, written: list[Any]
 ) -> None:
     with pytest.raises(DatasetError):
-        tab.add(OWNER, small, *cells)
+        tab.editing.add(OWNER, *view(small), *written)
     assert len(studio.datasets.rows(small)) == 3
 
 
-def test_markup_in_names_and_rows_is_only_text(tab: DatasetTab, studio: Studio) -> None:
-    dataset = studio.datasets.create(f"名{EVIL}", [Row(EVIL, EVIL, "<b>角色</b>")])
-    shown = tab.choose_dataset(OWNER, dataset)
-    for part in (shown[2], shown[4], shown[5]):
-        assert "<img" not in part
-        assert "<b>角" not in part
-    assert "&lt;img" in shown[2]
-
-
-def test_a_file_is_imported_once(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
-    rows = [{"input": f"问{n}", "output": f"答{n}"} for n in range(3)]
-    answer = tab.upload(OWNER, uploaded(tmp_path, rows), "")
-    info = studio.datasets.find("我的 对话")
-    assert info.rows == 3
-    assert info.personas == ("傲娇",)
-    assert answer[0]["value"] == info.id
-    again = tab.upload(OWNER, uploaded(tmp_path, rows), "")
-    assert "之前导入过" in again[6]
-    assert len(studio.datasets.list()) == 2
-    assert list(tab.uploads.iterdir()) == []
-    assert not (tmp_path / "我的 对话.json").exists(), "nothing stays in the shared cache"
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b'[{"input": "a", "output": ', "第 1 行"),
-        (b"[]", "没有对话"),
-        (b"", "没有对话"),
-        ('[{"input": "你好", "output": "哼"}]'.encode("gbk"), "gb18030"),
-        (b"PAR1xxxx", "Parquet"),
-        (b'{"input": "a"}', "列表"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_said_and_leaves_nothing(
-    tab: DatasetTab, studio: Studio, tmp_path: Path, content: bytes, line: str
-) -> None:
-    box = tab.upload(OWNER, uploaded(tmp_path, content, "<b>坏.json"), "")[6]
-    assert line in box
-    assert "&lt;b&gt;坏.json" in box, "the file is named as its owner named it"
-    assert str(tmp_path) not in box
-    assert len(studio.datasets.list()) == 1
-    assert list(tab.uploads.iterdir()) == []
-
-
-def test_bad_rows_are_named_and_the_good_ones_wait_for_a_word(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
-    rows = [{"input": "问", "output": "答"}, {"input": "没有答案"}, {"input": "", "output": EVIL}]
-    answer = tab.upload(OWNER, uploaded(tmp_path, rows), "")
-    box, pending, take, drop = answer[6:]
-    assert "第 2 行" in box
-    assert "第 3 行" in box
-    assert take["visible"]
-    assert len(studio.datasets.list()) == 1, "nothing is imported before"
-    tab.import_good(OWNER, pending, "")
-    assert studio.datasets.find("我的 对话").rows == 1
-    assert list(tab.uploads.iterdir()) == []
-
-
-def test_a_pending_file_is_found_by_our_id_only(tab: DatasetTab, tmp_path: Path) -> None:
-    uploaded(tmp_path, [{"input": "a", "output": "b"}], "secret.json")
-    for id in ("../../secret", "../secret", "", "x" * 32, "a" * 31 + "/"):
-        with pytest.raises(DatasetError):
-            tab.import_good(OWNER, {"id": id}, "")
-
-
-def test_a_path_outside_the_cache_is_no_upload(
-    tab: DatasetTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    file = uploaded(tmp_path, [{"input": "a", "output": "b"}])
-    with pytest.raises(DatasetError) as caught:
-        tab.upload(OWNER, file, "")
-    assert caught.value.key == "ui.upload_lost"
-    assert Path(file).exists()
+def test_a_dialogue_is_split(tab: DatasetTab, studio: Studio) -> None:
+    dataset = studio.datasets.create("一", [Row("c", "d", "甲", (("a", "b"),))])
+    row = studio.datasets.page(dataset).rows[0]
+    tab.editing.split(OWNER, {"id": row.id, "version": 1}, 1, *view(dataset))
+    assert [(one.input, one.history) for one in studio.datasets.rows(dataset)] == [("a", ()), ("c", ())]
 
 
 @pytest.mark.parametrize("row", ["", "nothing", "../x", None, 5])
 def test_a_row_that_is_not_there_is_said(tab: DatasetTab, row: Any) -> None:
     with pytest.raises(DatasetError):
-        tab.choose_row(OWNER, Chosen(row))
+        tab.editing.choose_row(OWNER, Happened(row=row))
 
 
 def test_history_is_written_and_read_back() -> None:
@@ -230,3 +227,238 @@ def test_history_is_written_and_read_back() -> None:
     for bad in ("她：先说", "用户：一\n用户：二", "用户：没有回答"):
         with pytest.raises(DatasetError):
             parse_history(bad)
+
+
+# Several at once
+
+
+def ids(studio: Studio, dataset: str, **wanted: str) -> list[str]:
+    return studio.datasets.ids(dataset, Filter(**wanted))
+
+
+def test_picked_rows_are_tagged_accepted_and_given_to_somebody(tab: DatasetTab, studio: Studio, small: str) -> None:
+    first, second, third = ids(studio, small)
+    assert tab.editing.pick(OWNER, Happened(rows=[first, second])) == [first, second]
+    assert tab.editing.pick(OWNER, Happened(rows="nonsense")) == []
+    shown = told(tab.bulk.tag(OWNER, [first, second], False, "日常，撒娇", *view(small)))
+    assert shown["grid"].count(" checked") == 2
+    assert ids(studio, small, tag="撒娇") == [first, second]
+    tab.bulk.untag(OWNER, [first], False, "撒娇", *view(small))
+    assert ids(studio, small, tag="撒娇") == [second]
+    tab.bulk.set_persona(OWNER, [], True, "温柔", *view(small))
+    assert {row.persona for row in studio.datasets.rows(small)} == {"温柔"}
+    stored = studio.datasets.add(small, Row("草", "稿", draft=True))
+    assert "草稿 1" in told(tab.editing.look(OWNER, *view(small)))["pager"]
+    tab.bulk.accept(OWNER, [stored.id], False, *view(small))
+    assert ids(studio, small, status="draft") == []
+    for call in (
+        lambda: tab.bulk.tag(OWNER, [], False, "日常", *view(small)),
+        lambda: tab.bulk.tag(OWNER, [third], False, " ， ", *view(small)),
+        lambda: tab.bulk.tag(OWNER, ["gone"], False, "日常", *view(small)),
+        lambda: tab.bulk.replace_all(OWNER, [third], False, "", "", "both", *view(small)),
+    ):
+        with pytest.raises(DatasetError):
+            call()
+
+
+def test_a_replacement_is_shown_before_it_is_made(tab: DatasetTab, studio: Studio, small: str) -> None:
+    studio.datasets.add(small, Row("问", f"问{EVIL}", history=(("问", "问"),)))
+    shown = tab.bulk.preview(OWNER, [], True, "问", f"说{EVIL}", "output", *view(small))
+    assert "1 行" in shown
+    assert "<img" not in shown
+    assert "没有哪一行" in tab.bulk.preview(OWNER, [], True, "没有", "", "both", *view(small))
+    tab.bulk.replace_all(OWNER, [], True, "问", "说", "both", *view(small))
+    assert [row.input for row in studio.datasets.rows(small)] == ["说0", "说1", "说2", "说"]
+    assert studio.datasets.rows(small)[-1].history == (("说", "说"),)
+    tab.editing.undo(OWNER, *view(small))
+    assert studio.datasets.rows(small)[0].input == "问0"
+
+
+def test_rows_are_merged_duplicated_binned_and_destroyed(tab: DatasetTab, studio: Studio, small: str) -> None:
+    first, second, _ = ids(studio, small)
+    tab.bulk.merge(OWNER, [second, first], *view(small))
+    assert studio.datasets.rows(small)[0].history == (("问0", "答0"),)
+    tab.bulk.duplicate(OWNER, [first], *view(small))
+    assert [row.input for row in studio.datasets.rows(small)] == ["问1", "问1", "问2"]
+    tab.bulk.delete(OWNER, [], True, *view(small, search="问1"))
+    assert [row.input for row in studio.datasets.rows(small)] == ["问2"]
+    binned = ids(studio, small, status="bin")
+    tab.bulk.restore(OWNER, binned[:1], False, *view(small, status="bin"))
+    assert len(studio.datasets.rows(small)) == 2
+    with pytest.raises(DatasetError):
+        tab.bulk.empty_bin(OWNER, False, *view(small))
+    tab.bulk.empty_bin(OWNER, True, *view(small))
+    assert ids(studio, small, status="bin") == []
+
+
+# Importing
+
+NO_COLUMNS = [None] * len(FIELDS)
+
+
+def asked(**told: Any) -> list[Any]:
+    """What the page sends of the choices."""
+    return [told.get("encoding"), told.get("her"), told.get("each", False), told.get("persona", "傲娇"), *NO_COLUMNS]
+
+
+def test_a_file_is_looked_at_imported_and_known_again(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
+    rows = [{"input": f"问{n}", "output": f"答{n}{EVIL}"} for n in range(3)]
+    pending, box, asking, *_, name, _ = tab.importing.upload(OWNER, uploaded(tmp_path, rows))
+    assert "3 条" in box
+    assert "<img" not in box
+    assert asking["visible"]
+    assert name == "我的 对话"
+    assert len(studio.datasets.list()) == 1, "nothing is imported before"
+    answer = told(tab.importing.make(OWNER, pending, name, False, *asked()), "pending", "box")
+    info = studio.datasets.find("我的 对话")
+    assert (info.rows, info.personas) == (3, ("傲娇",))
+    assert answer["dataset"]["value"] == info.id
+    assert studio.datasets.choices(info.id).sources == ("我的 对话.json",)
+    pending, *_ = tab.importing.upload(OWNER, uploaded(tmp_path, rows))
+    again = told(tab.importing.make(OWNER, pending, name, False, *asked()), "pending", "box")
+    assert "之前导入过" in again["box"]
+    assert len(studio.datasets.list()) == 2
+    assert list(tab.importing.uploads.iterdir()) == []
+    assert not (tmp_path / "我的 对话.json").exists(), "nothing stays in the shared cache"
+
+
+def test_rows_are_put_behind_those_of_the_open_dataset(
+    tab: DatasetTab, studio: Studio, small: str, tmp_path: Path
+) -> None:
+    pending, *_ = tab.importing.upload(OWNER, uploaded(tmp_path, b"input,output\n\xe9\x97\xae,a\n", "a.csv"))
+    tab.importing.append(OWNER, pending, small, False, *asked(persona="温柔"))
+    assert studio.datasets.rows(small)[-1] == Row("问", "a", "温柔")
+    tab.editing.undo(OWNER, *view(small))
+    assert len(studio.datasets.rows(small)) == 3
+
+
+def test_a_pasted_chat_becomes_rows_of_the_chosen_speaker(tab: DatasetTab, studio: Studio) -> None:
+    said = "小明：今天好热。\n雪见：哼，热就去吃冰。\n小明：你请客吗？\n雪见：想得美。"
+    pending, box, _, _, her, *_, name, _ = tab.importing.paste(OWNER, said)
+    assert "对话记录" in box
+    assert {value for _, value in her["choices"]} == {"小明", "雪见"}
+    pending, box, *_ = tab.importing.look_again(OWNER, pending, *asked(her="雪见", each=True, persona="傲娇"))
+    assert "想得美" in box
+    tab.importing.make(OWNER, pending, name, False, *asked(her="雪见", each=True, persona="傲娇"))
+    rows = studio.datasets.rows(studio.datasets.find(name).id)
+    assert [(row.input, row.output) for row in rows] == [
+        ("今天好热。", "哼，热就去吃冰。"),
+        ("你请客吗？", "想得美。"),
+    ]
+    with pytest.raises(DatasetError):
+        tab.importing.paste(OWNER, " ")
+
+
+def test_columns_are_mapped_by_hand(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
+    content = "甲,乙\n早,哼\n".encode()
+    pending, box, *_ = tab.importing.upload(OWNER, uploaded(tmp_path, content, "表.csv"))
+    assert "还没有指定" in box
+    columns = [{"input": "甲", "output": "乙"}.get(name) for name in FIELDS]
+    given = [*asked()[:4], *columns]
+    assert "哼" in tab.importing.look_again(OWNER, pending, *given)[1]
+    tab.importing.make(OWNER, pending, "表", False, *given)
+    assert studio.datasets.rows(studio.datasets.find("表").id) == [Row("早", "哼", "傲娇")]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b'[{"input": "a", "output": ', "第 1 行"), (b"[]", "没有"), (b"", "没有"), (b"\x80\x04K\x01.", "pickle")],
+)
+def test_a_file_that_cannot_be_read_is_said_and_leaves_nothing(
+    tab: DatasetTab, studio: Studio, tmp_path: Path, content: bytes, line: str
+) -> None:
+    box = tab.importing.upload(OWNER, uploaded(tmp_path, content, "<b>坏.json"))[1]
+    assert line in box
+    assert "&lt;b&gt;坏.json" in box, "the file is named as its owner named it"
+    assert str(tmp_path) not in box
+    assert len(studio.datasets.list()) == 1
+    assert list(tab.importing.uploads.iterdir()) == []
+
+
+def test_bad_rows_are_named_and_the_good_ones_wait_for_a_word(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
+    rows = [{"input": "问", "output": "答"}, {"input": "没有答案"}, {"input": "", "output": EVIL}]
+    pending, *_ = tab.importing.upload(OWNER, uploaded(tmp_path, rows))
+    answer = tab.importing.make(OWNER, pending, "三", False, *asked())
+    box, _, good_only, _ = answer[-4:]
+    assert "第 2 行" in box
+    assert "第 3 行" in box
+    assert good_only["visible"]
+    assert len(studio.datasets.list()) == 1, "nothing is imported before"
+    tab.importing.make(OWNER, pending, "三", True, *asked())
+    assert studio.datasets.find("三").rows == 1
+    assert list(tab.importing.uploads.iterdir()) == []
+
+
+def test_a_pending_file_is_found_by_our_id_only(tab: DatasetTab, tmp_path: Path) -> None:
+    uploaded(tmp_path, [{"input": "a", "output": "b"}], "secret.json")
+    for id in ("../../secret.json", "../secret.json", "", "x" * 32, "a" * 31 + "/"):
+        with pytest.raises(DatasetError):
+            tab.importing.make(OWNER, {"id": id}, "", False, *asked())
+    assert tab.importing.forget(OWNER, {"id": "../secret.json"})[0] == {}
+    assert (tmp_path / "secret.json").exists()
+
+
+def test_a_path_outside_the_cache_is_no_upload(
+    tab: DatasetTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    file = uploaded(tmp_path, [{"input": "a", "output": "b"}])
+    with pytest.raises(DatasetError) as caught:
+        tab.importing.upload(OWNER, file)
+    assert caught.value.key == "ui.upload_lost"
+    assert Path(file).exists()
+
+
+# Checks, snapshots, figures
+
+
+def test_a_finding_leads_to_its_row_is_mended_and_the_mend_taken_back(tab: DatasetTab, studio: Studio) -> None:
+    rows = [Row("早", "早。<|im_end|>", "甲"), Row("你好呀", "你好呀，今天想去哪里玩？", "甲")]
+    dataset = studio.datasets.create("一", rows)
+    box = tab.checking.run(OWNER, dataset)
+    stored = studio.datasets.page(dataset).rows[0]
+    assert stored.id in box
+    assert "&lt;|im_end|&gt;" in box
+    assert tab.checking.open_row(OWNER, Happened(row=stored.id))[1] == "早"
+    happened = Happened(row=stored.id, key="control_token", field="output")
+    answer = told(tab.checking.mend(OWNER, happened, *view(dataset)), "box")
+    assert studio.datasets.row(stored.id).row.output == "早。"
+    assert "im_end" not in answer["box"]
+    tab.editing.undo(OWNER, *view(dataset))
+    assert studio.datasets.rows(dataset) == rows
+    tab.checking.mend_all(OWNER, *view(dataset))
+    assert studio.datasets.rows(dataset)[0].output == "早。"
+    with pytest.raises(DatasetError):
+        tab.checking.mend_all(OWNER, *view(dataset))
+
+
+def test_a_snapshot_is_made_compared_brought_back_and_removed(tab: DatasetTab, studio: Studio, small: str) -> None:
+    with pytest.raises(DatasetError):
+        tab.keeping.compare(OWNER, "", "")
+    lists = tab.keeping.make(OWNER, small, f"第一{EVIL}")
+    chosen = lists[0]["value"]
+    assert "没有区别" in tab.keeping.compare(OWNER, chosen, "")
+    row = studio.datasets.page(small).rows[0]
+    tab.editing.save(OWNER, {"id": row.id, "version": 1}, *view(small), *cells("改", f"了{EVIL}"))
+    diff = tab.keeping.compare(OWNER, chosen, "")
+    assert "改了 1 行" in diff
+    assert "<img" not in diff
+    tab.keeping.restore(OWNER, chosen, *view(small))
+    assert studio.datasets.rows(small)[0] == row.row
+    assert tab.keeping.remove(OWNER, small, chosen)[0]["value"] is None
+
+
+def test_a_dataset_is_told_in_figures_and_a_row_as_the_model_reads_it(
+    tab: DatasetTab, studio: Studio, small: str
+) -> None:
+    base = tab.seeing.arrive(OWNER)["value"]
+    shown = tab.seeing.look(OWNER, studio.datasets.list()[-1].id, base)
+    assert "傲娇" in shown
+    assert "<svg" in shown
+    row = studio.datasets.page(small).rows[0]
+    seen = tab.seeing.row(OWNER, {"id": row.id}, base)
+    learned = "".join(re.findall(r'<span class="trained">(.*?)</span>', seen))
+    assert learned.startswith("答0")
+    assert "问0" in "".join(re.findall(r'<span class="read">(.*?)</span>', seen))
+    with pytest.raises(DatasetError):
+        tab.seeing.row(OWNER, {}, base)

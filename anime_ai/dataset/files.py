@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anime_ai.dataset.formats import Note
 from anime_ai.dataset.rows import Problem, Row, check_rows
 from anime_ai.encodings import guess
 from anime_ai.errors import DatasetError
@@ -28,16 +29,30 @@ _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 
 @dataclass(frozen=True)
 class Reading:
-    """Good rows, the problems of the others, and the SHA-256 of the file's bytes."""
+    """Good rows, the problems of the others, and the SHA-256 of the file's bytes.
+
+    `format`, `encoding` and `notes` say what the file was taken for and what was done with it.
+    """
 
     rows: tuple[Row, ...]
     problems: tuple[Problem, ...]
     sha256: str
+    format: str = "rows"
+    encoding: str = "utf-8"
+    notes: tuple[Note, ...] = ()
 
 
 def read_rows(path: Path | str, default_persona: str = "", encoding: str | None = None) -> Reading:
     """Read a JSON file. Raises DatasetError for a file that cannot be read as a whole; bad rows are in `problems`."""
     path = Path(path)
+    content = read_content(path)
+    values = _parse(_decode(content, path, encoding), path)
+    rows, problems = check_rows(values, default_persona)
+    return Reading(tuple(rows), tuple(problems), hashlib.sha256(content).hexdigest())
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a file. Raises DatasetError where it cannot be read or is over `MAX_BYTES`, before it is read."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DatasetError("dataset.too_large", path=path, most=MAX_BYTES // 2**20)
@@ -47,9 +62,7 @@ def read_rows(path: Path | str, default_persona: str = "", encoding: str | None 
         raise DatasetError("dataset.unreadable", path=path, why=getattr(error, "strerror", None) or error) from error
     if len(content) > MAX_BYTES:  # what has no size of its own, such as a pipe
         raise DatasetError("dataset.too_large", path=path, most=MAX_BYTES // 2**20)
-    values = _parse(_decode(content, path, encoding), path)
-    rows, problems = check_rows(values, default_persona)
-    return Reading(tuple(rows), tuple(problems), hashlib.sha256(content).hexdigest())
+    return content
 
 
 def good_rows(reading: Reading, path: Path | str, skip_bad: bool = False) -> tuple[Row, ...]:
@@ -66,10 +79,14 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     write_bytes(path, f"[\n{lines}\n]\n".encode() if lines else b"[]\n")
 
 
+def foreign_kind(content: bytes) -> str:
+    """The kind of file that the first bytes tell, "" where it may be a text."""
+    return next((kind for mark, kind in _FOREIGN if content.startswith(mark)), "")
+
+
 def _decode(content: bytes, path: Path, encoding: str | None) -> str:
-    for mark, kind in _FOREIGN:
-        if content.startswith(mark):
-            raise DatasetError("dataset.foreign", path=path, kind=kind)
+    if kind := foreign_kind(content):
+        raise DatasetError("dataset.foreign", path=path, kind=kind)
     named = encoding or json.detect_encoding(content)
     try:
         return content.decode(named).removeprefix("\ufeff")
@@ -86,6 +103,22 @@ def _decode(content: bytes, path: Path, encoding: str | None) -> str:
 def _parse(text: str, path: Path) -> list[Any]:
     if not text.strip():
         raise DatasetError("dataset.empty", path=path)
+    values = parse_json(text, path)
+    if not isinstance(values, list):
+        raise DatasetError("dataset.not_list", path=path)
+    if not values:
+        raise DatasetError("dataset.empty", path=path)
+    if len(values) > MAX_ROWS:
+        raise DatasetError("dataset.too_many_rows", path=path, rows=len(values), most=MAX_ROWS)
+    return values
+
+
+def parse_json(text: str, path: Path | str) -> Any:
+    """The value of a JSON text, whose numbers are floats.
+
+    Raises DatasetError that names line and column of what is no JSON, NaN and the like, a field that stands twice in an
+    object, or nesting that is too deep.
+    """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
@@ -101,17 +134,10 @@ def _parse(text: str, path: Path) -> list[Any]:
 
     try:
         # A number is nowhere allowed in a row: as floats, thousands of digits cost no time.
-        values = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant, parse_int=float)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant, parse_int=float)
     except json.JSONDecodeError as error:
         raise DatasetError(
             "dataset.not_json", path=path, line=error.lineno, column=error.colno, why=error.msg
         ) from error
     except RecursionError as error:
         raise DatasetError("dataset.too_deep", path=path) from error
-    if not isinstance(values, list):
-        raise DatasetError("dataset.not_list", path=path)
-    if not values:
-        raise DatasetError("dataset.empty", path=path)
-    if len(values) > MAX_ROWS:
-        raise DatasetError("dataset.too_many_rows", path=path, rows=len(values), most=MAX_ROWS)
-    return values

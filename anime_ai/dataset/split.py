@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anime_ai.dataset.near import fold, jaccard, joined, trigram_sets
 from anime_ai.dataset.rows import Row
 
 NEAR = 0.6
@@ -62,11 +62,11 @@ def near_duplicates(rows: Sequence[Row]) -> list[list[int]]:
     """Positions grouped so that near-duplicates are together, groups in order of their first row."""
     import numpy as np
 
-    texts = [_fold(row.input + row.output) for row in rows]
+    texts = [fold(row.input + row.output) for row in rows]
     first: dict[tuple[str, ...], int] = {}
-    alike = [(first.setdefault((row.persona, _fold(row.input)), place), place) for place, row in enumerate(rows)]
+    alike = [(first.setdefault((row.persona, fold(row.input)), place), place) for place, row in enumerate(rows)]
     alike += [(first.setdefault((text,), place), place) for place, text in enumerate(texts)]
-    labels = _joined(np.arange(len(rows)), [one for one, _ in alike], [other for _, other in alike])
+    labels = joined(np.arange(len(rows)), [one for one, _ in alike], [other for _, other in alike])
     labels = _join_similar(texts, [place for place, text in enumerate(texts) if first[(text,)] == place], labels)
     groups: dict[int, list[int]] = {}
     for place, label in enumerate(labels.tolist()):
@@ -74,39 +74,17 @@ def near_duplicates(rows: Sequence[Row]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _fold(text: str) -> str:
-    """Case, width, spaces and punctuation do not make a different row, unless there is nothing else."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    return "".join(character for character in folded if character.isalnum()) or folded
-
-
-def _joined(labels: Any, left: Any, right: Any) -> Any:
-    """Group labels after the groups of rows `left` and `right` became one, pair by pair."""
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    size = len(labels)
-    links = coo_array((np.ones(len(left), bool), (labels[left], labels[right])), shape=(size, size))
-    return connected_components(links, directed=False)[1][labels] if len(left) else labels
-
-
 def _join_similar(texts: Sequence[str], places: Sequence[int], labels: Any) -> Any:
     """Group labels after texts whose sets of trigrams have a Jaccard similarity of at least `NEAR` were joined.
 
     Only pairs that share one of their rare trigrams are compared: those that are similar enough always do (prefix
-    filtering, Chaudhuri et al. 2006). `places` are those of the different texts.
+    filtering, Chaudhuri et al. 2006). Unlike `anime_ai.dataset.near` it misses no pair: one that is missed would let
+    a judged row be learned. `places` are those of the different texts.
     """
     import numpy as np
     from scipy.sparse import csr_array
-    from sklearn.feature_extraction.text import CountVectorizer
 
-    try:
-        # Padding gives texts of one or two characters a trigram of their own.
-        grams = CountVectorizer(analyzer="char", ngram_range=(3, 3), binary=True, lowercase=False, dtype=np.int32)
-        sets = grams.fit_transform([f"\x02{texts[place]}\x03" for place in places]).tocsr()
-    except ValueError:
-        return labels
+    sets = trigram_sets([texts[place] for place in places])
     sets = csr_array(sets[:, np.argsort(np.bincount(sets.indices, minlength=sets.shape[1]), kind="stable")])
     sets.sort_indices()
     sizes = np.diff(sets.indptr)
@@ -126,9 +104,8 @@ def _join_similar(texts: Sequence[str], places: Sequence[int], labels: Any) -> A
             one, other = left[chunk : chunk + PAIRS // 40], right[chunk : chunk + PAIRS // 40]
             apart = (one < other) & (labels[where[one]] != labels[where[other]])
             one, other = one[apart], other[apart]
-            common = np.asarray(sets[one].multiply(sets[other]).sum(axis=1)).ravel()
-            near = common / (sizes[one] + sizes[other] - common) >= NEAR
-            labels = _joined(labels, where[one[near]], where[other[near]])
+            near = jaccard(sets, one, other) >= NEAR
+            labels = joined(labels, where[one[near]], where[other[near]])
     return labels
 
 

@@ -1,4 +1,4 @@
-"""The datasets in the database: pages of rows, edits with versions. Knows neither files' formats nor training.
+"""The datasets in the database: what they are called, their pages, and every change of their rows as a step.
 
 What is stored has passed `check_row`, whoever hands it in. A dataset's name is data; only its id leads to it.
 """
@@ -7,25 +7,49 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from anime_ai.dataset import revisions
 from anime_ai.dataset.files import good_rows, read_rows
-from anime_ai.dataset.rows import Problem, Row, check_row
+from anime_ai.dataset.pages import Choices, Filter, Page, choices_of, ids_of, page_of
+from anime_ai.dataset.records import (
+    StoredRow,
+    all_standing,
+    cells_of,
+    checked,
+    dataset_of,
+    held,
+    held_by_row,
+    insert_rows,
+    row_of,
+    rows_of,
+    standing,
+    stored,
+)
+from anime_ai.dataset.revisions import Edit
+from anime_ai.dataset.rows import Row
+from anime_ai.dataset.snapshots import without
 from anime_ai.errors import DatasetError
-from anime_ai.storage import Database, DatasetRecord, RowRecord, is_name, new_id, shown_name
+from anime_ai.storage import (
+    Database,
+    DatasetRecord,
+    EditRecord,
+    RevisionRecord,
+    RowRecord,
+    SnapshotRecord,
+    is_name,
+    new_id,
+    shown_name,
+)
 
 SHIPPED_NAME = "内置对话"
 MAX_NAME = 500
-MAX_PAGE = 200
-BATCH = 2_000
-"""Rows of one INSERT: enough to be fast, few enough that a large dataset is not in memory twice."""
+_SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -37,26 +61,6 @@ class DatasetInfo:
     rows: int
     personas: tuple[str, ...]
     updated: float
-
-
-@dataclass(frozen=True)
-class StoredRow:
-    """A row as it stands in the database. A save hands `version` back; `position` counts from 0, with gaps."""
-
-    id: str
-    version: int
-    position: int
-    row: Row
-
-
-@dataclass(frozen=True)
-class Page:
-    """Page `number` (from 1) of `pages`, out of `total` rows that were found."""
-
-    rows: tuple[StoredRow, ...]
-    total: int
-    number: int
-    pages: int
 
 
 class ConflictError(DatasetError):
@@ -124,143 +128,251 @@ class Datasets:
         """Raises DatasetError when another dataset has this name."""
         name = _checked_name(name)
         with self._database.session() as session:
-            dataset = _dataset(session, dataset_id)
+            dataset = dataset_of(session, dataset_id)
             if dataset.name != name and _free_name(session, name) != name:
                 raise DatasetError("dataset.name_taken", name=name)
             dataset.name, dataset.updated = name, time.time()
 
     def remove(self, dataset_id: str) -> None:
-        """Delete a dataset and all its rows for good."""
+        """Delete a dataset, its rows, steps and snapshots for good."""
         with self._database.session() as session:
-            dataset = _dataset(session, dataset_id)
-            session.execute(RowRecord.__table__.delete().where(RowRecord.dataset_id == dataset_id))  # type: ignore[attr-defined]
+            dataset = held(session, dataset_id)
+            for owned in (EditRecord, SnapshotRecord, RowRecord):
+                session.execute(delete(owned).where(owned.dataset_id == dataset_id))
             # The mark stays, so that the shipped dataset does not come back at the next start.
             dataset.removed, dataset.name, dataset.updated = True, "", time.time()
 
+    # Rows
+
     def rows(self, dataset_id: str) -> builtins.list[Row]:
-        """All rows in order, without the deleted ones."""
+        """All rows in order, drafts among them, without what is in the bin."""
         with self._database.reading() as session:
-            _dataset(session, dataset_id)
-            found = session.execute(_rows_of(dataset_id).order_by(RowRecord.position))
-            return [_row(record) for record in found]
+            dataset_of(session, dataset_id)
+            found = session.execute(rows_of(dataset_id).order_by(RowRecord.position))
+            return [row_of(record) for record in found]
 
-    def page(self, dataset_id: str, number: int = 1, size: int = 25, search: str = "", persona: str = "") -> Page:
-        """One page of the rows that contain `search` anywhere and have this persona ("" takes all).
-
-        A number beyond the last page gives the last one. `search` is plain text: % and _ stand for themselves.
-        """
-        size = min(max(size, 1), MAX_PAGE)
-        wanted: builtins.list[ColumnElement[bool]] = [RowRecord.dataset_id == dataset_id, RowRecord.deleted.is_(False)]
-        if persona:
-            wanted.append(RowRecord.persona == persona)
-        if search.strip():
-            wanted.append(self._anywhere(search.strip()))
+    def all(self, dataset_id: str) -> builtins.list[StoredRow]:
+        """All rows as they stand, in order."""
         with self._database.reading() as session:
-            _dataset(session, dataset_id)
-            total = session.scalar(select(func.count()).select_from(RowRecord).where(*wanted)) or 0
-            pages = max(1, -(-total // size))
-            number = min(max(number, 1), pages)
-            found = session.execute(
-                select(*_COLUMNS).where(*wanted).order_by(RowRecord.position).limit(size).offset((number - 1) * size)
-            )
-            return Page(tuple(_stored(record) for record in found), total, number, pages)
+            dataset_of(session, dataset_id)
+            return [stored(record) for record in session.execute(rows_of(dataset_id).order_by(RowRecord.position))]
+
+    def page(self, dataset_id: str, number: int = 1, size: int = 25, wanted: Filter | None = None) -> Page:
+        """One page of the rows that are wanted. A number beyond the last page gives the last one."""
+        with self._database.reading() as session:
+            dataset_of(session, dataset_id)
+            return page_of(session, dataset_id, number, size, wanted or Filter(), self._any_case)
+
+    def ids(self, dataset_id: str, wanted: Filter) -> builtins.list[str]:
+        """The ids of all rows that are wanted, in order."""
+        with self._database.reading() as session:
+            dataset_of(session, dataset_id)
+            return ids_of(session, dataset_id, wanted, self._any_case)
+
+    def choices(self, dataset_id: str) -> Choices:
+        """What the rows of a dataset can be filtered by."""
+        with self._database.reading() as session:
+            return choices_of(session, dataset_id)
 
     def row(self, row_id: str) -> StoredRow:
         """One row that is not deleted."""
         with self._database.reading() as session:
-            return _standing(session, row_id)
+            return standing(session, row_id)
 
-    def save(self, row_id: str, version: int, row: Row) -> StoredRow:
+    def some(self, dataset_id: str, row_ids: Sequence[str]) -> builtins.list[StoredRow]:
+        """Some rows in order. Raises DatasetError where one is gone."""
+        with self._database.reading() as session:
+            return all_standing(session, dataset_id, row_ids)
+
+    # Changes, each a step
+
+    def save(self, row_id: str, version: int, row: Row, kind: str = "save") -> StoredRow:
         """Put `row` in the place of `version`. Raises ConflictError when that is no longer what stands there."""
-        row = _checked(row.as_json(), 1)
+        row = checked(row.as_json(), 1)
         with self._database.session() as session:
-            self._replace(session, row_id, version, row, _cells(row))
-            return _standing(session, row_id)
+            dataset_id = self._expected(session, row_id, version, row)
+            revisions.change(session, dataset_id, kind, {row_id: cells_of(row)})
+            return standing(session, row_id)
 
-    def add(self, dataset_id: str, row: Row) -> StoredRow:
-        """A new row behind all others."""
+    def save_all(
+        self,
+        dataset_id: str,
+        kind: str,
+        wanted: Mapping[str, Row | None],
+        versions: Mapping[str, int] | None = None,
+    ) -> int:
+        """Put many rows, by their ids, in the place of what stands there, as one step; how many changed. None puts a
+        row into the bin.
+
+        Raises DatasetError where one is gone, and ConflictError where one is no longer the version that is named.
+        """
+        rows = {
+            id: None if row is None else checked(row.as_json(), number)
+            for number, (id, row) in enumerate(wanted.items(), 1)
+        }
         with self._database.session() as session:
-            _dataset(session, dataset_id).updated = time.time()
-            last = session.scalar(select(func.max(RowRecord.position)).where(RowRecord.dataset_id == dataset_id))
-            _insert(session, dataset_id, [row], 0 if last is None else last + 1)
-            found = _rows_of(dataset_id).order_by(RowRecord.position.desc()).limit(1)
-            return _stored(session.execute(found).one())
+            held(session, dataset_id)
+            for one in all_standing(session, dataset_id, list(rows)):
+                if versions is not None and versions.get(one.id, one.version) != one.version:
+                    raise ConflictError(rows[one.id], one)
+            changes = {id: {"deleted": True} if row is None else cells_of(row) for id, row in rows.items()}
+            return revisions.change(session, dataset_id, kind, changes)
+
+    def add(self, dataset_id: str, row: Row, after: str = "", source: str = "") -> StoredRow:
+        """A new row behind all others, or behind one of them."""
+        with self._database.session() as session:
+            (id,) = self._added(session, dataset_id, "add", [row], after, source)
+            return standing(session, id)
+
+    def extend(
+        self, dataset_id: str, rows: Iterable[Row], kind: str = "import", source: str = "", after: str = ""
+    ) -> builtins.list[str]:
+        """Many new rows behind all others, or behind one of them, as one step; their ids. Raises DatasetError for the
+        first that cannot be stored."""
+        with self._database.session() as session:
+            return self._added(session, dataset_id, kind, rows, after, source)
 
     def delete(self, row_id: str, version: int) -> None:
-        """Take a row out; `restore` brings it back. Raises ConflictError when `version` is not what stands there."""
+        """Put a row into the bin. Raises ConflictError when `version` is not what stands there."""
         with self._database.session() as session:
-            self._replace(session, row_id, version, None, {"deleted": True})
+            dataset_id = self._expected(session, row_id, version, None)
+            revisions.change(session, dataset_id, "delete", {row_id: {"deleted": True}})
+
+    def delete_all(self, dataset_id: str, row_ids: Sequence[str]) -> int:
+        """Put many rows into the bin as one step; how many."""
+        with self._database.session() as session:
+            held(session, dataset_id)
+            there = all_standing(session, dataset_id, row_ids)
+            return revisions.change(session, dataset_id, "delete", {one.id: {"deleted": True} for one in there})
 
     def restore(self, row_id: str) -> StoredRow:
-        """Bring a deleted row back to its place; a row that stands there is returned as it is."""
+        """Bring a row back out of the bin to its place; a row that stands there is returned as it is."""
         with self._database.session() as session:
-            session.execute(
-                update(RowRecord)
-                .where(RowRecord.id == row_id, RowRecord.deleted.is_(True))
-                .values(deleted=False, version=RowRecord.version + 1, updated=time.time())
-            )
-            stored = _standing(session, row_id)
-            _touch(session, row_id)
-            return stored
+            dataset_id = held_by_row(session, row_id)
+            revisions.change(session, dataset_id, "restore", {row_id: {"deleted": False}})
+            return standing(session, row_id)
 
-    def _anywhere(self, search: str) -> ColumnElement[bool]:
-        history = cast(RowRecord.history, Text)
-        cells = (RowRecord.input, RowRecord.output, RowRecord.inner, RowRecord.persona, history)
-        if self._database.file:  # SQLite's LIKE ignores case by itself; told to, it takes twice as long
-            return or_(*(cell.contains(search, autoescape=True) for cell in cells))
-        return or_(*(cell.icontains(search, autoescape=True) for cell in cells))
+    def restore_all(self, dataset_id: str, row_ids: Sequence[str]) -> int:
+        """Bring many rows of a dataset back out of the bin as one step; how many."""
+        with self._database.session() as session:
+            held(session, dataset_id)
+            binned = set(session.scalars(_binned(dataset_id)))
+            wanted = {id: {"deleted": False} for id in row_ids if id in binned}
+            return revisions.change(session, dataset_id, "restore", wanted)
+
+    def split(self, row_id: str, version: int, turn: int) -> StoredRow:
+        """Make two rows of one with several turns: the first `turn` turns stay one dialogue, the others become another,
+        behind it. Raises DatasetError where there is nothing to split there, and ConflictError."""
+        with self._database.session() as session:
+            row = standing(session, row_id).row
+            turns = (*row.history, (row.input, row.output))
+            if not 0 < turn < len(turns):
+                raise DatasetError("dataset.nothing_to_split")
+            dataset_id = self._expected(session, row_id, version, row)
+            asked, answer = turns[turn - 1]
+            # What belongs to the last answer goes with it.
+            first = replace(row, history=turns[: turn - 1], input=asked, output=answer, inner="", rejected="")
+            second = replace(row, history=turns[turn:-1])
+            (made,) = self._placed(session, dataset_id, [second], row_id, "")
+            revisions.change(session, dataset_id, "split", {row_id: cells_of(first)}, added=[made])
+            return standing(session, row_id)
+
+    def merge(self, dataset_id: str, row_ids: Sequence[str]) -> StoredRow:
+        """Make one dialogue of some rows in their order, where the first of them stands; the others go into the bin.
+
+        Raises DatasetError for fewer than two, or where they are not one persona's.
+        """
+        with self._database.session() as session:
+            held(session, dataset_id)
+            found = all_standing(session, dataset_id, row_ids)
+            if len(found) < 2:
+                raise DatasetError("dataset.nothing_to_merge")
+            if len({one.row.persona for one in found}) > 1:
+                raise DatasetError("dataset.merge_personas")
+            turns = [turn for one in found for turn in (*one.row.history, (one.row.input, one.row.output))]
+            last = found[-1].row
+            tags = tuple(dict.fromkeys(tag for one in found for tag in one.row.tags))
+            merged = replace(last, history=tuple(turns[:-1]), tags=tags, system=found[0].row.system or last.system)
+            merged = checked(merged.as_json(), 1)
+            wanted = {one.id: {"deleted": True} for one in found[1:]}
+            revisions.change(session, dataset_id, "merge", {found[0].id: cells_of(merged), **wanted})
+            return standing(session, found[0].id)
+
+    # Steps, the bin
+
+    def undo(self, dataset_id: str) -> Edit:
+        """Take the last step back. Raises DatasetError where there is none."""
+        with self._database.session() as session:
+            return revisions.undo(session, dataset_id)
+
+    def redo(self, dataset_id: str) -> Edit:
+        """Do again what was taken back last. Raises DatasetError where there is nothing."""
+        with self._database.session() as session:
+            return revisions.redo(session, dataset_id)
+
+    def steps(self, dataset_id: str, count: int = 30) -> builtins.list[Edit]:
+        """The last steps, the newest first."""
+        with self._database.reading() as session:
+            return revisions.steps(session, dataset_id, count)
+
+    def empty_bin(self, dataset_id: str) -> int:
+        """Destroy what is in the bin, in the steps and the snapshots as well; how many rows."""
+        with self._database.session() as session:
+            held(session, dataset_id)
+            binned = _binned(dataset_id)
+            ids = set(session.scalars(binned))
+            without(session, dataset_id, ids)
+            session.execute(delete(RevisionRecord).where(RevisionRecord.row_id.in_(binned)))
+            session.execute(delete(RowRecord).where(RowRecord.dataset_id == dataset_id, RowRecord.deleted.is_(True)))
+            steps = select(RevisionRecord.edit_id)
+            idle = (EditRecord.dataset_id == dataset_id, EditRecord.id.not_in(steps))
+            session.execute(delete(EditRecord).where(*idle))
+            return len(ids)
+
+    @property
+    def _any_case(self) -> bool:
+        return self._database.file is None
 
     @staticmethod
-    def _replace(session: Session, row_id: str, version: int, mine: Row | None, values: dict[str, Any]) -> None:
-        """Compare and swap in one statement, so that of two savers exactly one wins on any database."""
-        done = session.execute(
+    def _expected(session: Session, row_id: str, version: int, mine: Row | None) -> str:
+        """The id of the row's dataset, held. Raises ConflictError where another version stands there."""
+        dataset_id = held_by_row(session, row_id)
+        theirs = standing(session, row_id)
+        if theirs.version != version:
+            raise ConflictError(mine, theirs)
+        return dataset_id
+
+    def _added(
+        self, session: Session, dataset_id: str, kind: str, rows: Iterable[Row], after: str, source: str
+    ) -> builtins.list[str]:
+        held(session, dataset_id)
+        ids = self._placed(session, dataset_id, rows, after, source)
+        if not ids:
+            raise DatasetError("dataset.no_rows", name=source or dataset_id)
+        revisions.change(session, dataset_id, kind, {}, ids)
+        return ids
+
+    @staticmethod
+    def _placed(session: Session, dataset_id: str, rows: Iterable[Row], after: str, source: str) -> builtins.list[str]:
+        """New rows' ids. Room is made behind the row that they follow."""
+        here = RowRecord.dataset_id == dataset_id
+        if not after:
+            last = session.scalar(select(func.max(RowRecord.position)).where(here))
+            return insert_rows(session, dataset_id, rows, 0 if last is None else last + 1, source)
+        rows = list(rows)
+        place = standing(session, after).position
+        session.execute(
             update(RowRecord)
-            .where(RowRecord.id == row_id, RowRecord.version == version, RowRecord.deleted.is_(False))
-            .values(version=version + 1, updated=time.time(), **values)
+            .where(here, RowRecord.position > place)
+            .values(position=RowRecord.position + len(rows))
+            .execution_options(synchronize_session=False)
         )
-        if done.rowcount == 0:  # type: ignore[attr-defined]
-            raise ConflictError(mine, _standing(session, row_id))
-        _touch(session, row_id)
+        return insert_rows(session, dataset_id, rows, place + 1, source)
 
 
-_SHIPPED = "shipped"
-_COLUMNS = (
-    RowRecord.id,
-    RowRecord.version,
-    RowRecord.position,
-    RowRecord.persona,
-    RowRecord.input,
-    RowRecord.output,
-    RowRecord.inner,
-    RowRecord.history,
-    RowRecord.system,
-    RowRecord.rejected,
-    RowRecord.tags,
-    RowRecord.draft,
-)
-
-
-def _rows_of(dataset_id: str) -> Any:
-    return select(*_COLUMNS).where(RowRecord.dataset_id == dataset_id, RowRecord.deleted.is_(False))
-
-
-def _row(record: Any) -> Row:
-    history = tuple((said, answered) for said, answered in record.history)
-    return Row(
-        record.input,
-        record.output,
-        record.persona,
-        history,
-        record.inner,
-        record.system,
-        record.rejected,
-        tuple(record.tags),
-        record.draft,
-    )
-
-
-def _stored(record: Any) -> StoredRow:
-    return StoredRow(record.id, record.version, record.position, _row(record))
+def _binned(dataset_id: str) -> Select[str]:
+    """The question for the ids of what is in a dataset's bin."""
+    return select(RowRecord.id).where(RowRecord.dataset_id == dataset_id, RowRecord.deleted.is_(True))
 
 
 def _brief(row: Row) -> str:
@@ -268,79 +380,14 @@ def _brief(row: Row) -> str:
     return " → ".join(cell if len(cell) <= 80 else cell[:79] + "…" for cell in (row.input, row.output))
 
 
-def _cells(row: Row) -> dict[str, Any]:
-    return {
-        "persona": row.persona,
-        "input": row.input,
-        "output": row.output,
-        "inner": row.inner,
-        "history": [list(pair) for pair in row.history],
-        "system": row.system,
-        "rejected": row.rejected,
-        "tags": list(row.tags),
-        "draft": row.draft,
-    }
-
-
-def _checked(value: Any, number: int) -> Row:
-    result = check_row(value, number)
-    if isinstance(result, Problem):
-        raise DatasetError("dataset.bad_row", problem=result)
-    return result
-
-
-def _standing(session: Session, row_id: str) -> StoredRow:
-    found = session.execute(select(*_COLUMNS).where(RowRecord.id == row_id, RowRecord.deleted.is_(False))).first()
-    if found is None:
-        raise DatasetError("dataset.row_gone")
-    return _stored(found)
-
-
-def _dataset(session: Session, dataset_id: str) -> DatasetRecord:
-    found = session.get(DatasetRecord, dataset_id)
-    if found is None or found.removed:
-        raise DatasetError("dataset.unknown", name=dataset_id)
-    return found
-
-
-def _touch(session: Session, row_id: str) -> None:
-    owner = select(RowRecord.dataset_id).where(RowRecord.id == row_id).scalar_subquery()
-    session.execute(update(DatasetRecord).where(DatasetRecord.id == owner).values(updated=time.time()))
-
-
 def _create(session: Session, name: str, rows: Iterable[Row], source: str, sha256: str) -> str:
     name = _checked_name(name)
     dataset = DatasetRecord(id=new_id(), name=_free_name(session, name), source=source, sha256=sha256)
     session.add(dataset)
     session.flush()
-    if not _insert(session, dataset.id, rows, 0):
+    if not insert_rows(session, dataset.id, rows, 0, source):
         raise DatasetError("dataset.no_rows", name=name)
     return dataset.id
-
-
-def _insert(session: Session, dataset_id: str, rows: Iterable[Row], position: int) -> int:
-    """Store `rows` from `position` on, and return how many there were."""
-    now, count = time.time(), 0
-    checked: Iterator[Row] = (_checked(row.as_json(), number) for number, row in enumerate(rows, 1))
-    while batch := list(islice(checked, BATCH)):
-        session.connection().execute(
-            insert(RowRecord),
-            [
-                {
-                    "id": new_id(),
-                    "dataset_id": dataset_id,
-                    "position": position + count + offset,
-                    "version": 1,
-                    "created": now,
-                    "updated": now,
-                    "deleted": False,
-                    **_cells(row),
-                }
-                for offset, row in enumerate(batch)
-            ],
-        )
-        count += len(batch)
-    return count
 
 
 def _infos(session: Session, *wanted: ColumnElement[bool]) -> list[DatasetInfo]:

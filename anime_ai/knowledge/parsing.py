@@ -334,19 +334,30 @@ def _told(value: Any) -> Iterator[str]:
         yield from _told(one)
 
 
-def _subtitles(content: bytes, kind: str) -> Iterator[Block]:
-    """Ten lines a block, behind the time of the first; who speaks is named where the format knows."""
+def subtitle_lines(text: str, kind: str) -> list[tuple[int, str, str]]:
+    """Time in milliseconds, speaker ("" where the format names none) and text of every line that is shown.
+
+    `kind`: "srt", "ass", "ssa" or "vtt". Raises KnowledgeError for what is not of this kind.
+    """
     import pysubs2
 
     try:
-        lines = [line for line in pysubs2.SSAFile.from_string(decoded(content), kind) if not line.is_comment]
+        lines = [line for line in pysubs2.SSAFile.from_string(text, kind) if not line.is_comment]
     except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
         raise KnowledgeError("knowledge.broken", why=error) from error
+    return [(line.start, line.name, " ".join(line.plaintext.split())) for line in lines]
+
+
+def _subtitles(content: bytes, kind: str) -> Iterator[Block]:
+    """Ten lines a block, behind the time of the first; who speaks is named where the format knows."""
+    lines = subtitle_lines(decoded(content), kind)
     for first in range(0, len(lines), 10):
         part = lines[first : first + 10]
-        said = [f"{line.name}：{line.plaintext}" if line.name else line.plaintext for line in part]
-        minutes, seconds = divmod(part[0].start // 1000, 60)
-        yield Block("text", f"[{minutes:02}:{seconds:02}] " + "\n".join(" ".join(one.split()) for one in said))
+        minutes, seconds = divmod(part[0][0] // 1000, 60)
+        yield Block(
+            "text",
+            f"[{minutes:02}:{seconds:02}] " + "\n".join(f"{name}：{said}" if name else said for _, name, said in part),
+        )
 
 
 READERS.update({f".{kind}": partial(_subtitles, kind=kind) for kind in ("srt", "ass", "ssa", "vtt")})

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from anime_ai.encodings import zipped_name
 from anime_ai.errors import KnowledgeError
 
 MOST_FILES = 5_000
@@ -61,7 +62,7 @@ def _zipped(file: Path, scratch: Path) -> Iterator[Entry]:
         if len(entries) > MOST_FILES or size > MOST_BYTES or size > RATIO * max(2**20, file.stat().st_size):
             raise KnowledgeError("knowledge.bomb", entries=len(entries), megabytes=size // 2**20)
         for number, entry in enumerate(entries):
-            name, place = f"{file.stem}/{_name(entry)}", scratch / str(number)
+            name, place = f"{file.stem}/{zipped_name(entry)}", scratch / str(number)
             try:
                 with archive.open(entry) as source, open(place, "wb") as target:
                     shutil.copyfileobj(source, target)
@@ -79,13 +80,3 @@ def _is_file(entry: zipfile.ZipInfo) -> bool:
 
 def _hidden(path: PurePosixPath | Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
-
-
-def _name(entry: zipfile.ZipInfo) -> str:
-    """A zip that Windows wrote in Chinese has its names in GBK, which Python reads as code page 437."""
-    if entry.flag_bits & 0x800:
-        return entry.filename
-    try:
-        return entry.filename.encode("cp437").decode("gb18030")
-    except UnicodeError:
-        return entry.filename

@@ -50,16 +50,20 @@ class RunQueue:
             self._thread = threading.Thread(target=self._work, name="training-queue", daemon=True)
             self._thread.start()
 
-    def submit(self, rows: Sequence[Row], recipe: Recipe, name: str, dataset: str) -> Run:
-        """Queue a run on a snapshot of `rows`. Raises DatasetError when the persona has no row among them."""
-        personas = list(dict.fromkeys(row.persona for row in rows))
+    def submit(self, rows: Sequence[Row], recipe: Recipe, name: str, dataset: str, snapshot: str = "") -> Run:
+        """Queue a run on `rows`, which it keeps; `snapshot` is the id under which the dataset has them.
+
+        Raises DatasetError when the persona has no row among them that is no draft.
+        """
+        personas = list(dict.fromkeys(row.persona for row in rows if not row.draft))
         if recipe.persona not in personas:
             known = "、".join(persona for persona in personas if persona) or "-"
             raise DatasetError("dataset.no_persona_rows", persona=recipe.persona, known=known)
         run_id = uuid.uuid4().hex
         folder = self._folder / run_id
         with self._changing:
-            runs.create(folder, recipe, run_id=run_id, name=name.strip()[:80], dataset=dataset, rows=rows)
+            named = {"run_id": run_id, "name": name.strip()[:80], "dataset": dataset, "snapshot": snapshot}
+            runs.create(folder, recipe, rows=rows, **named)
         self._wake.set()
         return runs.read_run(folder)
 

@@ -41,6 +41,7 @@ class Run:
     """What the run folder says now. `error` is a text key (under "error.") and its values.
 
     `waiting`: queued, and no trainer has been started for it yet; it will go on from a checkpoint where `resumes`.
+    `snapshot`: the id of the dataset's snapshot that it is trained on, "" where there is none.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Run:
     updated: float
     waiting: bool = False
     resumes: bool = False
+    snapshot: str = ""
 
     @property
     def active(self) -> bool:
@@ -71,7 +73,16 @@ class Run:
         return folder if (folder / "adapter_config.json").is_file() else None
 
 
-def create(folder: Path, recipe: Recipe, *, run_id: str, name: str, dataset: str, rows: Sequence[Row] | None) -> None:
+def create(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    run_id: str,
+    name: str,
+    dataset: str,
+    rows: Sequence[Row] | None,
+    snapshot: str = "",
+) -> None:
     """Lay out a run folder. `rows` are stored for the trainer to encode; None where `processed_data/` is there.
 
     What an earlier run left in the same folder is moved to `previous/`, except its `final_model`, which stays until the
@@ -85,8 +96,9 @@ def create(folder: Path, recipe: Recipe, *, run_id: str, name: str, dataset: str
     manifest = Manifest.read(folder / DATA) if rows is None else None
     sha256 = manifest.dataset_sha256 if manifest else rows_sha256(rows or ())
     me = current()
-    config = {"id": run_id, "name": name, "dataset": dataset, "dataset_sha256": sha256, "created": time.time()}
-    write_json(folder / CONFIG, {**config, "version": __version__, "recipe": recipe.as_json()})
+    config = {"id": run_id, "name": name, "dataset": dataset, "dataset_sha256": sha256, "snapshot": snapshot}
+    made = {"created": time.time(), "version": __version__, "recipe": recipe.as_json()}
+    write_json(folder / CONFIG, {**config, **made})
     # A run that its creator starts at once is lost when the creator is; a queued one waits for whoever comes.
     owner = {"pid": me.pid, "started": me.started} if rows is None else {}
     write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[], **owner)
@@ -145,6 +157,7 @@ def read_run(folder: Path) -> Run:
         updated=float(status.get("updated") or 0),
         waiting=state == "queued" and not status.get("pid"),
         resumes=bool(status.get("resume")),
+        snapshot=str(config.get("snapshot") or ""),
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
-from anime_ai.errors import AccessError, AnimeAIError, SettingsError
+from anime_ai.errors import SettingsError
 from anime_ai.ui import create_app
+from anime_ai.ui.dataset_route import download_of
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
 from anime_ai.ui.persons import Persons, person_of, read_secret
@@ -106,29 +105,6 @@ def launch(
         favicon_path=MARK,
     )
     return demo
-
-
-def download_of(studio: Studio) -> Any:
-    """The route that hands the owner a dataset as a JSON file; nothing of it is ever put into a shared cache."""
-    from starlette.requests import Request
-    from starlette.responses import PlainTextResponse, Response
-
-    def download(request: Request) -> Response:
-        person = person_of(request)
-        try:
-            if not person.is_owner:
-                raise AccessError("ui.owner_only")
-            info = studio.datasets.find(request.path_params["dataset"])
-            rows = studio.datasets.rows(info.id)
-        except AnimeAIError as error:
-            status = 403 if isinstance(error, AccessError) else 404
-            return PlainTextResponse(error.say(person.language), status_code=status)
-        lines = ",\n".join("  " + json.dumps(row.as_json(), ensure_ascii=False) for row in rows)
-        named = f"attachment; filename=\"dataset.json\"; filename*=UTF-8''{quote(info.name, safe='')}.json"
-        headers = {"content-disposition": named, "cache-control": "no-store"}
-        return Response(f"[\n{lines}\n]\n", media_type="application/json", headers=headers)
-
-    return download
 
 
 def _own_cache(studio: Studio) -> None:

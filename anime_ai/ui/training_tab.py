@@ -74,7 +74,7 @@ class TrainingTab:
         return [
             choices,
             seen_of(run, len(lines), len(answers)),
-            state_card(run, language),
+            state_card(run, self._snapshot(run), language),
             loss_chart(run, lines, language),
             rate_chart(run, lines, language),
             samples_cards(answers, language),
@@ -83,6 +83,11 @@ class TrainingTab:
             gr.update(visible=not run.active),
             gr.Timer(active=active),
         ]
+
+    def _snapshot(self, run: Run) -> str:
+        """The name of the snapshot that a run is trained on, "" where it is gone."""
+        found = self.studio.snapshots.find(run.snapshot) if run.snapshot else None
+        return found.name if found else ""
 
     # Handlers.
 
@@ -119,7 +124,8 @@ class TrainingTab:
         recipe = Recipe.from_values(given, self.studio.settings)
         info = self.studio.datasets.find(str(dataset))
         shown = str(name or "").strip() or f"{recipe.persona} · {info.name}"
-        run = self.studio.runs.submit(self.studio.datasets.rows(info.id), recipe, shown, info.name)
+        kept = self.studio.snapshots.of_now(info.id, text("ui.training.snapshot", person.language, name=shown))
+        run = self.studio.runs.submit(self.studio.snapshots.rows(kept.id), recipe, shown, info.name, kept.id)
         note(text("ui.training.queued", person.language), person.language)
         return self._shown(person, run.id)
 
@@ -228,13 +234,13 @@ def base_label(base: Any, language: str) -> str:
     return text(key, language, name=base.id)
 
 
-def state_card(run: Run, language: str) -> str:
-    """State, progress, time left, and what went wrong in words."""
+def state_card(run: Run, snapshot: str, language: str) -> str:
+    """State, progress, time left, and what went wrong in words. `snapshot`: the name of what it is trained on."""
     share = min(1.0, run.step / run.total) if run.total else (1.0 if run.state == "finished" else 0.0)
     line = text(f"ui.state.{run.state}", language)
     steps = text("ui.training.steps", language, step=run.step, total=run.total) if run.total else ""
     left = text("ui.training.left", language, time=duration(run.eta_s, language)) if run.eta_s is not None else ""
-    about = " · ".join(part for part in (run.persona, run.dataset, run.base) if part)
+    about = " · ".join(part for part in (run.persona, run.dataset, run.base, snapshot) if part)
     notes = [text(f"notice.{one['key']}", language, **one.get("values", {})) for one in told(run.notices, "notice")]
     notes += [text(f"error.{one['key']}", language, **one.get("values", {})) for one in told([run.error], "error")]
     if run.state == "finished":
