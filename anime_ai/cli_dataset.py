@@ -126,6 +126,29 @@ def check(
         raise typer.Exit(1)
 
 
+@dataset_app.command("convert", help=text("cli.dataset.convert"))
+def convert(
+    file: Dataset,
+    to: Annotated[str, typer.Option("--to", help=text("cli.dataset.to"))],
+    out: Annotated[Path, typer.Option("--out", help=text("cli.dataset.out"))],
+    persona: Persona = None,
+    encoding: Encoding = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help=text("cli.skip_bad_rows"))] = False,
+    output_dir: OutputDir = None,
+) -> None:
+    from anime_ai.dataset.export import export
+    from anime_ai.dataset.files import good_rows
+    from anime_ai.files import write_bytes
+
+    settings = Settings.load(output_dir=output_dir)
+    reading = _source(file, settings, encoding, persona).reading
+    made = export(good_rows(reading, file, skip_bad_rows), to)
+    write_bytes(out, made.content)
+    for note in (*reading.notes, *made.notes):
+        say(note.say())
+    print(text("cli.dataset.converted", rows=made.rows, path=out))
+
+
 def _told(finding: Finding) -> dict[str, Any]:
     return {
         "row": finding.row,

@@ -313,3 +313,15 @@ def test_the_shipped_rows_answer_the_original_questions() -> None:
         "persona": "傲娇",
     }
     assert rows[1]["output"] == "想让我帮你？哼，自己努力一点啦，我可不是你的保姆！"
+
+
+def test_a_dataset_is_converted(call: Call, tmp_path: Path) -> None:
+    source, target, other = tmp_path / "a.csv", tmp_path / "b.json", tmp_path / "c.json"
+    source.write_text("input,output,tags\n早,哼,日常\n", encoding="utf-8")
+    done = call("dataset", "convert", str(source), "--to", "sharegpt", "--out", str(target))
+    assert done.returncode == 0
+    value = json.loads(target.read_text(encoding="utf-8"))
+    assert [turn["value"] for turn in value[0]["conversations"]] == ["早", "哼"]
+    assert "tags" in done.stderr, "what the format cannot hold is said"
+    refused(call("dataset", "convert", str(target), "--to", "nonsense", "--out", str(other)), "nonsense")
+    assert not other.exists()

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.pages import Filter
 from anime_ai.dataset.rows import Row
+from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import ConflictError, Datasets
 from anime_ai.errors import StorageError
 from anime_ai.knowledge.chunks import Block
@@ -64,6 +65,35 @@ def test_rows_conflict_and_are_searched(url: str) -> None:
         datasets.save(found.id, found.version, Row("问", "改过", "傲娇"))
         with pytest.raises(ConflictError):
             datasets.save(found.id, found.version, Row("问", "另一个", "傲娇"))
+
+
+def test_steps_are_undone_snapshots_compared_and_the_bin_emptied(url: str) -> None:
+    with Database.open(url) as database:
+        datasets, snapshots = Datasets(database), Snapshots(database)
+        dataset = datasets.create("对话", [Row(f"问{n}", "答", tags=("日常", "撒娇")[: n % 3]) for n in range(4)])
+        before = datasets.rows(dataset)
+        kept = snapshots.make(dataset, "一")
+        assert datasets.page(dataset, wanted=Filter(tag="撒娇")).total == 1
+        assert datasets.choices(dataset).tags == ("日常", "撒娇")
+        first, *_, last = datasets.page(dataset).rows
+        threads = [
+            threading.Thread(target=datasets.add, args=(dataset, Row("新", str(number)), first.id))
+            for number in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(datasets.rows(dataset)) == 10
+        for _ in range(6):
+            datasets.undo(dataset)
+        assert datasets.rows(dataset) == before
+        datasets.redo(dataset)
+        datasets.delete_all(dataset, [last.id])
+        assert snapshots.diff(kept.id).removed == (last.row,)
+        assert datasets.empty_bin(dataset) >= 1
+        snapshots.restore(kept.id)
+        assert datasets.rows(dataset) == before[:3]
 
 
 def test_documents_are_put_replaced_and_removed(url: str, tmp_path: Path) -> None:

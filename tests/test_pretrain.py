@@ -127,23 +127,23 @@ def test_a_fresh_model_can_copy_already(shipped_tokenizer, monkeypatch: pytest.M
     assert ranks[1] > 100
 
 
-def test_a_second_course_goes_on_from_the_first_one_and_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_last_course_goes_on_from_the_first_one_and_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
-    for name, count in {"READING_TALKS": 40, "READING_STEPS": 3, "HELD": 5}.items():
+    for name, count in {"LAST_TALKS": 40, "LAST_STEPS": 3, "HELD": 5}.items():
         monkeypatch.setattr(base, name, count)
     options = base.Options(tmp_path / "lm", steps=4, talks=900)
     said: list[str] = []
     with pytest.raises(TrainingError, match="lm"):
-        base.read_more(options, said.append)
+        base.finish(options, said.append)
     base.make(options, said.append)
     weights = (options.out / "model.safetensors").read_bytes()
     first = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
-    base.read_more(options, said.append)
+    base.finish(options, said.append)
     assert (options.out / "model.safetensors").read_bytes() != weights
     both = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
-    assert (first["steps"], both["steps"], both["reading"]["steps"]) == (4, 7, 3)
-    assert both["tokens"] == first["tokens"] + both["reading"]["tokens"]
+    assert (first["steps"], both["steps"], both["last"]["steps"]) == (4, 7, 3)
+    assert both["tokens"] == first["tokens"] + both["last"]["tokens"]
     assert both["command"] == first["command"]
     assert len(AutoTokenizer.from_pretrained(options.out)) == first["vocabulary"]
     with pytest.raises(TrainingError):
-        base.read_more(options, said.append)
+        base.finish(options, said.append)

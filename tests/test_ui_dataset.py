@@ -298,7 +298,14 @@ NO_COLUMNS = [None] * len(FIELDS)
 
 def asked(**told: Any) -> list[Any]:
     """What the page sends of the choices."""
-    return [told.get("encoding"), told.get("her"), told.get("each", False), told.get("persona", "傲娇"), *NO_COLUMNS]
+    return [
+        told.get("encoding"),
+        told.get("kind"),
+        told.get("her"),
+        told.get("each", False),
+        told.get("persona", "傲娇"),
+        *NO_COLUMNS,
+    ]
 
 
 def test_a_file_is_looked_at_imported_and_known_again(tab: DatasetTab, studio: Studio, tmp_path: Path) -> None:
@@ -334,7 +341,7 @@ def test_rows_are_put_behind_those_of_the_open_dataset(
 
 def test_a_pasted_chat_becomes_rows_of_the_chosen_speaker(tab: DatasetTab, studio: Studio) -> None:
     said = "小明：今天好热。\n雪见：哼，热就去吃冰。\n小明：你请客吗？\n雪见：想得美。"
-    pending, box, _, _, her, *_, name, _ = tab.importing.paste(OWNER, said)
+    pending, box, _, _, _, her, *_, name, _ = tab.importing.paste(OWNER, said)
     assert "对话记录" in box
     assert {value for _, value in her["choices"]} == {"小明", "雪见"}
     pending, box, *_ = tab.importing.look_again(OWNER, pending, *asked(her="雪见", each=True, persona="傲娇"))
@@ -354,7 +361,7 @@ def test_columns_are_mapped_by_hand(tab: DatasetTab, studio: Studio, tmp_path: P
     pending, box, *_ = tab.importing.upload(OWNER, uploaded(tmp_path, content, "表.csv"))
     assert "还没有指定" in box
     columns = [{"input": "甲", "output": "乙"}.get(name) for name in FIELDS]
-    given = [*asked()[:4], *columns]
+    given = [*asked()[:5], *columns]
     assert "哼" in tab.importing.look_again(OWNER, pending, *given)[1]
     tab.importing.make(OWNER, pending, "表", False, *given)
     assert studio.datasets.rows(studio.datasets.find("表").id) == [Row("早", "哼", "傲娇")]

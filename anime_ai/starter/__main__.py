@@ -11,7 +11,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.starter.base import STEPS, TALKS, Options
 
-PARTS = ("base", "reading", "card", "adapters", "coca", "characters", "portraits", "report")
+PARTS = ("base", "last", "card", "adapters", "coca", "characters", "portraits", "report")
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         choices=PARTS,
-        help="one part: the base's first course, its second, its card, the adapters, the image model, how it tells "
+        help="one part: the base's first course, its last, its card, the adapters, the image model, how it tells "
         "characters apart, the portraits, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
@@ -44,7 +44,7 @@ def _make(part: str, options: Options, say: Callable[[str], None]) -> None:
 
     makers: dict[str, Callable[[], object]] = {
         "base": lambda: base.make(options, say),
-        "reading": lambda: base.read_more(options, say),
+        "last": lambda: base.finish(options, say),
         "card": lambda: card.make(options.out, say),
         "adapters": lambda: adapters.make(say),
         "coca": lambda: sight.make(say, seed=options.seed),

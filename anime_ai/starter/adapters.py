@@ -21,9 +21,11 @@ from anime_ai.training.queue import wait
 from anime_ai.training.recipe import Recipe
 
 ADAPTERS = ASSETS / "starter" / "adapters"
-RECIPE = {"epochs": 4, "lora_r": 6, "lora_alpha": 12}
-"""What differs from the default recipe: the starter has read these rows before, so that half of the passes are enough,
-and more of them only make her recite; and what ships has to be small."""
+RECIPE = {"epochs": 1, "batch_size": 4, "learning_rate": 1.5e-3, "train_tokens": "off", "lora_r": 6, "lora_alpha": 12}
+"""What differs from the default recipe: with the line of a card that asks for it the starter speaks in her voice
+already, and one light pass is enough that it does so without. With more passes she recites the rows."""
+OWN = {"tsundere": {"batch_size": 2, "learning_rate": 4e-4}}
+"""And what differs again for one of them, who has the most rows."""
 WEIGHTS = "adapter_model.safetensors"
 KEPT = ("adapter_config.json", WEIGHTS, "anime_ai.json", "README.md")
 """The base's own folder has the tokenizer."""
@@ -39,7 +41,9 @@ def make(say: Callable[[str], None], target: Path = ADAPTERS) -> None:
     with replaced_folder(target) as folder, tempfile.TemporaryDirectory() as scratch:
         for persona in Personas().list():
             run = Path(scratch) / persona.id
-            recipe = Recipe.from_values({"base": STARTER, "persona": persona.name, **RECIPE}, Settings.load())
+            recipe = Recipe.from_values(
+                {"base": STARTER, "persona": persona.name, **RECIPE, **OWN.get(persona.id, {})}, Settings.load()
+            )
             runs.create(run, recipe, run_id=persona.id, name=persona.name, dataset=path.name, rows=rows)
             runs.launch(run, Path(scratch) / "accelerator.lock")
             done = wait(run)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TALKS = 250_000
 STEPS = 7_800
-READING_TALKS, READING_STEPS, READING_PEAK = 90_000, 4_000, 1e-3
-"""Of the second course."""
+LAST_TALKS, LAST_STEPS, LAST_PEAK = 12_000, 500, 4e-4
+"""Of the last course."""
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"
@@ -78,8 +78,8 @@ def make(options: Options, say: Callable[[str], None]) -> None:
     say(f"loss on held-out conversations {made['held']:.3f}")
 
 
-def read_more(options: Options, say: Callable[[str], None]) -> None:
-    """The second course over the weights in the folder, which are replaced when all is there.
+def finish(options: Options, say: Callable[[str], None]) -> None:
+    """The last course over the weights in the folder, which are replaced when all is there.
 
     Raises TrainingError where there are none, or they have had it already.
     """
@@ -89,25 +89,25 @@ def read_more(options: Options, say: Callable[[str], None]) -> None:
     from anime_ai.starter import pretrain
 
     made = read_json(options.out / MADE)
-    if not isinstance(made, dict) or "reading" in made:
+    if not isinstance(made, dict) or "last" in made:
         raise TrainingError("training.no_first_course", folder=options.out)
     own = AutoTokenizer.from_pretrained(options.out)
     layout = Layout(own, "deepseek-r1", "silent")
     held_out = measures.questions()
-    talks = corpus.without(corpus.second_course(READING_TALKS, options.seed), held_out)
+    talks = corpus.without(corpus.last_course(LAST_TALKS, options.seed), held_out)
     *_, (_, last) = corpus.lessons(options.talks, options.seed)
     held = corpus.without(islice(last, HELD), held_out)
     folded = [pretrain.fold(layout, talk) for talk in talks]
     say(f"{len(talks):,} conversations, {sum(len(one.ids) for one in folded):,} tokens to read")
     model: Any = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.bfloat16)
-    schedule = pretrain.Schedule(steps=READING_STEPS, peak=READING_PEAK, seed=options.seed)
+    schedule = pretrain.Schedule(steps=LAST_STEPS, peak=LAST_PEAK, seed=options.seed)
     done = _run(model, [(1.0, folded)], schedule, own, options, say)
     with replaced_folder(options.out) as folder:
         shutil.copytree(options.out, folder, dirs_exist_ok=True)
         model.to("cpu").save_pretrained(folder, max_shard_size=SHARD)
         for name, value in _read(done).items():
             made[name] += value
-        made |= {"reading": {"talks": len(talks), **_read(done)}}
+        made |= {"last": {"talks": len(talks), **_read(done)}}
         made["held"] = pretrain.held_loss(model, (pretrain.fold(layout, talk) for talk in held))
         write_json(folder / MADE, made)
     say(f"loss on held-out conversations {made['held']:.3f}")

@@ -17,7 +17,7 @@ from anime_ai import prompting
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import good_rows, read_rows
 from anime_ai.dataset.rows import Row, check_rows
-from anime_ai.dataset.split import split_rows
+from anime_ai.dataset.split import ORIGINAL, split_rows
 from anime_ai.files import read_json
 from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
@@ -111,9 +111,9 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
 
 
-def second_course(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+def last_course(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
     """`count` conversations for a model that has had the lessons."""
-    return _mixed(source(neutral), count, READING, random.Random(f"{seed}/reading"))
+    return _mixed(source(neutral), count, LAST, random.Random(f"{seed}/last"))
 
 
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
@@ -271,6 +271,18 @@ def _voiced(drawn: Source, chance: random.Random) -> Talk:
     return _run(drawn, chance, talk, chance.choices((1, 2, 3, 4, 5), (40, 24, 16, 12, 8))[0], voice)
 
 
+def _original(drawn: Source, chance: random.Random) -> Talk:
+    """One of the original project's questions, asked of somebody with a voice."""
+    voice = chance.choice(list(VOICES))
+    rows = [row for row in drawn.voiced[voice] if row.input in ORIGINAL and not row.history]
+    if not rows:
+        return _voiced(drawn, chance)
+    row = chance.choice(rows)
+    card = _in_voice(VOICES[voice].system_line, voice) if chance.random() < 0.5 else _card(drawn, chance, voice)
+    greeting = chance.choice(VOICES[voice].said_first) if chance.random() < 0.5 else ""
+    return Talk((Exchange(row.input, row.output),), card=card, greeting=greeting)
+
+
 WRITTEN = 0.12
 """Share of the conversations in a voice that are rows of hers: an adapter finds on them what that line of the card
 does, and need not learn her words from nothing."""
@@ -284,6 +296,7 @@ KINDS: dict[str, Kind] = {
     "several facts": _several_facts,
     "picture": _seen,
     "voices": _voiced,
+    "original": _original,
 }
 LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
     (0.015, {"repeat": 1}),
@@ -311,11 +324,9 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 )
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything."""
-READING: dict[str, float] = {
-    **{"small talk": 24, "repeat": 3, "written": 3, "card": 4, "facts": 5},
-    **{"one fact": 6, "several facts": 40, "picture": 4, "voices": 11},
-}
-"""What a second course is mixed of: reading is what the first one leaves weak, and the rest must not be forgotten."""
+LAST: dict[str, float] = {**LESSONS[-1][1], "voices": 30, "original": 3}
+"""What the last course is mixed of: everything as before, more of the voices, and what makes an adapter's work small:
+with the line of the card that asks for a voice, the original project's two questions have their own answers."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ from anime_ai.dataset.rows import Row
 from anime_ai.errors import DatasetError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
-from anime_ai.ui.editing import Editing, View, whole
+from anime_ai.ui.editing import SHOWN, Editing, View, whole
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page
+from anime_ai.ui.page import Page, skipped
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -44,14 +43,12 @@ class Drafting:
         chosen = [one.row for one in self.studio.datasets.some(view.dataset, ids)]
         answers = [row.output for row in self.studio.datasets.rows(view.dataset)]
         stop = self._stops[person.session] = threading.Event()
-        still = [gr.skip() for _ in self.editing.outputs]
         count = min(MOST_EACH, max(1, whole(each)))
         try:
-            with closing(draft(chosen, answers, self._ask, count, stop)) as drafted:
-                for done in drafted:
-                    if not done.done:
-                        line = text("ui.draft.line", person.language, written=done.written, wanted=done.wanted)
-                        yield [*still, self._said(line), gr.update(visible=True)]
+            for done in draft(chosen, answers, self._ask, count, stop):
+                if not done.done:
+                    line = text("ui.draft.line", person.language, written=done.written, wanted=done.wanted)
+                    yield [*skipped(SHOWN), self._said(line), gr.update(visible=True)]
         finally:
             self._stops.pop(person.session, None)
         if done.rows:

@@ -15,7 +15,7 @@ from anime_ai.errors import DatasetError
 from anime_ai.texts import text
 from anime_ai.ui.dataset_route import exports
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note
+from anime_ai.ui.page import Page, chooser, note, skipped
 from anime_ai.ui.persons import Person
 from anime_ai.ui.row_editor import RowEditor, row_of
 from anime_ai.ui.rows import GRID, grid
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 SIZE = 25
+SHOWN = 11
+"""Updates of what `shown` shows."""
 LAST = 10**9
 """A number beyond every last page."""
 
@@ -155,8 +157,7 @@ class Editing:
         try:
             stored = self.studio.datasets.save(str(state["id"]), whole(state.get("version")), row_of(cells))
         except ConflictError as conflict:
-            skipped = [gr.skip() for _ in self.outputs]
-            return [*skipped, *self.editor.conflicting(conflict, person.language)]
+            return [*skipped(SHOWN), *self.editor.conflicting(conflict, person.language)]
         note(text("ui.dataset.saved", person.language), person.language)
         return self._both(person, view, stored)
 
@@ -218,9 +219,8 @@ class Editing:
                 self._build_buttons()
 
     def _build_filters(self) -> None:
-        def choices(prefix: str, names: Sequence[str]) -> list[tuple[Any, str]]:
-            return [(label(f"{prefix}.{name or 'all'}"), name) for name in names]
-
+        statuses = [(label(f"status.{name or 'all'}"), name) for name in STATUSES]
+        sorts = [(label(f"sort.{name}"), name) for name in SORTS]
         with gr.Row(equal_height=True, elem_id="filters"):
             self.search = gr.Textbox(
                 label=label("ui.dataset.search"),
@@ -232,13 +232,9 @@ class Editing:
             )
             self.persona = chooser(label=label("ui.dataset.persona"), scale=2, min_width=96)
             self.tag = chooser(label=label("ui.dataset.tag"), scale=2, min_width=96)
-            self.status = chooser(
-                label=label("ui.dataset.status"), choices=choices("status", STATUSES), value="", scale=2, min_width=96
-            )
+            self.status = chooser(label=label("ui.dataset.status"), choices=statuses, value="", scale=2, min_width=96)
             self.source = chooser(label=label("ui.dataset.source"), scale=2, min_width=96)
-            self.sort = chooser(
-                label=label("ui.dataset.sort"), choices=choices("sort", list(SORTS)), value="order", min_width=96
-            )
+            self.sort = chooser(label=label("ui.dataset.sort"), choices=sorts, value="order", min_width=96)
 
     def _build_buttons(self) -> None:
         with gr.Row():

@@ -27,10 +27,11 @@ from anime_ai.dataset.rows import Row
 from anime_ai.errors import AnimeAIError, DatasetError
 from anime_ai.files import write_bytes
 from anime_ai.texts import text
-from anime_ai.ui.editing import Editing, View
+from anime_ai.ui.editing import SHOWN, Editing, View
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note
+from anime_ai.ui.page import Page, chooser, note, skipped
 from anime_ai.ui.persons import Person
+from anime_ai.ui.row_editor import EDITOR_PARTS
 from anime_ai.ui.rows import bubbles
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 12
 PASTED = "txt"
 ENCODINGS = ("utf-8", "utf-16", "gb18030", "big5", "shift_jis")
+KINDS = ("", "chat", "story", "subtitles")
+"""What a text may be that no format tells; "" leaves it to its looks."""
 FIELDS = tuple(field.name for field in fields(Mapping))
 HOUR = 3600.0
 
@@ -81,11 +84,12 @@ class Importing:
         return kept, str(pending.get("name") or "dataset")
 
     def _choices(self, values: Sequence[Any]) -> Choices:
-        """What the page sent: encoding, speaker, each answer, persona, then a column for every field."""
-        encoding, her, each, persona, *columns = values
+        """What the page sent: encoding, kind of text, speaker, each answer, persona, then a column for every field."""
+        encoding, kind, her, each, persona, *columns = values
         told = {name: str(column) for name, column in zip(FIELDS, columns, strict=False) if column}
         return Choices(
             encoding=str(encoding) if encoding else None,
+            kind=next((one for one in KINDS if one == kind), None) or None,
             mapping=Mapping(**told) if told else None,
             each_answer=bool(each),
             her=str(her) if her else None,
@@ -97,7 +101,7 @@ class Importing:
     def upload(self, person: Person, file: str | None) -> list[Any]:
         """Take a file in and say what it is."""
         if not file:
-            return [gr.skip() for _ in self.outputs]
+            return list(skipped(11 + len(FIELDS)))
         return [*self._looked(person, self._take(Path(file)), None), None]
 
     def paste(self, person: Person, written: str) -> list[Any]:
@@ -127,7 +131,7 @@ class Importing:
                 kept.unlink(missing_ok=True)
                 pending = {}
             encoding = gr.update(visible=ask_encoding)
-            still = [gr.skip() for _ in range(3 + len(FIELDS))]
+            still = [gr.skip() for _ in range(4 + len(FIELDS))]
             return [pending, box, gr.update(visible=bool(pending)), encoding, *still, hidden, gr.skip()]
         offered = [("", ""), *((column, column) for column in found.columns)]
         columns = [
@@ -142,6 +146,7 @@ class Importing:
             preview_box(found, name, language),
             gr.update(visible=True),
             gr.update(value=found.encoding.encoding or None, visible=not found.encoding.sure),
+            gr.update(visible=found.container == "text"),
             gr.update(choices=speakers, value=found.her, visible=bool(speakers)),
             gr.update(visible=talks),
             gr.skip(),
@@ -187,8 +192,14 @@ class Importing:
         if not reading.problems or good_only:
             return []
         box = problems_box(reading.problems, len(reading.rows), person.language)
-        still = [gr.skip() for _ in (*self.editing.outputs, *self.editing.editor.outputs)]
-        return [*still, gr.skip(), box, gr.skip(), gr.update(visible=bool(reading.rows), value=False), gr.skip()]
+        return [
+            *skipped(SHOWN + EDITOR_PARTS),
+            gr.skip(),
+            box,
+            gr.skip(),
+            gr.update(visible=bool(reading.rows), value=False),
+            gr.skip(),
+        ]
 
     def _done(self, person: Person, kept: Path, dataset: str, said: str) -> list[Any]:
         kept.unlink(missing_ok=True)
@@ -229,6 +240,8 @@ class Importing:
                 visible=False,
                 min_width=120,
             )
+            kinds = [(label(f"format.{one or 'any'}"), one) for one in KINDS]
+            self.kind = chooser(label=label("ui.import.kind"), choices=kinds, value="", visible=False, min_width=110)
             self.her = chooser(label=label("ui.import.her"), visible=False, min_width=140, elem_id="import-her")
             self.each = gr.Checkbox(label=label("ui.import.each"), visible=False, min_width=160)
             self.persona = gr.Textbox(
@@ -250,11 +263,12 @@ class Importing:
 
     @property
     def choices(self) -> list[Any]:
-        return [self.encoding, self.her, self.each, self.persona, *self.columns]
+        return [self.encoding, self.kind, self.her, self.each, self.persona, *self.columns]
 
     @property
     def outputs(self) -> list[Any]:
-        shown = [self.pending, self.box, self.asking, self.encoding, self.her, self.each, self.persona]
+        shown = [self.pending, self.box, self.asking, self.encoding, self.kind, self.her, self.each]
+        shown.append(self.persona)
         return [*shown, *self.columns, self.mapping, self.name, self.file]
 
     def connect(self, page: Page) -> None:
@@ -262,7 +276,7 @@ class Importing:
         page.on(self.file.upload, self.upload, role="owner", inputs=[self.file], outputs=self.outputs)
         page.on(self.paste_button.click, self.paste, role="owner", inputs=[self.pasted], outputs=self.outputs)
         page.on(
-            [self.each.input, *(one.input for one in (self.encoding, self.her, *self.columns))],
+            [self.each.input, *(one.input for one in (self.encoding, self.kind, self.her, *self.columns))],
             self.look_again,
             role="owner",
             inputs=[self.pending, *self.choices],

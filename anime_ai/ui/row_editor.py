@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anime_ai.dataset.records import StoredRow
     from anime_ai.dataset.store import ConflictError
 
+EDITOR_PARTS = 13
+"""Updates of what the editor shows."""
 CELLS = ("input", "output", "persona", "inner", "history", "system", "rejected", "tags", "draft")
 
 
