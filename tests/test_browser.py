@@ -353,7 +353,8 @@ def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
         page.wait_for_selector(flagged)
         part(page, "rows")
         other.go("dataset")
-        second.wait_for_selector("#grid [data-row]")
+        choose(second, "#dataset", "alpaca")
+        second.wait_for_function("!document.querySelector('#grid').innerText.includes('EVA')")
         for one, answer in ((second, "先存的回答。"), (page, "后存的回答。")):
             one.click("#grid tr[data-row] >> nth=0")
             one.wait_for_function("document.querySelector('#editor textarea').value !== ''")
@@ -490,7 +491,7 @@ def test_the_starter_reads_what_was_dropped_and_is_honest_when_it_is_gone(
             start = page.locator("#talk .message-content").count()
             tab.say(question)
             tab.answered(start + 2, seconds=120)
-            return str(page.locator("#talk .bot .message-content").nth(-2).inner_text())
+            return str(page.locator("#talk .bot .message-content").last.inner_text())
 
         assert "贝壳风铃" in answer_to("白鹭港的特产是什么？")
         assert "七月七日" in answer_to("雪见的生日是哪天？")

@@ -385,7 +385,7 @@ def _create(session: Session, name: str, rows: Iterable[Row], source: str, sha25
     dataset = DatasetRecord(id=new_id(), name=_free_name(session, name), source=source, sha256=sha256)
     session.add(dataset)
     session.flush()
-    if not insert_rows(session, dataset.id, rows, 0, source):
+    if not insert_rows(session, dataset.id, rows, 0, "" if source == _SHIPPED else source):
         raise DatasetError("dataset.no_rows", name=name)
     return dataset.id
 

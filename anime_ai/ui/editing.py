@@ -234,7 +234,7 @@ class Editing:
             self.tag = chooser(label=label("ui.dataset.tag"), scale=2, min_width=96)
             self.status = chooser(label=label("ui.dataset.status"), choices=statuses, value="", scale=2, min_width=96)
             self.source = chooser(label=label("ui.dataset.source"), scale=2, min_width=96)
-            self.sort = chooser(label=label("ui.dataset.sort"), choices=sorts, value="order", min_width=96)
+            self.sort = chooser(label=label("ui.dataset.sort"), choices=sorts, value="order", scale=2, min_width=130)
 
     def _build_buttons(self) -> None:
         with gr.Row():

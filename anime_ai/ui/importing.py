@@ -147,7 +147,7 @@ class Importing:
             gr.update(visible=True),
             gr.update(value=found.encoding.encoding or None, visible=not found.encoding.sure),
             gr.update(visible=found.container == "text"),
-            gr.update(choices=speakers, value=found.her, visible=bool(speakers)),
+            gr.update(choices=speakers, value=found.her if speakers else None, visible=bool(speakers)),
             gr.update(visible=talks),
             gr.skip(),
             *columns,

@@ -40,7 +40,10 @@ const choose = (event) => {
   }
   if (event.target.closest("td.pick")) return;
   const row = event.target.closest("[data-row]");
-  if (row) trigger("click", { row: row.dataset.row });
+  if (!row) return;
+  element.querySelectorAll("tr.chosen").forEach((one) => one.classList.remove("chosen"));
+  row.classList.add("chosen");
+  trigger("click", { row: row.dataset.row });
 };
 element.addEventListener("click", choose);
 element.addEventListener("keydown", (event) => {

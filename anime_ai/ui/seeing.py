@@ -167,12 +167,12 @@ def bars(found: Histogram, most: int, language: str) -> str:
     line = f'<line x1="{cut:.1f}" y1="0" x2="{cut:.1f}" y2="{HEIGHT}" class="cut"/>' if most <= widest else ""
     head = escape(text("ui.seeing.histogram", language, most=most))
     ticks = "".join(
-        f'<text x="{across(edge):.1f}" y="{HEIGHT + 16}">{edge}</text>'
+        f'<text class="tick" x="{across(edge):.1f}" y="{HEIGHT + 16}">{edge}</text>'
         for edge in found.edges[:: max(1, len(found.edges) // 8)]
     )
     return (
         f'<figure class="chart"><figcaption>{head}</figcaption>'
-        f'<svg viewBox="-4 -4 {WIDTH + 24} {HEIGHT + 26}" role="img">{drawn}{line}{ticks}</svg></figure>'
+        f'<svg viewBox="-20 -4 {WIDTH + 44} {HEIGHT + 26}" role="img">{drawn}{line}{ticks}</svg></figure>'
     )
 
 
@@ -189,7 +189,7 @@ def voice(one: Voice, language: str) -> str:
     phrases = "".join(f"<i>{escape(phrase.text)} ×{phrase.count}</i>" for phrase in one.catchphrases)
     name = escape(one.persona or text("ui.seeing.nobody", language))
     said = escape(text("ui.seeing.voice", language, **values))
-    return f'<section class="voice"><h4>{name}</h4><p>{said}</p><p class="phrases">{phrases}</p></section>'
+    return f'<section><h4>{name}</h4><p>{said}</p><p class="phrases">{phrases}</p></section>'
 
 
 def coloured(tokens: Sequence[Token], language: str) -> str:
