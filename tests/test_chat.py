@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from anime_ai.chat import service
 from anime_ai.chat.answers import Speaker
 from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.conversations import Conversations
-from anime_ai.chat.model import EngineChatModel, to_dialogue
+from anime_ai.chat.model import CALM, EngineChatModel, calm, to_dialogue
 from anime_ai.chat.service import LOOK, Attached, Chat
 from anime_ai.config import Settings
 from anime_ai.errors import AccessError, AnimeAIError, ModelError
@@ -382,3 +383,10 @@ def test_a_speaker_takes_the_adapters_base_and_the_base_alone_differs(
     with pytest.raises(ModelError) as caught:
         Speaker.open(settings, adapter)
     assert caught.value.key in ("model.unknown", "model.not_on_disk")
+
+
+def test_the_starter_is_drawn_from_calmly_and_copies_without_chance() -> None:
+    lively, cool = Sampling(temperature=0.9, seed=3), Sampling(temperature=0.1)
+    assert calm(lively, reads=False) == replace(lively, temperature=CALM)
+    assert calm(cool, reads=False) == cool
+    assert calm(lively, reads=True).temperature == 0

@@ -364,3 +364,21 @@ def test_sentences_that_only_repeat_the_question_are_not_traced() -> None:
     passage = Passage("c", "d", "文", 0, 0, 11, "", SAID)
     everything = [1.0] * 100
     assert cited("雪见的生日？", [passage], "雪见的生日是哪天？", lambda terms: everything[: len(terms)]) == []
+
+
+def test_a_small_base_beside_a_large_one_is_found_by_what_only_it_has(knowledge: Knowledge) -> None:
+    """Words are as rare as they are in all bases together: in a base of two documents alone none would be."""
+    large, small = knowledge.library.create("大"), knowledge.library.create("小")
+    for number in range(40):
+        knowledge.library.put(
+            large, f"{number}.txt", str(number), [Block("text", f"第{number}回讲的是缝云铺的针和线。")]
+        )
+    told = "扣子是一只奶牛猫，没人知道它哪天出生，店里把七月一日算作它的生日，那天的生日点心是哪天都有的鱼。"
+    knowledge.library.put(large, "扣子.txt", "扣子", [Block("text", told)])
+    for name, value in (("雪见", "七月七日"), ("白鹭", "八月八日"), ("青石", "九月九日")):
+        knowledge.library.put(small, f"{name}.txt", name, [Block("text", f"{name}的生日是{value}。")])
+    for bases in ([large, small], [small, large]):
+        assert knowledge.search("雪见的生日是哪天？", bases)[0].text == "雪见的生日是七月七日。"
+        assert [one.text for one in knowledge.retrieve("白鹭的生日是哪天？", bases, small=True).used] == [
+            "白鹭的生日是八月八日。"
+        ]

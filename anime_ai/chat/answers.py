@@ -85,5 +85,6 @@ class Speaker:
             think=str(self.trained.get("think") or self.settings.think),
             sampling=sampling,
             stopping=threading.Event(),
+            tiny=self.engine.base.starter,
         )
         return reply_chain(model)

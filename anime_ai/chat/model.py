@@ -24,6 +24,9 @@ from pydantic import ConfigDict
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.prompting import Dialogue, Exchange
 
+CALM = 0.3
+"""The highest temperature of the starter."""
+
 
 class EngineChatModel(BaseChatModel):
     """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation.
@@ -41,6 +44,8 @@ class EngineChatModel(BaseChatModel):
     sampling: Sampling = Sampling()
     cache_key: str = ""
     stopping: threading.Event | None = None
+    tiny: bool = False
+    """Of the starter: see `calm`."""
 
     @property
     def _llm_type(self) -> str:
@@ -58,7 +63,10 @@ class EngineChatModel(BaseChatModel):
         most = engine.context_length()
         # An answer may take at most half of what the model can see, whatever was asked for.
         sampling = replace(self.sampling, max_new_tokens=min(self.sampling.max_new_tokens, most // 2))
-        prompt = layout.prompt(to_dialogue(messages), budget=most - sampling.max_new_tokens)
+        dialogue = to_dialogue(messages)
+        if self.tiny:
+            sampling = calm(sampling, bool(dialogue.brought))
+        prompt = layout.prompt(dialogue, budget=most - sampling.max_new_tokens)
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
@@ -82,6 +90,12 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+
+
+def calm(sampling: Sampling, reads: bool) -> Sampling:
+    """How a model of a few million parameters is drawn from. Beyond CALM its sentences fall apart, and what it copies
+    out of a passage or a picture's observation must not be drawn at all."""
+    return replace(sampling, temperature=0.0 if reads else min(sampling.temperature, CALM))
 
 
 def to_dialogue(messages: Sequence[BaseMessage]) -> Dialogue:

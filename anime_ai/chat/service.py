@@ -249,6 +249,7 @@ class Chat:
             sampling=sampling,
             cache_key=conversation.id,
             stopping=stop,
+            tiny=engine.base.starter,
         )
         check_layout(trained, engine, model)
         history: list[BaseMessage] = []

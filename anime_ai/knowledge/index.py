@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from anime_ai.knowledge.lexical import Hit, Lexical
+from anime_ai.knowledge.lexical import Held, Hit, Lexical
 from anime_ai.knowledge.store import Library
 from anime_ai.knowledge.talk import everyday
 
@@ -33,10 +33,15 @@ class Index:
         """How rare each term is in this base, 1 where a single chunk holds it."""
         return self._lexical.rarity(terms)
 
-    def search(self, question: str, count: int) -> list[Hit]:
-        """The best chunks by words, best first."""
+    def held(self, question: str) -> Held:
+        """How many chunks there are, and how many hold each term of a question."""
         self.catch_up()
-        return self._lexical.search(question, count, everyday)
+        return self._lexical.held(question)
+
+    def search(self, question: str, count: int, everywhere: Held | None = None) -> list[Hit]:
+        """The best chunks by words, best first. `everywhere`: what all the bases hold that are asked together."""
+        self.catch_up()
+        return self._lexical.search(question, count, everyday, everywhere)
 
     def catch_up(self) -> None:
         """Take in what changed since, whoever changed it. One look at a number where nothing did.

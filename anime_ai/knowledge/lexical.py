@@ -33,6 +33,10 @@ Text = tuple[str, str]
 """What is indexed, and the group that it belongs to."""
 
 
+Held = tuple[int, NDArray[np.int64]]
+"""How many texts there are, and how many of them hold each term of a question, in the terms' order."""
+
+
 @dataclass(frozen=True)
 class Hit:
     """A text that was found. `coverage`: which share of the question's weight, by rarity of its terms, it holds."""
@@ -133,20 +137,28 @@ class Lexical:
             groups.update({id: group for id, (_, group) in texts.items()})
             self._segments, self._groups = tuple(segments), groups
 
-    def search(self, question: str, count: int, weight: Weight | None = None) -> list[Hit]:
+    def held(self, question: str) -> Held:
+        """How many texts there are, and how many hold each term of `question`."""
+        segments, asked = self._segments, _terms(question)
+        living = sum(int(one.alive.sum()) for one in segments)
+        return living, np.array([_holding(segments, term) for term in asked], int)
+
+    def search(
+        self, question: str, count: int, weight: Weight | None = None, everywhere: Held | None = None
+    ) -> list[Hit]:
         """The best texts that share a term with `question`, best first; ties by id.
 
-        `weight`: what each term of the question counts beside its rarity here.
+        `weight`: what each term of the question counts beside its rarity. That is its rarity in this index, or
+        `everywhere`: what several indexes hold together, so that scores of one can be held against another's.
         """
-        segments = self._segments
-        asked = np.unique(tokens.keys([question]) >> np.uint64(tokens.TEXT_BITS))
+        segments, asked = self._segments, _terms(question)
         living = sum(int(one.alive.sum()) for one in segments)
         if not living or not len(asked) or count < 1:
             return []
         mean = sum(float(one.lengths[one.alive].sum()) for one in segments) / living
         held = [[one.holding(term) for term in asked] for one in segments]
-        frequency = np.sum([[part.stop - part.start for part in parts] for parts in held], axis=0)
-        rarity = _rarity(max(living, int(frequency.max(initial=0))), frequency)
+        total, frequency = everywhere or self.held(question)
+        rarity = _rarity(max(total, int(frequency.max(initial=0))), frequency)
         if weight is not None:
             rarity *= np.array(weight(asked.tolist()))
         found: list[Hit] = []
@@ -165,6 +177,15 @@ class Lexical:
             number = max(1, sum(part.stop - part.start for part in parts))
             found.append(float(_rarity(max(living, number), number) / most) if living else 0.0)
         return found
+
+
+def _terms(question: str) -> NDArray[np.uint64]:
+    return np.unique(tokens.keys([question]) >> np.uint64(tokens.TEXT_BITS))
+
+
+def _holding(segments: Sequence[_Segment], term: np.uint64) -> int:
+    parts = [one.holding(term) for one in segments]
+    return sum(part.stop - part.start for part in parts)
 
 
 def _rarity(total: int, holding: Any) -> Any:

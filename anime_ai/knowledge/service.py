@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.files import read_json
@@ -127,9 +129,13 @@ class Knowledge:
         """The best passages of some bases, best first, each with its ranks and score."""
         words: dict[str, Hit] = {}
         near: dict[str, float] = {}
-        for base_id in dict.fromkeys(base_ids):
-            index = self._index(base_id)
-            words.update({hit.id: hit for hit in index.search(question, DEPTH)})
+        indexes = {base_id: self._index(base_id) for base_id in dict.fromkeys(base_ids)}
+        # A word is as rare as it is in all of them: in a base of three documents none would be.
+        held = [index.held(question) for index in indexes.values()]
+        totals, counts = [total for total, _ in held], [counts for _, counts in held]
+        everywhere = (sum(totals), np.sum(counts, axis=0)) if held else None
+        for base_id, index in indexes.items():
+            words.update({hit.id: hit for hit in index.search(question, DEPTH, everywhere)})
             near.update({id: alike for id, alike in self.semantic.nearest(base_id, question, DEPTH) if id in index})
         lexical = sorted(words, key=lambda id: (-words[id].score, id))
         dense = sorted(near, key=lambda id: (-near[id], id))
