@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.dataset.pages import SORTS, STATUSES, Filter
+from anime_ai.dataset.pages import SORTS, STATUSES, Choices, Filter
 from anime_ai.dataset.store import ConflictError
 from anime_ai.errors import DatasetError
 from anime_ai.texts import text
@@ -22,6 +22,7 @@ from anime_ai.ui.rows import GRID, grid
 
 if TYPE_CHECKING:
     from anime_ai.dataset.records import StoredRow
+    from anime_ai.dataset.store import DatasetInfo
     from anime_ai.studio import Studio
 
 SIZE = 25
@@ -69,6 +70,7 @@ class Editing:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.editor = RowEditor()
+        self._choices: dict[str, tuple[float, Choices]] = {}
 
     # What the handlers answer with.
 
@@ -84,7 +86,7 @@ class Editing:
             nothing = gr.update(choices=[], value="")
             return [gr.update(choices=[], value=None), *[nothing] * 3, empty, 1, "", idle, idle, [], ""]
         language = person.language
-        found = self.studio.datasets.choices(info.id)
+        found = self._choices_of(info)
         offered = {"persona": info.personas, "tag": found.tags, "source": found.sources}
         filters, wanted = [], view.wanted
         for name, values in offered.items():
@@ -108,6 +110,13 @@ class Editing:
             list(picked),
             exports(info.id, language),
         ]
+
+    def _choices_of(self, info: DatasetInfo) -> Choices:
+        """What the rows can be filtered by: looked through again only where the dataset has changed."""
+        known = self._choices.get(info.id)
+        if known is None or known[0] != info.updated:
+            known = self._choices[info.id] = (info.updated, self.studio.datasets.choices(info.id))
+        return known[1]
 
     @staticmethod
     def _step(kind: str, way: str, language: str) -> Any:
