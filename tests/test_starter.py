@@ -279,7 +279,17 @@ def test_nobody_speaks_in_a_voice_unless_the_card_asks_for_it(some_talks: list[c
 def test_lessons_share_the_training():
     shares = [share for share, _ in corpus.lessons(100)]
     assert sum(shares) == pytest.approx(1)
-    assert {name for _, mixture in corpus.LESSONS for name in mixture} == set(corpus.KINDS)
+    assert {name for mixture in (*(mixture for _, mixture in corpus.LESSONS), corpus.LAST) for name in mixture} == set(
+        corpus.KINDS
+    )
+
+
+def test_the_last_course_has_the_original_questions_with_their_answers_in_a_voice():
+    talks = [talk for talk in corpus.last_course(600, seed=1) if talk.turns[0].user in corpus.ORIGINAL]
+    own = {row.output for rows in corpus.source().voiced.values() for row in rows if row.input in corpus.ORIGINAL}
+    told = [talk for talk in talks if talk.turns[0].reply in own]
+    assert len(told) > 5
+    assert all("语气：" in talk.card for talk in told)
 
 
 def test_held_out_prompts_are_taken_from_the_corpus():
