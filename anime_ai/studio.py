@@ -19,10 +19,11 @@ from anime_ai.config import DATA, Settings
 from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, on_disk
+from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, on_disk
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.engine import Sampling
 from anime_ai.persona.cards import Personas
+from anime_ai.prompting import Layout
 from anime_ai.storage import Database
 from anime_ai.training.queue import RunQueue
 from anime_ai.vision.service import Vision
@@ -52,6 +53,7 @@ class Studio:
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.runs = RunQueue(settings)
+        self._layouts: dict[Base, Layout] = {}
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
 
     @classmethod
@@ -105,6 +107,16 @@ class Studio:
         """Her answer so far, again and again as it grows."""
         for reply in self.chat.ask(question, persona or self.settings.persona, adapter_id):
             yield reply.text
+
+    def layout(self, name: str = "") -> tuple[Base, Layout]:
+        """A base on this disk, "" for the one of the settings, and the layout of its prompts. Raises ModelError."""
+        from anime_ai.models.transformers_engine import load_tokenizer
+
+        base = find_base(name or self.settings.model_name, self.settings)
+        if base not in self._layouts:
+            layout = Layout(load_tokenizer(base), self.settings.prompt_format, self.settings.think)
+            self._layouts = {base: layout}  # one is enough: a tokenizer of a large vocabulary takes some 100 MB
+        return base, self._layouts[base]
 
     def _starts(self, name: str) -> bool:
         return name == STARTER or (name == "auto" and not on_disk(DEFAULT))

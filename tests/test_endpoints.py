@@ -237,4 +237,7 @@ def test_uploads_and_downloads_are_the_owners(visitor: Api, studio: Studio, addr
         answer = owner.http.get(f"/download/{dataset}.json")
         assert len(answer.json()) == studio.datasets.list()[0].rows
         assert "attachment" in answer.headers["content-disposition"]
+        table = owner.http.get(f"/download/{dataset}.json?as=csv")
+        assert table.headers["content-disposition"].endswith(".csv")
+        assert owner.http.get(f"/download/{dataset}.json?as=exe").status_code == 404
         assert owner.http.get("/download/nothing.json").status_code == 404

@@ -439,6 +439,11 @@ def test_a_finding_leads_to_its_row_is_mended_and_the_mend_taken_back(tab: Datas
         tab.checking.mend_all(OWNER, *view(dataset))
 
 
+def test_a_row_that_does_not_fit_is_found(tab: DatasetTab, studio: Studio) -> None:
+    dataset = studio.datasets.create("长", [Row("问", "这句话很长，" * 400, "甲"), Row("早", "早。", "甲")])
+    assert "512" in tab.checking.run(OWNER, dataset)
+
+
 def test_a_snapshot_is_made_compared_brought_back_and_removed(tab: DatasetTab, studio: Studio, small: str) -> None:
     with pytest.raises(DatasetError):
         tab.keeping.compare(OWNER, "", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from anime_ai.dataset.checks import Finding, check, mended
+from anime_ai.dataset.profile import Length, lengths
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import DatasetError
+from anime_ai.errors import DatasetError, ModelError
 from anime_ai.texts import text
 from anime_ai.ui.editing import Editing, View
 from anime_ai.ui.labels import label
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 MOST_SHOWN = 200
+MOST_MEASURED = 10_000
+"""Rows whose tokens are counted on the page; the command line counts those of every row."""
 CHOOSE = """
 const choose = (event) => {
   const mend = event.target.closest("[data-mend]");
@@ -60,8 +64,12 @@ class Checking:
     def found(self, dataset: str) -> list[Found]:
         """All findings of a dataset; its rows are numbered as the grid numbers them."""
         there = self.studio.datasets.all(dataset)
-        rows = [one.row for one in there]
-        findings = check(rows)
+        rows, most = [one.row for one in there], self.studio.settings.max_length
+        measured: Sequence[Length | None] = ()
+        if len(rows) <= MOST_MEASURED:
+            with suppress(ModelError):  # without a base on this disk nothing is said about tokens
+                measured = lengths(rows, self.studio.personas, self.studio.layout()[1], most)
+        findings = check(rows, lengths=measured, max_length=most)
         return [Found(there[finding.row - 1], finding) for finding in findings]
 
     # Handlers

@@ -78,8 +78,8 @@ class Drafting:
 
     def build(self) -> None:
         with gr.Row(equal_height=True):
-            self.each = gr.Slider(
-                label=label("ui.draft.each"), minimum=1, maximum=MOST_EACH, step=1, value=2, min_width=140
+            self.each = gr.Number(
+                label=label("ui.draft.each"), minimum=1, maximum=MOST_EACH, precision=0, value=2, min_width=140
             )
             self.button = gr.Button(label("ui.draft"), size="sm", min_width=110, elem_id="draft")
             self.stop_button = gr.Button(label("ui.draft.stop"), size="sm", visible=False, min_width=70)

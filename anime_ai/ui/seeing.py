@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 from html import escape
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from anime_ai.dataset.modelview import Token, tokens_of
 from anime_ai.dataset.profile import Histogram, Length, Voice, histogram, lengths, profile
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import DatasetError
-from anime_ai.models.bases import Base, find_base
-from anime_ai.prompting import Layout
 from anime_ai.texts import text
 from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe, plan
@@ -27,6 +24,7 @@ from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
+    from anime_ai.models.bases import Base
     from anime_ai.studio import Studio
 
 HEIGHT, WIDTH = 150, 720
@@ -51,7 +49,7 @@ class Seeing:
             raise DatasetError("ui.no_dataset")
         rows = self.studio.datasets.rows(str(dataset))
         most = self.studio.settings.max_length
-        found, layout = self._base(base)
+        found, layout = self.studio.layout(str(base or ""))
         measured = lengths(rows, self.studio.personas, layout, most)
         tokens = [one.tokens for one in measured if one is not None and one.tokens]
         language, voices = person.language, profile(rows)
@@ -69,14 +67,8 @@ class Seeing:
             raise DatasetError("ui.no_row")
         row = self.studio.datasets.row(str(state["id"])).row
         most = self.studio.settings.max_length
-        _, layout = self._base(base)
+        _, layout = self.studio.layout(str(base or ""))
         return coloured(tokens_of(row, self.studio.personas, layout, most), person.language)
-
-    def _base(self, name: str) -> tuple[Base, Layout]:
-        """A base on this disk, and the layout of its prompts."""
-        settings = self.studio.settings
-        found = find_base(str(name or settings.model_name), settings)
-        return found, Layout(_tokenizer(found), settings.prompt_format, settings.think)
 
     def _summary(self, rows: Sequence[Row], measured: Sequence[Length | None], base: Base, language: str) -> str:
         """How much there is to train her on whose rows are most, and how long that takes at the last run's speed."""
@@ -130,13 +122,6 @@ class Seeing:
             inputs=[self.editing.editor.state, self.base],
             outputs=[self.tokens],
         )
-
-
-@lru_cache(2)
-def _tokenizer(base: Base) -> Any:
-    from anime_ai.models.transformers_engine import load_tokenizer
-
-    return load_tokenizer(base)
 
 
 def shares(voices: Sequence[Voice], language: str) -> str:
