@@ -52,14 +52,13 @@ def stored_dataset(name: str, settings: Settings) -> list[Row] | None:
 
 def read_dataset(settings: Settings, encoding: str | None, skip_bad: bool) -> list[Row]:
     """Rows of `--dataset`: a file, or else a dataset of the app by name."""
-    from anime_ai.dataset.files import good_rows
-    from anime_ai.dataset.intake import Choices, read_file
+    from anime_ai.dataset.files import good_rows, read_rows
 
     stored = stored_dataset(settings.dataset, settings)
     if stored is not None:
         return stored
     path = Path(settings.dataset)
-    reading = read_file(path, Choices(encoding=encoding, persona=settings.persona))
+    reading = read_rows(path, settings.persona, encoding)
     rows = good_rows(reading, path, skip_bad)
     for problem in reading.problems:
         say(text("cli.skipped", problem=problem.say()))

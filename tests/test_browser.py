@@ -76,7 +76,9 @@ class Tab:
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             found = self.page.locator("#talk .message-content").all_inner_texts()
-            if len(found) >= count and self.page.is_visible("#send") and found[-1] not in ("", "…"):
+            ended = len(found) >= count and self.page.is_visible("#send") and found[-1] not in ("", "…")
+            # Her last word may have come between the two looks.
+            if ended and found == self.page.locator("#talk .message-content").all_inner_texts():
                 return list(found)
             self.page.wait_for_timeout(100)
         toasts = self.page.locator(".toast-body").all_inner_texts()
@@ -191,6 +193,44 @@ def test_enter_in_a_composition_sends_nothing(tab: Tab) -> None:
     assert page.input_value("#message textarea") == "ni hao"
     page.keyboard.press("Enter")
     tab.answered(before + 2)
+
+
+def test_a_row_is_written_with_an_input_method(tab: Tab) -> None:
+    """A composition is neither saved half nor lost, in a cell and in the search."""
+    page = tab.open()
+    keyboard = tab.context.new_cdp_session(page)
+
+    def composing(text: str) -> None:
+        keyboard.send("Input.imeSetComposition", {"text": text, "selectionStart": len(text), "selectionEnd": len(text)})
+
+    press = """([place, key, control]) => document.querySelector(place).dispatchEvent(
+        new KeyboardEvent('keydown', { key, ctrlKey: control, bubbles: true, isComposing: true }))"""
+    tab.go("dataset")
+    choose(page, "#dataset", "内置对话")
+    page.click("#grid tr[data-row] >> nth=5")
+    page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
+    page.fill("#editor textarea >> nth=1", "")
+    page.focus("#editor textarea >> nth=1")
+    composing("nihao")
+    page.evaluate(press, ["#editor textarea:nth-of-type(1)", "s", True])
+    composing("你好")
+    keyboard.send("Input.insertText", {"text": "你好，ありがとう。"})
+    assert page.input_value("#editor textarea >> nth=1") == "你好，ありがとう。"
+    page.wait_for_timeout(400)
+    assert page.locator("#grid tr:has-text('nihao')").count() == 0
+    page.keyboard.press("Control+s")
+    page.wait_for_selector("#grid tr.chosen:has-text('你好，ありがとう。')")
+    search = "#row-search :is(input, textarea)"
+    page.focus(search)
+    composing("ありがとう")
+    page.evaluate(press, [search, "Enter", False])
+    page.wait_for_timeout(400)
+    assert page.locator("#grid tr[data-row]").count() == 25, "the Enter that ends a composition searches for nothing"
+    keyboard.send("Input.insertText", {"text": "ありがとう"})
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 1")
+    page.click("#undo-row")
+    page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length !== 1")
 
 
 def test_stop_and_a_reload_keep_what_she_said(tab: Tab) -> None:
