@@ -20,6 +20,7 @@ from anime_ai.config import ROOT
 from anime_ai.studio import Studio
 from anime_ai.texts import text
 from anime_ai.training import runs
+from anime_ai.ui.importing import FIELDS
 
 pytestmark = [pytest.mark.slow]
 PLAIN = [0.6, 0.95, 1.05, 64, ""]
@@ -86,10 +87,14 @@ def test_the_dataset_tab_by_gradios_client(client: Client, studio: Studio, tmp_p
     file = tmp_path / "三行.json"
     rows = [{"input": f"问{n}", "output": f"答{n}", "persona": "傲娇"} for n in range(3)]
     file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    client.call("arrive", None, number=1)
-    assert "问2" in json.dumps(client.call("upload", handle_file(str(file)), None), ensure_ascii=False)
+    nothing = ["", "", "", "", "", "order"]
+    assert "EVA" in json.dumps(client.call("arrive", None, *nothing, number=1), ensure_ascii=False)
+    assert "问2" in json.dumps(client.call("upload", handle_file(str(file))), ensure_ascii=False)
+    columns = [None] * len(FIELDS)
+    shown = client.call("make", "三行", False, None, "", None, False, "傲娇", *columns)
+    assert "问2" in json.dumps(shown, ensure_ascii=False)
     info = studio.datasets.find("三行")
-    client.call("add", info.id, "问3", "答3", "傲娇", "", "")
+    client.call("add", info.id, *nothing, "问3", "答3", "傲娇", "", "", "", "", "", False)
     assert [row.input for row in studio.datasets.rows(info.id)] == ["问0", "问1", "问2", "问3"]
 
 
@@ -97,7 +102,7 @@ def test_the_training_tab_by_gradios_client(client: Client, studio: Studio) -> N
     from anime_ai.training.recipe import Recipe
     from anime_ai.ui.training_tab import TrainingTab
 
-    arrived = json.dumps(client.call("arrive", None, None, number=3), ensure_ascii=False)
+    arrived = json.dumps(client.call("arrive", None, None, number=5), ensure_ascii=False)
     assert "开始训练" in arrived
     recipe = {**Recipe().as_json(), "persona": "傲娇"}
     values = [recipe[name] for name in TrainingTab(studio).names]
@@ -107,7 +112,7 @@ def test_the_training_tab_by_gradios_client(client: Client, studio: Studio) -> N
     runs.write_status(run.folder, state="running", step=5, total=60)
     runs.append_line(run.folder / runs.METRICS, {"step": 5, "loss": 3.25})
     assert "3.25" in json.dumps(client.call("tick", run.id), ensure_ascii=False)
-    client.call("stop", run.id, number=1)
+    client.call("stop", run.id, number=2)
     assert studio.runs.get(run.id).state == "stopping"
 
 

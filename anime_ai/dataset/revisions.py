@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from anime_ai.dataset.records import AT_ONCE, held
@@ -115,9 +115,15 @@ def _states(session: Session, row_ids: Sequence[str]) -> Iterator[Any]:
 def _write(session: Session, changes: Sequence[tuple[str, int, Mapping[str, Any]]]) -> None:
     """Each row's new columns; its version grows, so that a page which shows the old one cannot save over it."""
     now = time.time()
-    values = [{"id": id, "version": version + 1, "updated": now, **columns} for id, version, columns in changes]
-    if values:
-        session.execute(update(RowRecord), values)
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for id, version, columns in changes:
+        values = {"row": id, "new_version": version + 1, "now": now}
+        values |= {f"new_{name}": value for name, value in columns.items()}
+        alike.setdefault(tuple(columns), []).append(values)
+    for names, several in alike.items():  # one statement for many rows: through the session it takes five times as long
+        told = {name: bindparam(f"new_{name}") for name in (*names, "version")}
+        step = update(RowRecord).where(RowRecord.id == bindparam("row")).values(updated=bindparam("now"), **told)
+        session.connection().execute(step, several)
 
 
 def _record(session: Session, dataset_id: str, kind: str, changed: Sequence[Mapping[str, Any]]) -> None:

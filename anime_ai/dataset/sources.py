@@ -235,7 +235,7 @@ def _delimiter(text: str) -> str:
 
     Where the header names columns that are known, records of other lengths do not matter: they are problems.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), MOST_FIELD))
+    csv.field_size_limit(MOST_FIELD)
     best, most = "", (0, 0)
     for delimiter in _CONTAINERS:
         records: list[list[str]] = []
