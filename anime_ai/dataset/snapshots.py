@@ -66,7 +66,7 @@ class Snapshots:
             return _made(session, dataset_id, name, _standing(session, dataset_id))
 
     def of_now(self, dataset_id: str, name: str) -> Snapshot:
-        """The newest snapshot if the dataset still stands so, else a new one: what a run is trained on."""
+        """The newest snapshot of the dataset as it stands, a new one where there is none: what a run is trained on."""
         with self._database.session() as session:
             now = _standing(session, dataset_id)
             wanted = _of(dataset_id).where(SnapshotRecord.sha256 == _hash(now))

@@ -264,11 +264,11 @@ class Datasets:
         """Make two rows of one with several turns: the first `turn` turns stay one dialogue, the others become another,
         behind it. Raises DatasetError where there is nothing to split there, and ConflictError."""
         with self._database.session() as session:
+            dataset_id = self._expected(session, row_id, version, None)
             row = standing(session, row_id).row
             turns = (*row.history, (row.input, row.output))
             if not 0 < turn < len(turns):
                 raise DatasetError("dataset.nothing_to_split")
-            dataset_id = self._expected(session, row_id, version, row)
             asked, answer = turns[turn - 1]
             # What belongs to the last answer goes with it.
             first = replace(row, history=turns[: turn - 1], input=asked, output=answer, inner="", rejected="")
