@@ -121,7 +121,7 @@ def _write(session: Session, changes: Sequence[tuple[str, int, Mapping[str, Any]
         values |= {f"new_{name}": value for name, value in columns.items()}
         alike.setdefault(tuple(columns), []).append(values)
     for names, several in alike.items():  # one statement for many rows
-        told = {name: bindparam(f"new_{name}") for name in (*names, "version")}
+        told: dict[str, Any] = {name: bindparam(f"new_{name}") for name in (*names, "version")}
         step = update(RowRecord).where(RowRecord.id == bindparam("row")).values(updated=bindparam("now"), **told)
         session.connection().execute(step, several)
 
