@@ -173,6 +173,29 @@ def test_a_row_is_put_behind_another(datasets: Datasets) -> None:
     assert datasets.choices(dataset).sources == ("聊天",)
 
 
+def test_copies_of_several_rows_stand_behind_them_and_are_one_step(datasets: Datasets) -> None:
+    dataset = datasets.create("三行", [Row(f"问{n}", f"答{n}", "傲娇") for n in range(3)])
+    ids = [one.id for one in datasets.page(dataset).rows]
+    copies = datasets.duplicate(dataset, [ids[2], ids[0]])
+    there = datasets.page(dataset).rows
+    assert [one.row.input for one in there] == ["问0", "问0", "问1", "问2", "问2"]
+    assert [there[1].id, there[4].id] == copies
+    assert datasets.list()[0].rows == 5
+    assert datasets.undo(dataset).rows == 2
+    assert [one.id for one in datasets.page(dataset).rows] == ids
+    assert datasets.list()[0].rows == 3
+
+
+def test_a_search_counts_all_that_it_finds_on_every_page(datasets: Datasets) -> None:
+    dataset = datasets.create("五行", [Row(f"问{n}", "答" if n % 2 else "说", "傲娇") for n in range(5)])
+    for number, inputs in ((1, ["问0", "问2"]), (2, ["问4"]), (9, ["问4"])):
+        page = datasets.page(dataset, number, 2, Filter("说"))
+        assert ([one.row.input for one in page.rows], page.total, page.pages) == (inputs, 3, 2)
+    page = datasets.page(dataset, 1, 2, Filter("说", sort="changed"))
+    assert (len(page.rows), page.total) == (2, 3)
+    assert datasets.page(dataset, 1, 2, Filter("没有")).total == 0
+
+
 def test_a_dialogue_is_split_and_merged_again(datasets: Datasets) -> None:
     dataset = datasets.create("一", [FULL, Row("后", "面")])
     one = datasets.page(dataset).rows[0]

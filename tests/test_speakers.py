@@ -10,6 +10,7 @@ import pytest
 
 from anime_ai.dataset.formats import Note
 from anime_ai.dataset.intake import Choices, look, read
+from anime_ai.dataset.messengers import is_messenger
 from anime_ai.dataset.rows import Problem, Row
 from anime_ai.dataset.speakers import UNKNOWN, is_chat, read_script, said_by, script_rows, subtitle_kind
 from anime_ai.dataset.stories import story
@@ -60,6 +61,47 @@ def test_lines_without_a_name_go_on_and_times_are_no_names() -> None:
     assert said_by("https://example.org") is None
     assert said_by("12:30") is None
     assert said_by("她说，今天：好") is None
+
+
+QQ = """消息记录（此消息记录为文本格式，不支持重新导入）
+
+================================================================
+消息对象:雪见
+================================================================
+
+2024-01-02 21:30:05 小明(123456789)
+在吗
+
+2024-01-02 21:30:41 【群主】雪见<yuki@example.org>
+哼，12:00 的约你迟到了。
+[表情]
+
+2024-01-03 08:00:00 小明(123456789)
+[图片]早
+2024-01-03 8:00:09 雪见(987654321)
+……早。
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "小明 2024/1/2 21:30:05\n在吗\n\n雪见 2024/1/2 21:30:41\n哼，在。\n两行。\n",
+        "小明 21:30:05\n在吗\n雪见 21:30:41\n哼，在。\n两行。\n",
+        "小明 2024年1月2日 下午9:30\n在吗\n雪见 2024年1月2日 下午9:31\n哼，在。\n两行。\n",
+        "2024-01-02 21:30 小明\n在吗\n2024-01-02 21:31 雪见\n哼，在。\n两行。\n",
+    ],
+)
+def test_a_chat_copied_from_a_messenger(text: str) -> None:
+    assert read(text.encode(), "x").rows == (Row("在吗", "哼，在。\n两行。", "雪见"),)
+
+
+def test_an_export_of_a_messenger_has_a_head_accounts_pictures_and_days() -> None:
+    reading = read(QQ.encode(), "x")
+    assert reading.rows == (Row("在吗", "哼，12:00 的约你迟到了。", "雪见"), Row("早", "……早。", "雪见"))
+    assert {note.key: note.rows for note in reading.notes} == {"unnamed": (1, 3, 4, 5)}
+    assert not is_messenger("我们约在 12:00\n不见不散\n我们约在 13:00\n好\n")
+    assert not is_messenger("会议 2024/1/2 12:00\n讲座 2024/1/3 12:00\n")
 
 
 def test_a_break_starts_another_conversation_and_what_is_in_no_row_is_said() -> None:

@@ -61,15 +61,20 @@ class Choices:
 def page_of(session: Session, dataset_id: str, number: int, size: int, wanted: Filter, any_case: bool) -> Page:
     """A number beyond the last page gives the last one. `any_case`: the database's LIKE tells cases apart."""
     conditions = conditions_of(dataset_id, wanted, any_case)
-    size = min(max(size, 1), MOST_ON_A_PAGE)
-    total = session.scalar(select(func.count()).select_from(RowRecord).where(*conditions)) or 0
-    pages = max(1, -(-total // size))
-    number = min(max(number, 1), pages)
     order = SORTS.get(wanted.sort, SORTS["order"])
-    found = session.execute(
-        select(*COLUMNS).where(*conditions).order_by(*order).limit(size).offset((number - 1) * size)
-    )
-    return Page(tuple(stored(record) for record in found), total, number, pages)
+    size = min(max(size, 1), MOST_ON_A_PAGE)
+    number = max(number, 1)
+    if wanted.search.strip() and number == 1:  # a search reads every row, so it counts what it finds on its way
+        chosen = select(RowRecord.id, func.count().over()).where(*conditions).order_by(*order).limit(size)
+        ids = session.execute(chosen).all()
+        total = ids[0][1] if ids else 0
+        conditions, skipped = [RowRecord.id.in_([id for id, _ in ids])], 0
+    else:
+        total = session.scalar(select(func.count()).select_from(RowRecord).where(*conditions)) or 0
+        number = min(number, max(1, -(-total // size)))
+        skipped = (number - 1) * size
+    found = session.execute(select(*COLUMNS).where(*conditions).order_by(*order).limit(size).offset(skipped))
+    return Page(tuple(stored(record) for record in found), total, number, max(1, -(-total // size)))
 
 
 def ids_of(session: Session, dataset_id: str, wanted: Filter, any_case: bool) -> list[str]:

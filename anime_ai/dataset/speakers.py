@@ -70,6 +70,7 @@ def read_script(text: str, name: str = "", kind: str | None = None) -> Script:
 
     `kind`: "subtitles", "chat" or "story". Raises DatasetError for a text that is none of them, or too long.
     """
+    from anime_ai.dataset.messengers import is_messenger, messenger_chat
     from anime_ai.dataset.stories import has_quotes, story
 
     if len(text) > MOST_CHARACTERS:
@@ -77,8 +78,10 @@ def read_script(text: str, name: str = "", kind: str | None = None) -> Script:
     written = subtitle_kind(text)
     if written and kind in (None, "subtitles"):
         return _subtitles(text, written, name)
-    if kind == "chat" or (kind is None and is_chat(text)):
-        script = _chat(text)
+    headed = kind in (None, "chat") and is_messenger(text)
+    if headed or kind == "chat" or (kind is None and is_chat(text)):
+        script = messenger_chat(text) if headed else _chat(text)
+        script = replace(script, her=_answering(script.lines))
         if script.lines or script.problems:
             return script
     elif kind in (None, "story") and has_quotes(text):
@@ -142,7 +145,7 @@ def _chat(text: str) -> Script:
     kept = tuple(line for line in lines if line.text)
     problems = tuple(Problem(line.number, line.speaker, "blank") for line in lines if not line.text)
     notes = (Note("unnamed", rows=tuple(unnamed)),) if unnamed else ()
-    return Script("chat", kept, her=_answering(kept), notes=notes, problems=problems)
+    return Script("chat", kept, notes=notes, problems=problems)
 
 
 def _answering(lines: Sequence[Line]) -> str:

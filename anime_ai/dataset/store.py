@@ -78,16 +78,19 @@ class Datasets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._counted: dict[str, tuple[float, dict[str, int]]] = {}
 
     def list(self) -> builtins.list[DatasetInfo]:
         """Every dataset, the one that was changed last first."""
         with self._database.reading() as session:
-            return _infos(session)
+            return self._infos(session)
 
     def find(self, name_or_id: str) -> DatasetInfo:
         """The dataset with this id, else the one with this name that was changed last."""
         with self._database.reading() as session:
-            infos = _infos(session, or_(DatasetRecord.id == name_or_id, DatasetRecord.name == shown_name(name_or_id)))
+            infos = self._infos(
+                session, or_(DatasetRecord.id == name_or_id, DatasetRecord.name == shown_name(name_or_id))
+            )
         if not infos:
             raise DatasetError("dataset.unknown", name=name_or_id)
         return next((info for info in infos if info.id == name_or_id), infos[0])
@@ -122,7 +125,7 @@ class Datasets:
     def by_sha256(self, sha256: str) -> DatasetInfo | None:
         """The dataset that was made of a file with this hash, None when there is none: a second upload is noticed."""
         with self._database.reading() as session:
-            return next(iter(_infos(session, DatasetRecord.sha256 == sha256)), None)
+            return next(iter(self._infos(session, DatasetRecord.sha256 == sha256)), None)
 
     def rename(self, dataset_id: str, name: str) -> None:
         """Raises DatasetError when another dataset has this name."""
@@ -232,6 +235,15 @@ class Datasets:
         with self._database.session() as session:
             return self._added(session, dataset_id, kind, rows, after, source)
 
+    def duplicate(self, dataset_id: str, row_ids: Sequence[str]) -> builtins.list[str]:
+        """A copy of each row behind it, all as one step; the copies' ids in the rows' order."""
+        with self._database.session() as session:
+            held(session, dataset_id)
+            there = all_standing(session, dataset_id, row_ids)
+            copies = [id for one in there for id in self._placed(session, dataset_id, [one.row], one.id, one.source)]
+            revisions.change(session, dataset_id, "duplicate", {}, copies)
+            return copies
+
     def delete(self, row_id: str, version: int) -> None:
         """Put a row into the bin. Raises ConflictError when `version` is not what stands there."""
         with self._database.session() as session:
@@ -329,6 +341,22 @@ class Datasets:
             session.execute(delete(EditRecord).where(*idle))
             return len(ids)
 
+    def _infos(self, session: Session, *wanted: ColumnElement[bool]) -> builtins.list[DatasetInfo]:
+        """Rows are counted again only where a dataset has changed: every page of the grid asks for this."""
+        found = []
+        for dataset in session.execute(
+            select(DatasetRecord.id, DatasetRecord.name, DatasetRecord.updated)
+            .where(DatasetRecord.removed.is_(False), *wanted)
+            .order_by(DatasetRecord.updated.desc(), DatasetRecord.id)
+        ):
+            updated, counts = self._counted.get(dataset.id, (None, {}))
+            if updated != dataset.updated:
+                counts = _personas(session, dataset.id)
+                self._counted[dataset.id] = dataset.updated, counts
+            names = tuple(name for name in counts if name)
+            found.append(DatasetInfo(dataset.id, dataset.name, sum(counts.values()), names, dataset.updated))
+        return found
+
     @property
     def _any_case(self) -> bool:
         return self._database.file is None
@@ -390,30 +418,16 @@ def _create(session: Session, name: str, rows: Iterable[Row], source: str, sha25
     return dataset.id
 
 
-def _infos(session: Session, *wanted: ColumnElement[bool]) -> list[DatasetInfo]:
-    datasets = session.execute(
-        select(DatasetRecord.id, DatasetRecord.name, DatasetRecord.updated)
-        .where(DatasetRecord.removed.is_(False), *wanted)
-        .order_by(DatasetRecord.updated.desc(), DatasetRecord.id)
-    ).all()
-    counts: dict[str, dict[str, int]] = {dataset.id: {} for dataset in datasets}
-    chosen = [RowRecord.dataset_id.in_(list(counts))] if wanted else []
-    for dataset_id, persona, number in session.execute(
-        select(RowRecord.dataset_id, RowRecord.persona, func.count())
-        .where(RowRecord.deleted.is_(False), *chosen)
-        .group_by(RowRecord.dataset_id, RowRecord.persona)
-    ):
-        counts.get(dataset_id, {})[persona] = number
-    return [
-        DatasetInfo(
-            dataset.id,
-            dataset.name,
-            sum(counts[dataset.id].values()),
-            tuple(sorted((name for name in counts[dataset.id] if name), key=lambda name: -counts[dataset.id][name])),
-            dataset.updated,
-        )
-        for dataset in datasets
-    ]
+def _personas(session: Session, dataset_id: str) -> dict[str, int]:
+    """How many rows each persona has, those without one under ""; most first."""
+    count = func.count()
+    found = session.execute(
+        select(RowRecord.persona, count)
+        .where(RowRecord.dataset_id == dataset_id, RowRecord.deleted.is_(False))
+        .group_by(RowRecord.persona)
+        .order_by(count.desc(), RowRecord.persona)
+    )
+    return {persona: number for persona, number in found}
 
 
 def _checked_name(name: str) -> str:

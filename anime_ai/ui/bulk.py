@@ -120,8 +120,7 @@ class Bulk:
 
     def duplicate(self, person: Person, picked: Any, *values: Any) -> list[Any]:
         view = View.of(values)
-        for one in reversed(self.studio.datasets.some(view.dataset, self._meant(picked, False, view))):
-            self.studio.datasets.extend(view.dataset, [one.row], "duplicate", one.source, after=one.id)
+        self.studio.datasets.duplicate(view.dataset, self._meant(picked, False, view))
         return self._after(person, view)
 
     def delete(self, person: Person, picked: Any, everything: Any, *values: Any) -> list[Any]:

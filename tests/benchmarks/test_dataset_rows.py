@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from anime_ai.config import DATA
+from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
 from anime_ai.dataset.intake import read
 from anime_ai.dataset.pages import Filter
@@ -26,6 +26,9 @@ from anime_ai.dataset.rows import Row
 from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
 from anime_ai.storage import Database
+from anime_ai.studio import Studio
+from anime_ai.ui.editing import Editing, View
+from anime_ai.ui.persons import Person
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
 ROWS = 100_000
@@ -91,6 +94,13 @@ def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
         for word in WORDS[:2]:
             median, _ = timed(lambda word=word: in_memory(rows, word), 2)  # type: ignore[misc]
             print(f"reference: {word} in a list in memory {median:.0f} ms")
+        page, owner = (
+            Editing(Studio(Settings(output_dir=tmp_path / "studio"), database)),
+            Person("a", "owner", "zh", "b"),
+        )
+        for word in ("", "动漫", "没有这句话"):
+            median, longest = timed(lambda word=word: page.shown(owner, View(dataset, 1, Filter(word))))  # type: ignore[misc]
+            print(f"the page's handler, search {word or '-'}: {median:.0f} ms, longest {longest:.0f} ms")
         there = datasets.all(dataset)
         wanted = {one.id: replace(one.row, persona="甲") for one in there}
         for name, call in {
