@@ -22,7 +22,7 @@ from anime_ai.files import read_json
 from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.starter import reading, seeing
-from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped
+from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped, shipped_near
 from anime_ai.starter.speech import rough
 from anime_ai.starter.words import common_characters
 
@@ -283,6 +283,31 @@ def _original(drawn: Source, chance: random.Random) -> Talk:
     return Talk((Exchange(row.input, row.output),), card=card, greeting=greeting)
 
 
+def _near(drawn: Source, chance: random.Random) -> Talk:
+    """A word or a piece of a sentence by which a topic is told, alone, in a frame, or beside a sentence of it."""
+    words = shipped_near()
+    # Where the topic's first turn has several sets of answers, a word does not tell which is meant.
+    topic = chance.choice([one for one in drawn.openers if one.name in words and len(one.openings) == 1])
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.25 else ""
+    bound: Bound = {}
+    said, reply = drawn.grammar.say(topic.openings, chance, bound, voice)
+    first, second = chance.sample(words[topic.name], 2)
+    way = chance.random()
+    if way < 0.2:
+        said = f"{first}，{said}" if chance.random() < 0.5 else f"{said.rstrip(_STOPS)}，{first}"
+    elif way < 0.4:
+        said = chance.choice((f"{first}，{second}", f"{first}{second}", f"{first}，还{second}"))
+    else:
+        said = chance.choice(FRAMES).format(first) if way < 0.75 else first
+    card = _card(drawn, chance, voice) if voice or chance.random() < 0.3 else ""
+    return Talk((Exchange(rough(said, chance), reply),), card=card)
+
+
+FRAMES = (
+    *("我{}", "今天{}", "刚刚{}", "{}了", "{}啊", "又{}", "唉，{}", "{}怎么办", "{}，你说呢", "{}呢", "一直{}"),
+    *("好像{}", "我们{}", "有人{}", "{}这种事", "想{}", "说说{}", "一想到{}就", "这里{}", "你{}吗", "昨天{}来着"),
+)
+"""What stands around a word that somebody lets fall."""
 WRITTEN = 0.12
 """Share of the conversations in a voice that are rows of hers: an adapter finds on them what that line of the card
 does, and need not learn her words from nothing."""
@@ -297,6 +322,7 @@ KINDS: dict[str, Kind] = {
     "picture": _seen,
     "voices": _voiced,
     "original": _original,
+    "near": _near,
 }
 LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
     (0.015, {"repeat": 1}),
@@ -324,9 +350,10 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 )
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything."""
-LAST: dict[str, float] = {**LESSONS[-1][1], "voices": 30, "original": 3}
-"""What the last course is mixed of: everything as before, more of the voices, and what makes an adapter's work small:
-with the line of the card that asks for a voice, the original project's two questions have their own answers."""
+LAST: dict[str, float] = {**LESSONS[-1][1], "voices": 34, "original": 2, "near": 40}
+"""What the last course is mixed of: everything as before, the words near each topic, and what makes an adapter's work
+small: more of the voices, and with the line of the card that asks for a voice, the original project's two questions
+have their own answers."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:

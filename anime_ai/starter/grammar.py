@@ -13,6 +13,7 @@ A line's first sign says what it is:
     +                    one of the turns that may follow the first one; its ?, - and ! lines come next
     // …                 a remark
 
+`near/*.txt` holds words and pieces of sentences by which a topic is told, apart by blanks, behind lines `# topic`.
 `said/*.txt` adds ways to say a turn and `voices/<persona>.txt` a persona's answers to it. There `#` names a turn:
 `# 下雨` is the topic's first one, `# 下雨.2` its second set of openings, `# 下雨+1` its first follow-up.
 
@@ -166,6 +167,29 @@ def extend(grammar: Grammar, text: str, voice: str = "") -> None:
             turn.says.append((rest, "？" if sign == "?" else "。"))
         elif sign != "#":
             raise ValueError(line)
+
+
+def near(grammar: Grammar, texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The words near each topic, by its name. Raises ValueError that cites a line which belongs to no topic."""
+    known = {topic.name for topic in grammar.topics}
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name = ""
+        for line in text.splitlines():
+            if line.startswith("#"):
+                name = line[1:].strip()
+            if not line.strip() or line.startswith(("//", "#")) and name in known:
+                continue
+            if name not in known:
+                raise ValueError(line)
+            found[name] = (*found.get(name, ()), *line.split())
+    return found
+
+
+@cache
+def shipped_near() -> dict[str, tuple[str, ...]]:
+    """The words under `phrases/near/`."""
+    return near(shipped(), (file.read_text(encoding="utf-8") for file in sorted(PHRASES.glob("near/*.txt"))))
 
 
 def _turns_by_name(topics: Iterable[Topic]) -> dict[str, Turn]:

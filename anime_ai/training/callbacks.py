@@ -30,10 +30,11 @@ class Reporter(TrainerCallback):
         self._first_step = self._counted = 0
         self._counted_at = 0.0
         self._probed = -1
+        self.tokens_seen: Callable[[], int] = lambda: 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = self._counted_at = time.monotonic()
-        self._first_step, self._counted = state.global_step, state.num_input_tokens_seen
+        self._first_step, self._counted = state.global_step, self.tokens_seen()
         self._tell(state, force=True)
         if state.global_step == 0:
             self._sample(0)
@@ -56,7 +57,7 @@ class Reporter(TrainerCallback):
         if not line:
             return
         if "loss" in line:
-            now, tokens = time.monotonic(), state.num_input_tokens_seen
+            now, tokens = time.monotonic(), self.tokens_seen()
             line["tokens_per_s"] = round((tokens - self._counted) / max(1e-6, now - self._counted_at), 1)
             self._counted, self._counted_at = tokens, now
         line["memory_mb"] = round(_memory() / 2**20)
@@ -64,7 +65,7 @@ class Reporter(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Time spent on held-out rows is no training time.
-        self._counted, self._counted_at = state.num_input_tokens_seen, time.monotonic()
+        self._counted, self._counted_at = self.tokens_seen(), time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         # A loss is told only every few steps: without this look a checkpoint could keep what has gone wrong since.
@@ -74,7 +75,7 @@ class Reporter(TrainerCallback):
         sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
         write_json(folder / runs.WHOLE, {"step": state.global_step, "files": sizes})
         self._sample(state.global_step)
-        self._counted = state.num_input_tokens_seen
+        self._counted = self.tokens_seen()
 
     def _sample(self, step: int) -> None:
         if step == self._probed:

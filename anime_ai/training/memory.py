@@ -14,6 +14,9 @@ ROOM = 0.85
 FIXED = 1.0e9
 """Bytes of a run that neither the weights nor the batch explain."""
 
+MOST_TOKENS, MOST_TOKENS_CPU = 8192, 1024
+"""A pack looks at itself as a whole: beyond these the attention's products outweigh what sharing saves."""
+
 
 def weight_bytes(parameters: int, quantised: bool) -> float:
     """Bytes of the base's weights; NF4 leaves embeddings and head in 16 bits, about a quarter of a small model."""
@@ -23,6 +26,13 @@ def weight_bytes(parameters: int, quantised: bool) -> float:
 def activation_bytes(tokens: int, layers: int, hidden: int, checkpointing: bool) -> float:
     """Bytes that one batch of `tokens` keeps for its backward pass."""
     return tokens * layers * hidden * (2.0 if checkpointing else 34.0)
+
+
+def pack_tokens(device: Device, parameters: int, layers: int, hidden: int, quantised: bool, checkpointing: bool) -> int:
+    """Tokens that are computed at once: what the memory has room for, up to where more is no faster."""
+    room = ROOM * device.memory - weight_bytes(parameters, quantised) - FIXED
+    most = MOST_TOKENS if device.kind == "cuda" else MOST_TOKENS_CPU
+    return max(1, min(most, int(room / activation_bytes(1, layers, hidden, checkpointing))))
 
 
 def wants_four_bit(asked: str, device: Device, parameters: int) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, get_peft_model
 from transformers import BitsAndBytesConfig
 
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device, torch_dtype
 from anime_ai.models.transformers_engine import load_model
-from anime_ai.training.memory import wants_checkpointing, wants_four_bit
+from anime_ai.training.memory import pack_tokens, wants_checkpointing, wants_four_bit
 from anime_ai.training.recipe import Recipe
 
 Notice = Callable[..., None]
@@ -22,9 +22,9 @@ Notice = Callable[..., None]
 
 
 def trainable_model(
-    base: Base, recipe: Recipe, device: Device, rows: Sequence[Sequence[int]], batch: int, notice: Notice
+    base: Base, recipe: Recipe, device: Device, used: Sequence[int], longest: int, notice: Notice
 ) -> tuple[Any, str]:
-    """The model and its precision. `rows` are the token ids that it will be trained on, `batch` of them at a time."""
+    """The model and its precision. `used` are the tokens that the rows have, `longest` how many the longest row has."""
     parameters = base.parameters()
     precision = device.precision(parameters, recipe.precision)
     if recipe.precision not in ("auto", precision):
@@ -43,20 +43,30 @@ def trainable_model(
             # bitsandbytes packs a CPU's weights anew at the first evaluation, into a layout that cannot be trained on.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        # Frozen, and left as narrow as it is: PEFT's own preparation makes head and embeddings fp32, twice the memory.
+        model.requires_grad_(False)
     else:
         model = load_model(base, torch_dtype(precision)).to(device.kind)
     model.config.use_cache = False
     shape = (model.config.num_hidden_layers, model.config.hidden_size)
-    tokens = max(len(row) for row in rows) * batch
-    if wants_checkpointing(recipe.checkpointing, device, parameters, tokens, *shape, quantised):
+    if wants_checkpointing(recipe.checkpointing, device, parameters, longest, *shape, quantised):
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    model = get_peft_model(model, _adapter(recipe, parameters, rows))
-    head: Any = model.get_base_model().get_output_embeddings()  # type: ignore[operator]
-    if not hasattr(head, "bias"):
-        # PEFT's wrapper of a tied head hides that there is no bias, which TRL's loss asks for.
-        head.register_parameter("bias", None)
+    model = get_peft_model(model, _adapter(recipe, parameters, used), autocast_adapter_dtype=False)
+    # fp16 cannot hold what it learns; bf16 can, with fp32 masters in the optimiser.
+    width = torch_dtype("bf16" if precision == "bf16" else "fp32")
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.to(width)
     return model, precision
+
+
+def pack_budget(model: Any, device: Device, longest: int) -> int:
+    """Tokens of a pack for a model that is loaded; the longest row at least."""
+    base = model.get_base_model()
+    parameters = sum(weight.numel() for weight in base.parameters())
+    shape = (base.config.num_hidden_layers, base.config.hidden_size)
+    quantised = getattr(base, "is_quantized", False)
+    return max(longest, pack_tokens(device, parameters, *shape, quantised, base.is_gradient_checkpointing))
 
 
 def four_bit_fault(device: Device) -> str:
@@ -80,18 +90,17 @@ def _four_bit(recipe: Recipe, device: Device, parameters: int, notice: Notice) -
     return not why
 
 
-def _adapter(recipe: Recipe, parameters: int, rows: Sequence[Sequence[int]]) -> LoraConfig:
+def _adapter(recipe: Recipe, parameters: int, used: Sequence[int]) -> LoraConfig:
     """LoRA (Hu et al. 2021) on all linear layers of the blocks.
 
     A small base has hardly met most characters, and no low-rank change of its blocks lets it write them: there the
     embeddings of the tokens that the rows use are trained along.
     """
-    used = sorted({token for row in rows for token in row}) if recipe.trains_tokens(parameters) else None
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules="all-linear",
-        trainable_token_indices=used,
+        trainable_token_indices=list(used) if recipe.trains_tokens(parameters) else None,
         task_type="CAUSAL_LM",
     )

@@ -50,6 +50,7 @@ class Recipe:
     precision: str = _choice("auto", "auto", "bf16", "fp16", "fp32")
     load_in_4bit: str = _choice("auto", "auto", "on", "off")
     checkpointing: str = _choice("auto", "auto", "on", "off")
+    packing: str = _choice("on", "on", "off")
     seed: int = _number(42, 0, 2**32 - 1)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,230 @@
+"""One fit of an adapter: data, model and trainer brought together, the adapter saved. Knows no process and no queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anime_ai import __version__
+from anime_ai.dataset.preprocess import Manifest, preprocess, stored_rows, tokenizer_sha256
+from anime_ai.errors import TrainingError
+from anime_ai.files import read_json, replaced_folder, write_json
+from anime_ai.models.bases import Base
+from anime_ai.persona.cards import Personas
+from anime_ai.prompting import MASKED, Dialogue, Layout
+from anime_ai.training import runs
+from anime_ai.training.packing import Encoded, Packer, orders
+from anime_ai.training.recipe import Plan, Recipe, plan
+
+log = logging.getLogger("anime_ai.trainer")
+Notice = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a training needs to know, gathered before the first heavy import."""
+
+    folder: Path
+    recipe: Recipe
+    base: Base
+    dataset: str
+    dataset_sha256: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """The persona's rows, encoded for the base's tokenizer."""
+
+    train: list[Encoded]
+    held_out: list[Encoded]
+    manifest: Manifest
+
+
+def data_of(job: Job, layout: Layout) -> Data:
+    """Train and held-out rows of the persona; encoded anew where they are for another tokenizer or layout."""
+    import datasets
+
+    recipe, folder = job.recipe, job.folder / runs.DATA
+    manifest = Manifest.read(folder)
+    asked = (tokenizer_sha256(layout.tokenizer), layout.fingerprint(), recipe.max_length, recipe.seed)
+    if manifest is None or asked != (
+        manifest.tokenizer_sha256,
+        manifest.layout,
+        manifest.max_length,
+        manifest.seed,
+    ):
+        rows = stored_rows(folder)
+        limits = {"max_length": recipe.max_length, "seed": recipe.seed}
+        manifest = preprocess(rows, Personas(), layout, folder, origin=job.dataset, **limits)  # type: ignore[arg-type]
+    if job.dataset_sha256 and manifest.dataset_sha256 != job.dataset_sha256:
+        raise TrainingError("training.rows_changed", path=folder)
+    if recipe.persona not in manifest.personas:
+        known = "、".join(name for name in manifest.personas if name)
+        raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known or "-")
+    parts = datasets.load_from_disk(str(folder))
+    own = {
+        name: [
+            Encoded(tuple(row["input_ids"]), tuple(row["labels"])) for row in part if row["persona"] == recipe.persona
+        ]
+        for name, part in parts.items()
+    }
+    if not own["train"]:
+        raise TrainingError("dataset.all_too_long", rows=manifest.personas[recipe.persona], most=recipe.max_length)
+    return Data(own["train"], own.get("test", []), manifest)
+
+
+def fit(job: Job, checkpoint: Path | None, packer: Packer, notice: Notice) -> None:
+    """Train from the start or from a checkpoint, and save the adapter. `packer` is told its budget, and remembers what
+    it was asked for where the memory was not enough."""
+    from transformers import set_seed
+
+    from anime_ai.models.device import pick_device, use_allowed_threads
+    from anime_ai.models.transformers_engine import load_tokenizer
+    from anime_ai.training.callbacks import Reporter
+    from anime_ai.training.loop import Steps, StepTrainer
+    from anime_ai.training.model import pack_budget, trainable_model
+    from anime_ai.training.objective import give_objective
+    from anime_ai.training.optimisers import optimiser
+
+    recipe = job.recipe
+    use_allowed_threads()
+    # Before the adapter's first weights are drawn: the same seed gives the same adapter.
+    set_seed(recipe.seed)
+    device = pick_device()
+    tokenizer = load_tokenizer(job.base)
+    layout = Layout(tokenizer, recipe.prompt_format, recipe.think)
+    data = data_of(job, layout)
+    schedule = plan(recipe, len(data.train), job.base.parameters())
+    longest = max(len(row.ids) for row in (*data.train, *data.held_out))
+    used = sorted({token for row in data.train for token in row.ids})
+    model, precision = trainable_model(job.base, recipe, device, used, longest, notice)
+    give_objective(model.get_base_model())
+    packer.budget = packer.budget or pack_budget(model, device, longest)
+    packer.apart = recipe.packing == "off"
+    order = orders(len(data.train), recipe.batch_size * recipe.accumulation, schedule.steps, recipe.seed)
+    held_out = Steps(data.held_out, [range(len(data.held_out))], packer) if data.held_out else None
+    reporter = Reporter(job.folder, prober(model, layout, recipe))
+    trainer = StepTrainer(
+        model=model,
+        args=arguments(job, schedule, device.kind, precision, held_out is not None, checkpoint is None),
+        train_dataset=Steps(data.train, order, packer),
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        callbacks=[reporter],
+        optimizers=(optimiser(model, schedule.learning_rate, 1.0, False), None),
+    )
+    reporter.tokens_seen = lambda: trainer.tokens_seen
+    check_trained_tokens(trainer.train_dataset, data.train, order)
+    log.info("%d rows, %s, %s, %d tokens at once", len(data.train), schedule, precision, packer.budget)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    figures = {
+        "rows": len(data.train),
+        "steps": trainer.state.global_step,
+        "of_steps": schedule.steps,
+        "learning_rate": schedule.learning_rate,
+        "precision": precision,
+        "dataset_sha256": data.manifest.dataset_sha256,
+    }
+    save_final(job, layout, trainer.model, tokenizer, figures)
+    state = "stopped" if reporter.stopped.is_set() else "finished"
+    (job.folder / runs.STOP).unlink(missing_ok=True)
+    runs.write_status(job.folder, state=state, step=trainer.state.global_step, eta_s=None)
+
+
+def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: bool, fresh: bool) -> Any:
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(job.folder / runs.CHECKPOINTS),
+        max_steps=schedule.steps,
+        # A batch is a whole step, in packs.
+        per_device_train_batch_size=1,
+        per_device_eval_batch_size=1,
+        gradient_accumulation_steps=1,
+        learning_rate=schedule.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=schedule.warmup,
+        max_grad_norm=1.0,
+        # 16-bit weights need no autocast; fp16 does, as its gradients have to be scaled.
+        fp16=precision == "fp16" and kind == "cuda",
+        use_cpu=kind == "cpu",
+        logging_steps=schedule.log_every,
+        logging_nan_inf_filter=False,
+        eval_strategy="steps" if evaluate else "no",
+        eval_steps=schedule.eval_every,
+        # A resumed run has this figure already, and its curve stays ordered.
+        eval_on_start=evaluate and fresh,
+        prediction_loss_only=True,
+        save_strategy="steps",
+        save_steps=schedule.eval_every,
+        save_total_limit=2,
+        seed=job.recipe.seed,
+        data_seed=job.recipe.seed,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def check_trained_tokens(steps: Any, rows: list[Encoded], order: list[list[int]]) -> None:
+    """What reaches the loss must be what the mask says, over the first pass. Raises TrainingError."""
+    found, wanted, seen = 0, 0, 0
+    for place, chosen in enumerate(order):
+        if seen >= len(rows):
+            break
+        seen += len(chosen)
+        wanted += sum(rows[one].trained for one in chosen)
+        found += sum(int((pack["labels"] != MASKED).sum()) for pack in steps[place]["packs"])
+    if found != wanted:
+        raise TrainingError("training.mask", wanted=wanted, found=found)
+
+
+def prober(model: Any, layout: Layout, recipe: Recipe) -> Callable[[str], str]:
+    """Answers a probe prompt with the model as it is now."""
+    from anime_ai.models.engine import GREEDY
+    from anime_ai.models.generation import generate
+
+    card = Personas().system_line(recipe.persona)
+
+    def probe(question: str) -> str:
+        prompt = layout.prompt(Dialogue(card=card, question=question))
+        training = model.training
+        model.eval()
+        try:
+            pieces = generate(model, layout.tokenizer, prompt, replace(GREEDY, max_new_tokens=64))
+            return "".join(piece.text for piece in pieces)
+        finally:
+            model.train(training)
+
+    return probe
+
+
+def save_final(job: Job, layout: Layout, model: Any, tokenizer: Any, figures: dict[str, Any]) -> None:
+    """The adapter, its tokenizer, its prompt format and its card, in place of an older one at once."""
+    from anime_ai.models.adapters import CARD
+    from anime_ai.training.card import model_card
+
+    notes = {
+        "base": job.base.id,
+        "base_fingerprint": job.base.fingerprint(),
+        "persona": job.recipe.persona,
+        "prompt_format": layout.format,
+        "think": layout.think,
+        "layout": layout.fingerprint(),
+        "system_line": Personas().system_line(job.recipe.persona),
+        "version": __version__,
+        **figures,
+    }
+    with replaced_folder(job.folder / runs.FINAL) as folder:
+        model.save_pretrained(folder, safe_serialization=True)
+        tokenizer.save_pretrained(folder)
+        # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
+        config = read_json(folder / "adapter_config.json")
+        write_json(folder / "adapter_config.json", {**config, "base_model_name_or_path": job.base.id})
+        write_json(folder / CARD, notes)
+        (folder / "README.md").write_text(model_card(notes, job.recipe), encoding="utf-8")

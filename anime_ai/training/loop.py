@@ -1,0 +1,115 @@
+"""The training loop's economy: transformers' Trainer whose batch is a whole optimiser step in packs.
+
+Checkpoints, schedules, logging, evaluation and data parallelism stay the Trainer's. Knows no run folder and no texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer
+
+from anime_ai.prompting import MASKED
+from anime_ai.training.packing import Encoded, Packer, tensors
+
+
+class Steps(Dataset[Any]):
+    """One item for every process at every step: its share of the step's rows, in packs.
+
+    A process without a row gets one from which nothing is to be learned, as all have to take part.
+    """
+
+    def __init__(
+        self, rows: Sequence[Encoded], order: Sequence[Sequence[int]], cut: Packer, processes: int = 1
+    ) -> None:
+        self.rows, self.order, self.cut, self.processes = rows, order, cut, processes
+
+    def __len__(self) -> int:
+        return len(self.order) * self.processes
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        step, process = divmod(place, self.processes)
+        mine = [self.rows[one] for one in self.order[step][process :: self.processes]]
+        if not mine:
+            first = self.rows[self.order[step][0]]
+            mine = [Encoded(first.ids, (MASKED,) * len(first.ids))]
+        return {
+            "packs": [tensors(pack) for pack in self.cut(mine)],
+            "trained": sum(row.trained for row in mine),
+            "tokens": sum(len(row.ids) for row in mine),
+        }
+
+
+def only(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """The collator: a step comes as it is."""
+    (item,) = items
+    return item
+
+
+class StepTrainer(Trainer):
+    """A Trainer over `Steps`. `tokens_seen` counts the rows' tokens, each row whole, of this process."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(data_collator=only, **kwargs)
+        self.tokens_seen = 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        steps: Any = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(steps)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """The mean loss of all the step's trained tokens; its gradients are in the weights."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        self.tokens_seen += inputs["tokens"]
+        processes = self.accelerator.num_processes
+        count = torch.tensor(float(inputs["trained"]), device=self.args.device)
+        # What data parallelism averages over the processes is to be the sum of their tokens over all tokens.
+        share = processes / self.accelerator.reduce(count, "sum").clamp(min=1)
+        loss = torch.zeros((), device=self.args.device)
+        last = len(inputs["packs"]) - 1
+        for number, pack in enumerate(inputs["packs"]):
+            quiet: AbstractContextManager[Any] = nullcontext()
+            if processes > 1 and number < last:
+                quiet = self.accelerator.no_sync(model)
+            with quiet:
+                with self.compute_loss_context_manager():
+                    part = pack_loss(model, pack) * share
+                self.accelerator.backward(part)
+            loss += part.detach()
+        return loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[torch.Tensor, None, None]:
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            losses = [pack_loss(model, pack) for pack in inputs["packs"]]
+        return torch.stack(losses).sum() / max(1, inputs["trained"]), None, None
+
+
+def pack_loss(model: Any, pack: dict[str, Any]) -> torch.Tensor:
+    """The summed loss of a pack's trained tokens. The model was given its objective."""
+    mask = pack["attention_mask"]
+    if _eager(model):  # which adds what it is given
+        mask = torch.zeros(mask.shape, dtype=model_dtype(model), device=mask.device).masked_fill(
+            ~mask, torch.finfo(model_dtype(model)).min
+        )
+    return model(
+        input_ids=pack["input_ids"],
+        position_ids=pack["position_ids"],
+        attention_mask=mask,
+        targets=pack["labels"],
+    )
+
+
+def _eager(model: Any) -> bool:
+    return getattr(model, "module", model).config._attn_implementation == "eager"
+
+
+def model_dtype(model: Any) -> torch.dtype:
+    return next(weight.dtype for weight in model.parameters() if weight.is_floating_point())
