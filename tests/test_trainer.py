@@ -122,56 +122,56 @@ def test_the_adapter_holds_no_pickle_and_no_path_of_this_machine(trained_run: Ru
 # ---- faults, in the trainer's own process -------------------------------------------------------------------------
 
 
-def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
+def test_out_of_memory_halves_what_is_computed_at_once_and_keeps_the_step(
     tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
+    from anime_ai.training import loop
+
     folder = prepared(tmp_path / "run", base)
-    asked: list[tuple[int, int]] = []
-    arguments, collate = trainer._arguments, trainer.Collator.__call__
-    seen = {"batches": 0}
+    compute = loop.pack_loss
+    seen = {"packs": 0, "most": 0, "least": 10**9}
 
-    def watched(*given: Any) -> Any:
-        made = arguments(*given)
-        asked.append((made.per_device_train_batch_size, made.gradient_accumulation_steps))
-        return made
-
-    def starved(self: trainer.Collator, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        seen["batches"] += 1
-        # The first batch is the check before the first step; the shortage comes after the first checkpoint.
-        if seen["batches"] > 14 and asked[-1][0] == 4:
+    def starved(model: Any, pack: dict[str, Any]) -> Any:
+        tokens = pack["input_ids"].shape[1]
+        seen["packs"] += 1
+        # Room for all of it until after the first checkpoint, then for less than a step's rows in one.
+        if seen["packs"] > 14 and tokens > 0.7 * seen["most"]:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return collate(self, rows)
+        seen["most"], seen["least"] = max(seen["most"], tokens), min(seen["least"], tokens)
+        return compute(model, pack)
 
-    monkeypatch.setattr(trainer, "_arguments", watched)
-    monkeypatch.setattr(trainer.Collator, "__call__", starved)
+    monkeypatch.setattr(loop, "pack_loss", starved)
     trainer._train(folder, resume=False)
     run = runs.read_run(folder)
     assert run.state == "finished"
-    assert asked == [(4, 1), (2, 2)]
-    assert run.notices == ({"key": "training.smaller_batch", "values": {"batch": 2}},)
+    (notice,) = run.notices
+    assert notice["key"] == "training.smaller_packs"
+    assert seen["least"] <= notice["values"]["tokens"] == seen["most"] // 2
     assert run.step == run.total == 60
     assert steps_of(folder) == list(range(1, 61))
     assert ordered([line["step"] for line in runs.samples(folder)])
 
 
-def test_an_odd_batch_shrinks_to_a_divisor_and_one_row_too_much_is_said(
+def test_a_single_row_that_does_not_fit_is_said(
     tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
-    sizes: list[tuple[int, int]] = []
+    from anime_ai.training import loop
 
-    def starving(job: Any, checkpoint: Any, batch: int) -> None:
-        made = trainer._arguments(job, plan(job.recipe, 4, 1000), "cpu", "fp32", batch, False, True)
-        sizes.append((made.per_device_train_batch_size, made.gradient_accumulation_steps))
+    asked: list[int] = []
+
+    def starving(model: Any, pack: dict[str, Any]) -> None:
+        asked.append(pack["input_ids"].shape[1])
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer, "_fit", starving)
+    monkeypatch.setattr(loop, "pack_loss", starving)
     with pytest.raises(torch.OutOfMemoryError) as caught:
-        trainer._train(prepared(tmp_path / "run", base, batch_size=15, accumulation=2), resume=False)
-    assert sizes == [(15, 2), (5, 6), (3, 10), (1, 30)]
+        trainer._train(prepared(tmp_path / "run", base), resume=False)
+    assert asked == sorted(asked, reverse=True)
+    assert len(asked) > 1
     assert trainer._translate(caught.value).key == "training.out_of_memory"
 
 
@@ -256,14 +256,16 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
 def test_labels_that_were_tampered_with_stop_the_run_before_its_first_step(
     tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from anime_ai.training import loop
+
     folder = prepared(tmp_path / "run", base)
-    collate = trainer.Collator.__call__
+    make = loop.tensors
 
-    def whole_rows(self: trainer.Collator, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = collate(self, rows)
-        return {**batch, "labels": batch["input_ids"].clone()}
+    def whole_rows(rows: Any) -> dict[str, Any]:
+        pack = make(rows)
+        return {**pack, "labels": pack["input_ids"].clone()}
 
-    monkeypatch.setattr(trainer.Collator, "__call__", whole_rows)
+    monkeypatch.setattr(loop, "tensors", whole_rows)
     with pytest.raises(TrainingError) as caught:
         trainer._train(folder, resume=False)
     assert caught.value.key == "training.mask"
@@ -324,9 +326,9 @@ def test_four_bit_trains_on_this_machine(
     kinds: set[str] = set()
     wrap = model.get_peft_model
 
-    def watched(bare: Any, config: Any) -> Any:
+    def watched(bare: Any, config: Any, **given: Any) -> Any:
         kinds.update(type(module).__name__ for module in bare.modules())
-        return wrap(bare, config)
+        return wrap(bare, config, **given)
 
     monkeypatch.setattr(model, "get_peft_model", watched)
     trainer._train(folder, resume=False)

@@ -79,7 +79,7 @@ def data_of(job: Job, layout: Layout) -> Data:
 def fit(job: Job, checkpoint: Path | None, packer: Packer, notice: Notice) -> None:
     """Train from the start or from a checkpoint, and save the adapter. `packer` is told its budget, and remembers what
     it was asked for where the memory was not enough."""
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
 
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.models.transformers_engine import load_tokenizer
@@ -116,6 +116,7 @@ def fit(job: Job, checkpoint: Path | None, packer: Packer, notice: Notice) -> No
         callbacks=[reporter],
         optimizers=(optimiser(model, schedule.learning_rate, 1.0, False), None),
     )
+    trainer.remove_callback(PrinterCallback)  # the reporter tells it all
     reporter.tokens_seen = lambda: trainer.tokens_seen
     check_trained_tokens(trainer.train_dataset, data.train, order)
     log.info("%d rows, %s, %s, %d tokens at once", len(data.train), schedule, precision, packer.budget)
