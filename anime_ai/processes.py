@@ -175,6 +175,16 @@ def usable_cpus() -> int:
     return max(1, int(min([count, *_quotas(Path("/"))])))
 
 
+def peak_memory() -> int:
+    """The most bytes that this process has held in memory so far."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # bytes there, KiB elsewhere
+
+
 def usable_memory() -> int:
     """Bytes of main memory that this process may use: the machine's, or its control group's limit if less."""
     return min([psutil.virtual_memory().total, *_memory_limits(Path("/"))])

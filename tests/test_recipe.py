@@ -11,7 +11,7 @@ import pytest
 from anime_ai.config import Settings
 from anime_ai.errors import SettingsError
 from anime_ai.texts import LANGUAGES, catalogue
-from anime_ai.training.recipe import EVALUATIONS, MIN_STEPS, PLOTTED_POINTS, Recipe, plan
+from anime_ai.training.recipe import MEMORY, MIN_STEPS, PLOTTED_POINTS, PRESETS, Recipe, plan
 
 NUMBERS = [one for one in fields(Recipe) if "min" in one.metadata]
 CHOICES = [one for one in fields(Recipe) if "choices" in one.metadata]
@@ -31,12 +31,18 @@ def test_every_field_has_its_texts_and_keeps_its_own_bounds(settings: Settings) 
             assert {f"recipe.{one.name}", f"recipe.{one.name}.help"} <= set(catalogue(language))
     for one in NUMBERS:
         for end in ("min", "max"):
-            recipe = Recipe.from_values({one.name: str(one.metadata[end])}, settings)
+            # As many evaluations without a better one as there are evaluations is never reached, and refused.
+            needed = {"evaluations": 1000} if one.name == "patience" else {}
+            value = one.metadata[end] - (one.name == "patience" and end == "max")
+            recipe = Recipe.from_values({one.name: str(value), **needed}, settings)
+            if one.name == "patience":
+                continue
             assert getattr(recipe, one.name) == one.metadata[end]
             assert type(getattr(recipe, one.name)).__name__ == one.type
     for one in CHOICES:
         for choice in one.metadata["choices"]:
-            assert getattr(Recipe.from_values({one.name: choice}, settings), one.name) == choice
+            needed = {"start_from": "an adapter"} if choice == "dpo" else {}
+            assert getattr(Recipe.from_values({one.name: choice, **needed}, settings), one.name) == choice
     assert set(Recipe.BASIC) <= {one.name for one in fields(Recipe)}
 
 
@@ -66,7 +72,41 @@ def test_unknown_choices_are_refused(settings: Settings, name: str) -> None:
     for value in ("", "loud", "AUTO", 5, ["auto"]):
         error = refusal({name: value}, settings)
         assert error.key == "settings.choice"
-        assert "auto" in error.say("zh") or "silent" in error.say("zh")
+        (field,) = [one for one in CHOICES if one.name == name]
+        assert all(choice in error.say("zh") for choice in field.metadata["choices"])
+
+
+@pytest.mark.parametrize(
+    ("values", "other"),
+    [
+        ({"steps": 10, "epochs": 2}, "epochs"),
+        ({"neftune": 5, "method": "dpo", "start_from": "x"}, "method"),
+        ({"patience": 6, "evaluations": 6}, "evaluations"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_both_named(
+    settings: Settings, values: dict[str, Any], other: str
+) -> None:
+    error = refusal(values, settings)
+    assert error.key == "settings.contradiction"
+    assert all(other in error.say(language) for language in LANGUAGES)
+
+
+def test_preferences_need_an_adapter_to_start_from(settings: Settings) -> None:
+    assert refusal({"start_from": " ", "method": "dpo"}, settings).key == "settings.dpo_needs_an_adapter"
+
+
+def test_presets_are_recipes_and_have_names(settings: Settings) -> None:
+    for presets in (PRESETS, MEMORY):
+        assert len({frozenset(values) for values in presets.values()}) == 1
+        for name, values in presets.items():
+            assert {key: getattr(Recipe.from_values(values, settings), key) for key in values} == values
+            assert all(f"preset.{name}" in catalogue(language) for language in LANGUAGES)
+
+
+def test_steps_may_be_named(settings: Settings) -> None:
+    made = plan(Recipe(steps=7, evaluations=3, warmup=0), 1000, 4_000_000)
+    assert (made.steps, made.eval_every, made.warmup) == (7, 2, 0)
 
 
 def test_unknown_fields_and_blank_names_are_refused(settings: Settings) -> None:
@@ -104,7 +144,7 @@ def test_every_number_of_rows_is_enough_for_a_plot(batch: int, parameters: int) 
             made = plan(recipe, rows, parameters)
             assert made.steps >= MIN_STEPS == 60
             assert made.steps // made.log_every >= PLOTTED_POINTS == 30
-            assert made.steps // made.eval_every >= EVALUATIONS == 4
+            assert made.steps // made.eval_every >= recipe.evaluations == 6
             assert 1 <= made.warmup < made.steps
             assert made.epochs == pytest.approx(made.steps / math.ceil(rows / (batch * 3)))
             assert made.epochs >= epochs - 1e-9

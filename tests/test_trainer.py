@@ -21,9 +21,9 @@ from anime_ai.errors import AnimeAIError, ModelError, TrainingError
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base, read_header
 from anime_ai.models.engine import GREEDY, Adapter
-from anime_ai.training import callbacks, runs, trainer
+from anime_ai.training import callbacks, probing, runs, trainer
 from anime_ai.training.queue import RunQueue, wait
-from anime_ai.training.recipe import Recipe, plan
+from anime_ai.training.recipe import Recipe
 from anime_ai.training.runs import Run
 
 FEW = [Row(f"第{number}句？", f"这是第{number}答。", "傲娇") for number in range(4)]
@@ -44,7 +44,8 @@ def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
 
 @pytest.fixture
 def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "PROBES", ("你好",))
+    monkeypatch.setattr(probing, "PROBES", ("你好",))
+    monkeypatch.setattr("anime_ai.training.fitting.MORE_PROBES", 0)
 
 
 def prepared(folder: Path, base: Base, rows: list[Row] = FEW, **values: object) -> Path:
@@ -94,8 +95,7 @@ def test_the_run_folder_tells_the_whole_story(trained_run: Run) -> None:
     assert len(steps_of(folder, "eval_loss")) >= 4
     assert steps_of(folder, "eval_loss")[0] == 0
     samples = runs.samples(folder)
-    assert {line["prompt"] for line in samples} == set(callbacks.PROBES)
-    asked = [line for line in samples if line["prompt"] == callbacks.PROBES[0]]
+    asked = [line for line in samples if line["prompt"] == probing.PROBES[0]]
     assert ordered([line["step"] for line in asked])
     assert asked[0]["step"] == 0
     assert asked[0]["reply"] != asked[-1]["reply"]
@@ -305,7 +305,7 @@ def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("anime_ai.training.card.model_card", no_card)
+        patched.setattr("anime_ai.training.checkpoints.model_card", no_card)
         with pytest.raises(AnimeAIError):
             trainer._train(folder, resume=False)
     assert {path.name: path.read_bytes() for path in final.iterdir()} == before

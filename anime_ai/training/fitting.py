@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anime_ai import __version__
+from anime_ai.config import Settings
 from anime_ai.dataset.preprocess import Manifest, preprocess, stored_rows, tokenizer_sha256
+from anime_ai.dataset.split import split_rows
 from anime_ai.errors import TrainingError
-from anime_ai.files import read_json, replaced_folder, write_json
+from anime_ai.files import write_json
 from anime_ai.models.bases import Base
 from anime_ai.persona.cards import Personas
-from anime_ai.prompting import MASKED, Dialogue, Layout
-from anime_ai.training import runs
+from anime_ai.prompting import MASKED, Layout
+from anime_ai.training import checkpoints, runs
 from anime_ai.training.packing import Encoded, Packer, orders
+from anime_ai.training.probing import Prober
 from anime_ai.training.recipe import Plan, Recipe, plan
 
+if TYPE_CHECKING:
+    from anime_ai.training.callbacks import Reporter
+    from anime_ai.training.style import Verifier
+
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 log = logging.getLogger("anime_ai.trainer")
 Notice = Callable[..., None]
+MORE_PROBES = 8
+"""Questions of held-out rows that may be asked along the training."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,23 @@ def data_of(job: Job, layout: Layout) -> Data:
     return Data(own["train"], own.get("test", []), manifest)
 
 
-def fit(job: Job, checkpoint: Path | None, packer: Packer, notice: Notice) -> None:
-    """Train from the start or from a checkpoint, and save the adapter. `packer` is told its budget, and remembers what
-    it was asked for where the memory was not enough."""
+def fit(
+    job: Job,
+    checkpoint: Path | None,
+    packer: Packer,
+    notice: Notice,
+    time_is_up: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train from the start or from a checkpoint, and make a checkpoint the run's adapter. False where the time was up
+    before the end, and a checkpoint waits to be gone on from.
+
+    `packer` is told its budget, and remembers what it was asked for where the memory was not enough.
+    """
     from transformers import PrinterCallback, set_seed
 
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.models.transformers_engine import load_tokenizer
-    from anime_ai.training.callbacks import Reporter
+    from anime_ai.training.callbacks import Follower, Reporter
     from anime_ai.training.loop import Steps, StepTrainer
     from anime_ai.training.model import pack_budget, trainable_model
     from anime_ai.training.objective import give_objective
@@ -105,34 +124,81 @@ def fit(job: Job, checkpoint: Path | None, packer: Packer, notice: Notice) -> No
     packer.budget = packer.budget or pack_budget(model, device, longest)
     packer.apart = recipe.packing == "off"
     order = orders(len(data.train), recipe.batch_size * recipe.accumulation, schedule.steps, recipe.seed)
-    held_out = Steps(data.held_out, [range(len(data.held_out))], packer) if data.held_out else None
-    reporter = Reporter(job.folder, prober(model, layout, recipe))
+    args = arguments(job, schedule, device.kind, precision, bool(data.held_out), checkpoint is None)
+    first = args.process_index == 0
+    reporter = Reporter(job.folder, prober_of(job, model, layout, data), recipe.patience, time_is_up) if first else None
+    packed = recipe.optimiser == "adamw_8bit" and device.kind == "cuda"
+    if recipe.optimiser == "adamw_8bit" and not packed:
+        notice("training.no_eight_bit")
     trainer = StepTrainer(
         model=model,
-        args=arguments(job, schedule, device.kind, precision, held_out is not None, checkpoint is None),
-        train_dataset=Steps(data.train, order, packer),
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        callbacks=[reporter],
-        optimizers=(optimiser(model, schedule.learning_rate, 1.0, False), None),
+        args=args,
+        train_dataset=Steps(data.train, order, packer, args.world_size),
+        eval_dataset=Steps(data.held_out, [range(len(data.held_out))], packer) if data.held_out else None,
+        callbacks=[reporter or Follower()],
+        optimizers=(optimiser(model, schedule.learning_rate, recipe.lora_plus, packed), None),
     )
     trainer.remove_callback(PrinterCallback)  # the reporter tells it all
-    reporter.tokens_seen = lambda: trainer.tokens_seen
     check_trained_tokens(trainer.train_dataset, data.train, order)
     log.info("%d rows, %s, %s, %d tokens at once", len(data.train), schedule, precision, packer.budget)
+    if reporter:
+        reporter.tokens_seen = lambda: trainer.tokens_seen
+        tokenizer.save_pretrained(job.folder / checkpoints.TOKENIZER)
+        write_json(job.folder / checkpoints.NOTES, notes_of(job, layout, data, schedule, precision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    figures = {
+    if reporter and not reporter.sliced.is_set():
+        finish(job, reporter, trainer.state.global_step, notice)
+    return reporter is None or not reporter.sliced.is_set()
+
+
+def finish(job: Job, reporter: Reporter, step: int, notice: Notice) -> None:
+    """The checkpoint that the recipe asks for becomes the run's adapter."""
+    kept = checkpoints.best(job.folder, job.recipe.keep)
+    if kept is None:
+        raise TrainingError("training.no_checkpoint", step=step)
+    checkpoints.promote(job.folder, kept.step)
+    if reporter.early.is_set():
+        notice("training.stopped_early", step=step)
+    (job.folder / runs.STOP).unlink(missing_ok=True)
+    state = "stopped" if reporter.stopped.is_set() else "finished"
+    runs.write_status(job.folder, state=state, step=step, eta_s=None)
+
+
+def notes_of(job: Job, layout: Layout, data: Data, schedule: Plan, precision: str) -> dict[str, Any]:
+    """What is said of the adapter wherever it goes, but for the step of its checkpoint."""
+    return {
+        "base": job.base.id,
+        "base_fingerprint": job.base.fingerprint(),
+        "persona": job.recipe.persona,
+        "prompt_format": layout.format,
+        "think": layout.think,
+        "layout": layout.fingerprint(),
+        "system_line": Personas().system_line(job.recipe.persona),
+        "version": __version__,
         "rows": len(data.train),
-        "steps": trainer.state.global_step,
         "of_steps": schedule.steps,
         "learning_rate": schedule.learning_rate,
         "precision": precision,
         "dataset_sha256": data.manifest.dataset_sha256,
     }
-    save_final(job, layout, trainer.model, tokenizer, figures)
-    state = "stopped" if reporter.stopped.is_set() else "finished"
-    (job.folder / runs.STOP).unlink(missing_ok=True)
-    runs.write_status(job.folder, state=state, step=trainer.state.global_step, eta_s=None)
+
+
+def prober_of(job: Job, model: Any, layout: Layout, data: Data) -> Prober:
+    """Asks the fixed questions, and as time allows those of held-out rows."""
+    persona = job.recipe.persona
+    rows = stored_rows(job.folder / runs.DATA)
+    split = split_rows(rows, job.recipe.seed)
+    held_out = [rows[place].input for place in split.held_out if rows[place].persona == persona]
+
+    def verifier() -> Verifier | None:
+        from anime_ai.training.evaluation import voice_verifier
+
+        try:
+            return voice_verifier(rows, split, persona, Settings.load())
+        except TrainingError:
+            return None
+
+    return Prober(model, layout, Personas().system_line(persona), held_out[:MORE_PROBES], verifier)
 
 
 def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: bool, fresh: bool) -> Any:
@@ -146,7 +212,8 @@ def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: boo
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=1,
         learning_rate=schedule.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[job.recipe.schedule],
+        neftune_noise_alpha=job.recipe.neftune or None,
         warmup_steps=schedule.warmup,
         max_grad_norm=1.0,
         # 16-bit weights need no autocast; fp16 does, as its gradients have to be scaled.
@@ -161,7 +228,6 @@ def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: boo
         prediction_loss_only=True,
         save_strategy="steps",
         save_steps=schedule.eval_every,
-        save_total_limit=2,
         seed=job.recipe.seed,
         data_seed=job.recipe.seed,
         dataloader_num_workers=0,
@@ -183,49 +249,3 @@ def check_trained_tokens(steps: Any, rows: list[Encoded], order: list[list[int]]
         found += sum(int((pack["labels"] != MASKED).sum()) for pack in steps[place]["packs"])
     if found != wanted:
         raise TrainingError("training.mask", wanted=wanted, found=found)
-
-
-def prober(model: Any, layout: Layout, recipe: Recipe) -> Callable[[str], str]:
-    """Answers a probe prompt with the model as it is now."""
-    from anime_ai.models.engine import GREEDY
-    from anime_ai.models.generation import generate
-
-    card = Personas().system_line(recipe.persona)
-
-    def probe(question: str) -> str:
-        prompt = layout.prompt(Dialogue(card=card, question=question))
-        training = model.training
-        model.eval()
-        try:
-            pieces = generate(model, layout.tokenizer, prompt, replace(GREEDY, max_new_tokens=64))
-            return "".join(piece.text for piece in pieces)
-        finally:
-            model.train(training)
-
-    return probe
-
-
-def save_final(job: Job, layout: Layout, model: Any, tokenizer: Any, figures: dict[str, Any]) -> None:
-    """The adapter, its tokenizer, its prompt format and its card, in place of an older one at once."""
-    from anime_ai.models.adapters import CARD
-    from anime_ai.training.card import model_card
-
-    notes = {
-        "base": job.base.id,
-        "base_fingerprint": job.base.fingerprint(),
-        "persona": job.recipe.persona,
-        "prompt_format": layout.format,
-        "think": layout.think,
-        "layout": layout.fingerprint(),
-        "system_line": Personas().system_line(job.recipe.persona),
-        "version": __version__,
-        **figures,
-    }
-    with replaced_folder(job.folder / runs.FINAL) as folder:
-        model.save_pretrained(folder, safe_serialization=True)
-        tokenizer.save_pretrained(folder)
-        # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
-        config = read_json(folder / "adapter_config.json")
-        write_json(folder / "adapter_config.json", {**config, "base_model_name_or_path": job.base.id})
-        write_json(folder / CARD, notes)
-        (folder / "README.md").write_text(model_card(notes, job.recipe), encoding="utf-8")

@@ -17,6 +17,11 @@ from anime_ai.models.transformers_engine import load_model
 from anime_ai.training.memory import pack_tokens, wants_checkpointing, wants_four_bit
 from anime_ai.training.recipe import Recipe
 
+TARGETS: dict[str, str | list[str]] = {
+    "all": "all-linear",
+    "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
+    "mlp": ["gate_proj", "up_proj", "down_proj"],
+}
 Notice = Callable[..., None]
 """Told a text key and its values when something else than asked was done."""
 
@@ -91,7 +96,8 @@ def _four_bit(recipe: Recipe, device: Device, parameters: int, notice: Notice) -
 
 
 def _adapter(recipe: Recipe, parameters: int, used: Sequence[int]) -> LoraConfig:
-    """LoRA (Hu et al. 2021) on all linear layers of the blocks.
+    """LoRA (Hu et al. 2021) on linear layers of the blocks; rsLoRA (Kalajdzievski 2023) and DoRA (Liu et al. 2024)
+    where asked for.
 
     A small base has hardly met most characters, and no low-rank change of its blocks lets it write them: there the
     embeddings of the tokens that the rows use are trained along.
@@ -100,7 +106,9 @@ def _adapter(recipe: Recipe, parameters: int, used: Sequence[int]) -> LoraConfig
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        target_modules="all-linear",
+        target_modules=TARGETS[recipe.targets],
+        use_rslora=recipe.rslora == "on",
+        use_dora=recipe.dora == "on",
         trainable_token_indices=list(used) if recipe.trains_tokens(parameters) else None,
         task_type="CAUSAL_LM",
     )

@@ -41,7 +41,8 @@ class Run:
     """What the run folder says now. `error` is a text key (under "error.") and its values.
 
     `waiting`: queued, and no trainer has been started for it yet; it will go on from a checkpoint where `resumes`.
-    `snapshot`: the id of the dataset's snapshot that it is trained on, "" where there is none.
+    `snapshot`: the id of the dataset's snapshot that it is trained on, "" where there is none. `checkpoint`: the step
+    of the checkpoint that is its adapter, 0 where none was made yet.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Run:
     waiting: bool = False
     resumes: bool = False
     snapshot: str = ""
+    checkpoint: int = 0
 
     @property
     def active(self) -> bool:
@@ -158,6 +160,7 @@ def read_run(folder: Path) -> Run:
         waiting=state == "queued" and not status.get("pid"),
         resumes=bool(status.get("resume")),
         snapshot=str(config.get("snapshot") or ""),
+        checkpoint=int(status.get("checkpoint") or 0),
     )
 
 
@@ -186,8 +189,12 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written whole."""
-    whole = [path for path in (folder / CHECKPOINTS).glob("checkpoint-*") if (path / WHOLE).is_file()]
+    """The newest checkpoint that was written whole and can be gone on from."""
+    whole = [
+        path
+        for path in (folder / CHECKPOINTS).glob("checkpoint-*")
+        if (told := read_json(path / WHOLE)) is not None and told.get("resumable", True)
+    ]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
