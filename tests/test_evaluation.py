@@ -16,7 +16,18 @@ from anime_ai.dataset.rows import Row
 from anime_ai.dataset.split import split_rows
 from anime_ai.errors import DatasetError, TrainingError
 from anime_ai.files import read_json, write_json
-from anime_ai.training.evaluation import Figure, _figure, _share, distinct_2, evaluate_run, loops
+from anime_ai.training.evaluation import (
+    COPIED,
+    SCRIPT,
+    Figure,
+    _figure,
+    _late,
+    _share,
+    distinct_2,
+    evaluate_run,
+    grams,
+    loops,
+)
 from anime_ai.training.runs import Run
 from anime_ai.training.style import train_verifier
 
@@ -131,18 +142,34 @@ def test_an_interval_of_variety_holds_the_variety() -> None:
 def test_the_figures_of_a_trained_adapter(trained_run: Run) -> None:
     told: list[str] = []
     report = evaluate_run(trained_run.folder, Settings.load(), told.append)
-    names = {"held_out_loss", "style", "style_of_the_rows", "distinct_2", "loop_rate", "end_rate"}
-    assert set(report) == names
+    shares = {"style", "style_of_the_rows", "true_reply", "copied", "distinct_2", "loop_rate", "end_rate"}
+    assert set(report) == {"held_out_loss", "likelier_rows", "likelier_neutral", "drift", *shares}
     for name, figure in report.items():
         assert figure.low <= figure.high, name
         assert all(np.isfinite([figure.base, figure.adapter, figure.low, figure.high])), name
-        if name != "held_out_loss":
+        if name in shares:
             assert 0 <= figure.low <= figure.high <= 1, name
             assert 0 <= figure.base <= 1, name
             assert 0 <= figure.adapter <= 1, name
     assert report["held_out_loss"].base > 0
     assert report["style"].adapter > report["style"].base
+    loss = report["held_out_loss"]
+    assert report["likelier_rows"].adapter == pytest.approx(loss.base - loss.adapter, abs=2e-4)
+    assert report["likelier_rows"].base == report["likelier_neutral"].base == 0
     assert len(told) == 2
+
+
+def test_a_copy_is_twelve_characters_in_a_row() -> None:
+    row = "哼，才不会随便告诉你呢！不过《EVA》还算不错吧。"
+    known = grams([row], COPIED)
+    assert grams(["我说：" + row[3:15] + "？"], COPIED) & known
+    assert not grams([row[3:14] + "？" + row[20:]], COPIED) & known
+    assert not grams(["短"], COPIED)
+
+
+def test_later_turns_are_told_from_earlier_ones() -> None:
+    assert _late([0.5, 0.5, 0.9, 0.1]) == pytest.approx([0.4, -0.4])
+    assert len(SCRIPT) == 10
 
 
 def test_what_cannot_be_evaluated_is_said(trained_run: Run, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe
 from anime_ai.ui import training_tab
 from anime_ai.ui.chart import Series, line_chart, thin
-from anime_ai.ui.training_tab import TrainingTab, duration
+from anime_ai.ui.run_view import duration
+from anime_ai.ui.training_tab import TrainingTab
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -154,7 +155,7 @@ def test_what_she_answers_shows_the_change_as_text(tab: TrainingTab) -> None:
     cards = tab.choose_run(OWNER, run.id)[5]
     assert "训练前" in cards
     assert "第 90 步" in cards
-    assert cards.count("<dt>") == 5
+    assert cards.count("<dt>") == 6
     assert "<img" not in cards
 
 

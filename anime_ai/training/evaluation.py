@@ -1,16 +1,19 @@
-"""What an adapter learned, against its base: loss on held-out rows, style, variety, loops, ends.
+"""What an adapter learned, against its base: loss on held-out rows, style, variety, copies, loops, ends, drift.
 
 Replies are drawn greedily to the held-out questions. `low` and `high` are a 95 % interval of the adapter's figure by
-the jackknife over the held-out rows (Tukey 1958; a bootstrap would repeat replies, which by itself lowers distinct-2).
-The held-out rows are few, and the interval says how few.
+the bootstrap over the held-out rows (Efron 1979); that of distinct-2 is by the jackknife (Tukey 1958), because a
+bootstrap repeats replies, which by itself lowers it. The held-out rows are few, and the interval says how few.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
@@ -29,6 +32,15 @@ if TYPE_CHECKING:
 MOST_REPLIES = 40
 """Held-out questions that are answered by each of the two."""
 REPLY_TOKENS = 80
+COPIED = 12
+"""Characters in a row that a reply shares with a training row when it counts as copied."""
+CANDIDATES = 4
+RESAMPLES = 4_000
+SCRIPT = (
+    *("你好呀，我回来了。", "今天上班好累。", "你在干嘛呢？", "给我推荐点好吃的吧。", "周末我们去哪儿玩？"),
+    *("我有点睡不着。", "你会一直陪着我吗？", "刚才是我说错话了，对不起。", "明天还要早起。", "那我去睡了，晚安。"),
+)
+"""What the other side says in ten turns, to see whether she stays herself."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +75,97 @@ def evaluate_run(
     if not losses["adapter"]:
         raise TrainingError("training.nothing_held_out", persona=persona)
     asked = held[:MOST_REPLIES]
-    replies = {}
+    replies, talked = {}, {}
     for name, alone in (("base", True), ("adapter", False)):
         replies[name] = [reply_to(speaker, row, alone) for row in asked]
+        talked[name] = verifier.scores(scripted(speaker, alone)).tolist()
         tell(f"{name}: {len(asked)}")
-    base, trained = replies["base"], replies["adapter"]
-    human = verifier.scores([row.output for row in held]).tolist()
+    trained = [rows[place].output for place in split.train if rows[place].persona == persona]
+    neutral = _neutral_rows(settings)[: len(asked)]
+    apart = _losses(speaker, neutral, int(recipe.get("max_length", settings.max_length)))
+    chosen = _choices(speaker, asked, held, int(recipe.get("max_length", settings.max_length)))
+    return _figures(replies, talked, losses, apart, chosen, verifier, [row.output for row in held], trained)
+
+
+def _figures(
+    replies: dict[str, list[tuple[str, bool]]],
+    talked: dict[str, list[float]],
+    losses: dict[str, list[float]],
+    apart: dict[str, list[float]],
+    chosen: dict[str, list[float]],
+    verifier: Verifier,
+    human: Sequence[str],
+    trained: Sequence[str],
+) -> dict[str, Figure]:
+    base, adapter = replies["base"], replies["adapter"]
+    of_rows = verifier.scores(human).tolist()
+    known = grams(trained, COPIED)
+
+    def each(measure: Callable[[str], bool]) -> Figure:
+        return _share([float(measure(text)) for text, _ in base], [float(measure(text)) for text, _ in adapter])
+
+    def against(told: dict[str, list[float]]) -> Figure:
+        """By how much the adapter finds the rows likelier than the base does, in nats a token."""
+        gained = [before - after for before, after in zip(told["base"], told["adapter"], strict=True)]
+        return _figure([0.0] * len(gained), gained)
+
     return {
         "held_out_loss": _figure(losses["base"], losses["adapter"]),
-        "style": _share(verifier.scores(_texts(base)).tolist(), verifier.scores(_texts(trained)).tolist()),
+        "style": _share(verifier.scores(_texts(base)).tolist(), verifier.scores(_texts(adapter)).tolist()),
         # The mark to reach: what the same verifier gives the person who wrote the held-out rows.
-        "style_of_the_rows": _share(human, human),
-        "distinct_2": _share(_texts(base), _texts(trained), distinct_2),
-        "loop_rate": _share([float(loops(text)) for text, _ in base], [float(loops(text)) for text, _ in trained]),
-        "end_rate": _share([float(ended) for _, ended in base], [float(ended) for _, ended in trained]),
+        "style_of_the_rows": _share(of_rows, of_rows),
+        "likelier_rows": against(losses),
+        "likelier_neutral": against(apart),
+        "true_reply": _share(chosen["base"], chosen["adapter"]),
+        "copied": each(lambda text: bool(grams([text], COPIED) & known)),
+        "distinct_2": _share(_texts(base), _texts(adapter), distinct_2),
+        "loop_rate": each(loops),
+        "end_rate": _share([float(ended) for _, ended in base], [float(ended) for _, ended in adapter]),
+        "drift": _figure(_late(talked["base"]), _late(talked["adapter"])),
     }
+
+
+def scripted(speaker: Speaker, alone: bool) -> list[str]:
+    """Her replies in a conversation whose other side is written."""
+    from langchain_core.messages import AIMessage, HumanMessage
+
+    history: list[Any] = []
+    replies = []
+    for said in SCRIPT:
+        reply, _ = speaker.ended(said, history, replace(GREEDY, max_new_tokens=REPLY_TOKENS), alone)
+        replies.append(reply)
+        history += [HumanMessage(said), AIMessage(reply or "……")]
+    return replies
+
+
+def _late(scores: Sequence[float]) -> list[float]:
+    """What each of the later turns' style is above (or below) the mean of the earlier ones'."""
+    half = len(scores) // 2
+    early = sum(scores[:half]) / half
+    return [score - early for score in scores[half:]]
+
+
+def grams(texts: Sequence[str], length: int) -> set[str]:
+    """Every stretch of `length` characters."""
+    return {text[place : place + length] for text in texts for place in range(len(text) - length + 1)}
+
+
+def _choices(speaker: Speaker, asked: Sequence[Row], held: Sequence[Row], max_length: int) -> dict[str, list[float]]:
+    """For every row, whether its own reply is the likeliest (by mean loss of a token) of four, the others being those
+    of other held-out rows; rows whose candidates do not fit are left out."""
+    found: dict[str, list[float]] = {"base": [], "adapter": []}
+    others = list(dict.fromkeys(row.output for row in held))
+    chance = random.Random(0)
+    for row in asked:
+        strangers = [one for one in others if one != row.output]
+        if len(strangers) < CANDIDATES - 1:
+            break
+        candidates = [row, *(replace(row, output=one, inner="") for one in chance.sample(strangers, CANDIDATES - 1))]
+        told = _losses(speaker, candidates, max_length)
+        if len(told["base"]) == CANDIDATES:
+            for name, values in told.items():
+                found[name].append(float(min(values) == values[0]))
+    return found
 
 
 def voice_verifier(rows: Sequence[Row], split: Split, persona: str, settings: Settings) -> Verifier:
@@ -111,16 +199,28 @@ def loops(reply: str, length: int = 4, times: int = 3) -> bool:
 
 
 def _figure(base: Sequence[Any], adapter: Sequence[Any], measure: Callable[[Any], float] | None = None) -> Figure:
-    import numpy as np
-
+    """`measure` of both, and the interval of the adapter's; without one the mean. Nothing measured is 0."""
+    if not len(base) or not len(adapter):
+        return Figure(0.0, 0.0, 0.0, 0.0)
+    mean = measure is None
     measure = measure or (lambda values: float(np.mean(values)))
-    value, count = measure(adapter), len(adapter)
-    error = 0.0
-    if count > 1:
-        without = np.array([measure([*adapter[:place], *adapter[place + 1 :]]) for place in range(count)])
-        error = float(np.sqrt((count - 1) * without.var()))
-    low, high = value - 1.96 * error, value + 1.96 * error
+    value = measure(adapter)
+    low, high = _bootstrap(adapter) if mean else _jackknife(adapter, value, measure)
     return Figure(round(measure(base), 4), round(value, 4), round(low, 4), round(high, 4))
+
+
+def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
+    drawn = np.random.default_rng(0).choice(np.asarray(values, float), (RESAMPLES, len(values)))
+    low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _jackknife(values: Sequence[Any], value: float, measure: Callable[[Any], float]) -> tuple[float, float]:
+    count, error = len(values), 0.0
+    if count > 1:
+        without = np.array([measure([*values[:place], *values[place + 1 :]]) for place in range(count)])
+        error = float(np.sqrt((count - 1) * without.var()))
+    return value - 1.96 * error, value + 1.96 * error
 
 
 def _share(base: Sequence[Any], adapter: Sequence[Any], measure: Callable[[Any], float] | None = None) -> Figure:
@@ -143,6 +243,12 @@ def _stored_split(folder: Path) -> Split:
 def _by_side(rows: Sequence[Row], places: Sequence[int], persona: str) -> tuple[list[str], list[str]]:
     own = [rows[place].output for place in places if rows[place].persona == persona]
     return own, [rows[place].output for place in places if rows[place].persona != persona]
+
+
+def _neutral_rows(settings: Settings) -> list[Row]:
+    """Held-out rows of nobody."""
+    rows = read_rows(DATA / "neutral.json").rows
+    return [rows[place] for place in split_rows(rows, settings.seed).held_out]
 
 
 def _neutral(settings: Settings) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import AnimeAIError, DatasetError, StorageError, TrainingError
+from anime_ai.files import read_json, write_json
 from anime_ai.processes import Lock
 from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe
@@ -108,6 +109,16 @@ class RunQueue:
             runs.write_status(run.folder, state="queued", resume=True, pid=None, error=None)
         self._wake.set()
         return self.get(run_id)
+
+    def rename(self, run_id: str, name: str) -> None:
+        """Give a run another name, of 80 characters at most. Raises TrainingError for a blank one."""
+        shown = " ".join(name.split())[:80]
+        if not shown:
+            raise TrainingError("training.blank_name")
+        with self._changing:
+            run = self.get(run_id)
+            config = read_json(run.folder / runs.CONFIG) or {}
+            write_json(run.folder / runs.CONFIG, {**config, "name": shown})
 
     def remove(self, run_id: str) -> None:
         """Delete a run and its adapter. Raises TrainingError while it is going on."""

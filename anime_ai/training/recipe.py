@@ -52,6 +52,17 @@ class Recipe:
     model. A step trains on `batch_size` × `accumulation` rows, as many at once as the memory has room for."""
 
     BASIC: ClassVar[tuple[str, ...]] = ("base", "persona", "epochs", "batch_size", "learning_rate")
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "rows": ("method", "start_from", "beta", "think", "prompt_format", "max_length"),
+        "steps": ("steps", "accumulation", "schedule", "warmup", "neftune", "seed"),
+        "lora": (
+            *("lora_r", "lora_alpha", "lora_dropout", "targets", "train_tokens"),
+            *("rslora", "dora", "lora_plus"),
+        ),
+        "machine": ("precision", "load_in_4bit", "optimiser", "checkpointing", "packing", "processes"),
+        "watch": ("evaluations", "keep", "patience"),
+    }
+    """How a form shows the others; text keys under "recipe.group."."""
 
     base: str = "auto"
     persona: str = "傲娇"

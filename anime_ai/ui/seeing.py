@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from anime_ai.dataset.profile import Histogram, Length, Voice, histogram, length
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import DatasetError
 from anime_ai.texts import text
-from anime_ai.training import runs
+from anime_ai.training.estimate import pace_of
 from anime_ai.training.recipe import Recipe, plan
 from anime_ai.ui.editing import Editing
 from anime_ai.ui.labels import label
@@ -81,19 +80,11 @@ class Seeing:
         values = {"rows": len(counted), "persona": persona or text("ui.seeing.nobody", language), "hers": count}
         values |= {"tokens": tokens, "epochs": f"{planned.epochs:.1f}", "steps": planned.steps}
         said = text("ui.seeing.summary", language, **values)
-        pace = self._pace()
+        pace = pace_of(self.studio.runs.list(), base.id)
         if not pace:
             return said + text("ui.seeing.no_pace", language)
         minutes = max(1, round(tokens * planned.epochs / pace / 60))
         return said + text("ui.seeing.pace", language, pace=round(pace), minutes=minutes)
-
-    def _pace(self) -> float:
-        """Tokens a second of the newest run that told them, 0 where none did."""
-        for run in self.studio.runs.list():
-            told = [line["tokens_per_s"] for line in runs.metrics(run.folder) if line.get("tokens_per_s")]
-            if told:
-                return float(median(told))
-        return 0.0
 
     # Components
 

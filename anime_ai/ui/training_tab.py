@@ -1,21 +1,31 @@
-"""The training tab: a form out of the recipe, the runs, and what their folders say meanwhile. Knows no trainer."""
+"""The training tab: a form, the runs, and what their folders say meanwhile. Knows no trainer."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from anime_ai.errors import DatasetError, TrainingError
-from anime_ai.texts import catalogue, text
-from anime_ai.training.recipe import Recipe
+from anime_ai.texts import text
+from anime_ai.training import checkpoints
 from anime_ai.training.runs import metrics, samples
-from anime_ai.ui.chart import Series, line_chart
+from anime_ai.ui.comparing import Comparing, recipe_of
+from anime_ai.ui.evaluating import Evaluating
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
+from anime_ai.ui.recipe_form import RecipeForm
+from anime_ai.ui.run_view import (
+    MARKS,
+    base_label,
+    checkpoint_choices,
+    loss_chart,
+    samples_cards,
+    seen_of,
+    small_charts,
+    state_card,
+)
 
 if TYPE_CHECKING:
     from anime_ai.studio import Studio
@@ -23,17 +33,9 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between two looks at a run's folder."""
-MARKS = {
-    "queued": "◌",
-    "starting": "◐",
-    "running": "●",
-    "stopping": "◐",
-    "finished": "✓",
-    "stopped": "■",
-    "failed": "✕",
-    "interrupted": "✕",
-}
 RESUMABLE = ("stopped", "failed", "interrupted")
+SHOWN = 12
+"""Updates of what `_shown` shows."""
 
 
 class TrainingTab:
@@ -41,7 +43,10 @@ class TrainingTab:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.names = [*Recipe.BASIC, *(one.name for one in fields(Recipe) if one.name not in Recipe.BASIC)]
+        self.form = RecipeForm(studio)
+        self.comparing = Comparing(studio)
+        self.evaluating = Evaluating(studio)
+        self.names = self.form.names
 
     # What the handlers answer with.
 
@@ -55,7 +60,7 @@ class TrainingTab:
         ]
 
     def _shown(self, person: Person, run_id: str, follow: bool = False) -> list[Any]:
-        """Updates of runs, seen, state, loss, rate, samples, stop, resume, remove, timer.
+        """Updates of runs, seen, state, loss, curves, samples, stop, resume, remove, timer, checkpoints, keeping.
 
         `follow`: whichever run is going on, or else the newest, takes the place of a run that is not there.
         """
@@ -67,21 +72,25 @@ class TrainingTab:
         choices = gr.update(choices=self._run_choices(runs, language), value=run.id if run else None)
         active = any(one.active for one in runs)
         if run is None:
-            empty = f'<div class="state"><p class="empty">{escape(text("ui.training.empty", language))}</p></div>'
+            empty = f'<div class="state"><p class="empty">{text("ui.training.empty", language)}</p></div>'
             hidden = gr.update(visible=False)
-            return [choices, {}, empty, "", "", "", hidden, hidden, hidden, gr.Timer(active=active)]
+            none = gr.update(choices=[], value=None)
+            return [choices, {}, empty, "", "", "", *[hidden] * 3, gr.Timer(active=active), none, hidden]
         lines, answers = metrics(run.folder), samples(run.folder)
+        there = checkpoints.of_run(run.folder)
         return [
             choices,
             seen_of(run, len(lines), len(answers)),
-            state_card(run, self._snapshot(run), language),
+            state_card(run, self._snapshot(run), lines, language),
             loss_chart(run, lines, language),
-            rate_chart(run, lines, language),
+            small_charts(run, lines, language),
             samples_cards(answers, language),
             gr.update(visible=run.active and run.state != "stopping"),
             gr.update(visible=run.state in RESUMABLE),
             gr.update(visible=not run.active),
             gr.Timer(active=active),
+            gr.update(choices=checkpoint_choices(run, there, language), value=run.checkpoint or None),
+            gr.update(visible=bool(there) and not run.active),
         ]
 
     def _snapshot(self, run: Run) -> str:
@@ -120,13 +129,13 @@ class TrainingTab:
         """Queue a run on the dataset as it is now."""
         if not dataset:
             raise DatasetError("ui.no_dataset")
-        given = {key: value for key, value in zip(self.names, values, strict=False) if value is not None}
-        recipe = Recipe.from_values(given, self.studio.settings)
+        recipe = self.form.recipe(values)
         info = self.studio.datasets.find(str(dataset))
         shown = str(name or "").strip() or f"{recipe.persona} · {info.name}"
         kept = self.studio.snapshots.of_now(info.id, text("ui.training.snapshot", person.language, name=shown))
         run = self.studio.runs.submit(self.studio.snapshots.rows(kept.id), recipe, shown, info.name, kept.id)
-        note(text("ui.training.queued", person.language), person.language)
+        warning = self.form.warning(dataset, recipe, person.language)
+        note(warning or text("ui.training.queued", person.language), person.language)
         return self._shown(person, run.id)
 
     def stop(self, person: Person, run_id: str) -> list[Any]:
@@ -140,6 +149,29 @@ class TrainingTab:
         self.studio.runs.remove(str(run_id or ""))
         return self._shown(person, "", follow=True)
 
+    def rename(self, person: Person, run_id: str, name: str) -> list[Any]:
+        self.studio.runs.rename(str(run_id or ""), str(name or ""))
+        return self._shown(person, str(run_id))
+
+    def again(self, person: Person, run_id: str) -> list[Any]:
+        """The form as it was for a run, to change something and train again."""
+        run = self.studio.runs.get(str(run_id or ""))
+        note(text("ui.training.filled", person.language), person.language)
+        return [gr.update(value=f"{run.name} +"[:80]), *self.form.filled(recipe_of(run))]
+
+    def use_checkpoint(self, person: Person, run_id: str, step: Any) -> list[Any]:
+        """Make a checkpoint the run's adapter."""
+        run = self.studio.runs.get(str(run_id or ""))
+        if run.active:
+            raise TrainingError("training.still_running")
+        try:
+            chosen = int(step)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TrainingError("training.no_checkpoint", step="—") from error
+        checkpoints.promote(run.folder, chosen)
+        note(text("ui.training.used", person.language, step=chosen), person.language)
+        return self._shown(person, run.id)
+
     def tick(self, person: Person, run_id: str, seen: dict[str, Any]) -> list[Any]:
         """Look at the folder; say nothing when it says nothing new."""
         try:
@@ -149,7 +181,7 @@ class TrainingTab:
         before = seen if isinstance(seen, dict) else {}
         now = seen_of(run, len(metrics(run.folder)), len(samples(run.folder)))
         if now == before:
-            return [gr.skip() for _ in range(10)]
+            return [gr.skip() for _ in range(SHOWN)]
         if run.state == "finished" and before.get("state") not in (None, "finished"):
             note(text("ui.training.finished", person.language, name=run.name or run.persona), person.language)
         return self._shown(person, run.id)
@@ -162,12 +194,7 @@ class TrainingTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 self.dataset = chooser(label=label("ui.training.dataset"), elem_id="training-dataset")
-                self.fields = {name: self._field(name) for name in Recipe.BASIC}
-                with gr.Accordion(label("ui.training.more"), open=False):
-                    self.name = gr.Textbox(
-                        label=label("ui.training.name"), info=label("ui.training.name.help"), max_length=80
-                    )
-                    self.fields |= {name: self._field(name) for name in self.names if name not in Recipe.BASIC}
+                self.form.build()
                 self.start_button = gr.Button(label("ui.training.start"), variant="primary", elem_id="start")
             with gr.Column(scale=3, min_width=320):
                 self.run = chooser(label=label("ui.training.runs"), elem_id="runs")
@@ -179,31 +206,27 @@ class TrainingTab:
                     self.resume_button = gr.Button(label("ui.training.resume"), visible=False, elem_id="resume-run")
                     self.remove_button = gr.Button(label("ui.training.remove"), visible=False, elem_id="remove-run")
                 self.loss = gr.HTML(elem_id="loss")
-                self.rate = gr.HTML(elem_id="rate")
+                self.curves = gr.HTML(elem_id="rate")
                 self.samples = gr.HTML(elem_id="samples")
+                self._build_keeping()
+                self.evaluating.build()
+                self.comparing.build()
         self._connect(page, tab, demo)
 
-    def _field(self, name: str) -> Any:
-        """A component for one field of the recipe, by its type and bounds."""
-        one = next(one for one in fields(Recipe) if one.name == name)
-        told: dict[str, Any] = {"label": label(f"recipe.{name}"), "elem_id": f"recipe-{name}"}
-        if f"recipe.{name}.help" in catalogue("zh"):
-            told["info"] = label(f"recipe.{name}.help")
-        default = getattr(Recipe.from_values({}, self.studio.settings), name)
-        if one.metadata.get("choices"):
-            return gr.Dropdown(list(one.metadata["choices"]), value=default, **told)
-        if name == "base":  # a Hub id or a folder may be typed
-            return gr.Dropdown([default], value=default, allow_custom_value=True, **told)
-        if name == "persona":
-            return chooser(choices=[default], value=default, **told)
-        if str(one.type) in ("int", "float"):  # the recipe checks the bounds, in the reader's language
-            return gr.Number(value=default, precision=0 if str(one.type) == "int" else None, **told)
-        return gr.Textbox(value=str(default), max_lines=1, **told)
+    def _build_keeping(self) -> None:
+        with gr.Row(equal_height=True, visible=False, elem_id="keeping") as self.keeping:
+            self.checkpoint = chooser(label=label("ui.training.checkpoint"), scale=3, min_width=200)
+            self.use_button = gr.Button(label("ui.training.use"), size="sm", min_width=90, elem_id="use-checkpoint")
+        with gr.Accordion(label("ui.training.manage"), open=False), gr.Row(equal_height=True):
+            self.new_name = gr.Textbox(label=label("ui.training.name"), max_length=80, max_lines=1, min_width=160)
+            self.rename_button = gr.Button(label("ui.training.rename"), size="sm", min_width=80, elem_id="rename-run")
+            self.again_button = gr.Button(label("ui.training.again"), size="sm", min_width=110, elem_id="again")
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
-        shown = [self.run, self.seen, self.state, self.loss, self.rate, self.samples]
-        shown += [self.stop_button, self.resume_button, self.remove_button, self.timer]
-        arrived = [self.dataset, self.fields["base"], self.fields["persona"], *shown]
+        form, fields = self.form, self.form.components
+        shown = [self.run, self.seen, self.state, self.loss, self.curves, self.samples]
+        shown += [self.stop_button, self.resume_button, self.remove_button, self.timer, self.checkpoint, self.keeping]
+        arrived = [self.dataset, form.fields["base"], form.fields["persona"], *shown]
         for trigger in (demo.load, tab.select):
             page.on(trigger, self.arrive, role="owner", quiet=True, inputs=[self.dataset, self.run], outputs=arrived)
         page.on(
@@ -211,110 +234,24 @@ class TrainingTab:
             self.choose_dataset,
             role="owner",
             inputs=[self.dataset],
-            outputs=[self.fields["persona"]],
+            outputs=[form.fields["persona"]],
         )
+        for presets in (form.pains, form.card_size):
+            page.on(presets.input, form.preset, role="owner", inputs=[presets], outputs=fields)
+        page.on(form.weigh_button.click, form.weigh, role="owner", inputs=[self.dataset, *fields], outputs=[form.needs])
         page.on(self.run.input, self.choose_run, role="owner", inputs=[self.run], outputs=shown)
-        values = [self.fields[name] for name in self.names]
         page.on(
-            self.start_button.click, self.start, role="owner", inputs=[self.dataset, self.name, *values], outputs=shown
+            self.start_button.click, self.start, role="owner", inputs=[self.dataset, form.name, *fields], outputs=shown
         )
-        page.on(self.stop_button.click, self.stop, role="owner", inputs=[self.run], outputs=shown)
-        page.on(self.resume_button.click, self.resume, role="owner", inputs=[self.run], outputs=shown)
-        page.on(self.remove_button.click, self.remove, role="owner", inputs=[self.run], outputs=shown)
+        for button, handler, more in (
+            (self.stop_button, self.stop, []),
+            (self.resume_button, self.resume, []),
+            (self.remove_button, self.remove, []),
+            (self.rename_button, self.rename, [self.new_name]),
+            (self.use_button, self.use_checkpoint, [self.checkpoint]),
+        ):
+            page.on(button.click, handler, role="owner", inputs=[self.run, *more], outputs=shown)
+        page.on(self.again_button.click, self.again, role="owner", inputs=[self.run], outputs=[form.name, *fields])
         page.on(self.timer.tick, self.tick, role="owner", quiet=True, inputs=[self.run, self.seen], outputs=shown)
-
-
-def seen_of(run: Run, lines: int, answers: int) -> dict[str, Any]:
-    """What a page has to have seen of a run; plain data, compared at every look."""
-    return {"run": run.id, "state": run.state, "step": run.step, "total": run.total, "lines": lines, "answers": answers}
-
-
-def base_label(base: Any, language: str) -> str:
-    key = "ui.base.starter" if base.starter else ("ui.base.present" if base.present else "ui.base.absent")
-    return text(key, language, name=base.id)
-
-
-def state_card(run: Run, snapshot: str, language: str) -> str:
-    """State, progress, time left, and what went wrong in words. `snapshot`: the name of what it is trained on."""
-    share = min(1.0, run.step / run.total) if run.total else (1.0 if run.state == "finished" else 0.0)
-    line = text(f"ui.state.{run.state}", language)
-    steps = text("ui.training.steps", language, step=run.step, total=run.total) if run.total else ""
-    left = text("ui.training.left", language, time=duration(run.eta_s, language)) if run.eta_s is not None else ""
-    about = " · ".join(part for part in (run.persona, run.dataset, run.base, snapshot) if part)
-    notes = [text(f"notice.{one['key']}", language, **one.get("values", {})) for one in told(run.notices, "notice")]
-    notes += [text(f"error.{one['key']}", language, **one.get("values", {})) for one in told([run.error], "error")]
-    if run.state == "finished":
-        notes.append(text("ui.training.try_it", language))
-    said = "".join(
-        f'<p class="{"empty" if run.state == "finished" else "why"}">{escape(one)}</p>' for one in notes if one
-    )
-    return (
-        f'<div class="state {escape(run.state)}"><div class="line"><b>{MARKS.get(run.state, "")} {escape(line)}</b>'
-        f"<span>{escape(steps)}</span><span>{escape(left)}</span></div>"
-        f'<div class="who">{escape(about)}</div>'
-        f'<div class="bar"><i style="width:{share * 100:.1f}%"></i></div>{said}</div>'
-    )
-
-
-def told(entries: Any, kind: str) -> list[dict[str, Any]]:
-    """The entries of a status file that a text exists for; a file is not to be believed blindly."""
-    known = catalogue("zh")
-    return [one for one in entries if isinstance(one, dict) and f"{kind}.{one.get('key')}" in known]
-
-
-def duration(seconds: float, language: str) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return text("ui.time.hours", language, hours=hours, minutes=minutes)
-    return (
-        text("ui.time.minutes", language, minutes=minutes, seconds=rest)
-        if minutes
-        else text("ui.time.seconds", language, seconds=rest)
-    )
-
-
-def points(lines: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
-    return [
-        (float(line["step"]), float(line[name]))
-        for line in lines
-        if isinstance(line.get(name), (int, float)) and isinstance(line.get("step"), (int, float))
-    ]
-
-
-def loss_chart(run: Run, lines: list[dict[str, Any]], language: str) -> str:
-    train = Series(text("ui.chart.train", language), "train", points(lines, "loss"))
-    held_out = Series(text("ui.chart.eval", language), "eval", points(lines, "eval_loss"))
-    empty = text("ui.chart.waiting" if run.active else "ui.chart.none", language)
-    return line_chart([train, held_out], text("ui.chart.loss", language), empty, run.total)
-
-
-def rate_chart(run: Run, lines: list[dict[str, Any]], language: str) -> str:
-    rate = Series(text("ui.chart.rate", language), "rate", points(lines, "learning_rate"))
-    return line_chart([rate], text("ui.chart.rate", language), "", run.total) if rate.points else ""
-
-
-def samples_cards(answers: list[dict[str, Any]], language: str) -> str:
-    """What she answered to the same questions before and along the training: one sees the persona appear."""
-    by_prompt: dict[str, list[tuple[int, str]]] = {}
-    for answer in answers:
-        by_prompt.setdefault(str(answer.get("prompt", "")), []).append(
-            (int(answer.get("step", 0)), str(answer.get("reply", "")))
-        )
-    cards = []
-    for prompt, replies in by_prompt.items():
-        replies.sort()
-        # The first, the last, and at most three between them: enough to see the change.
-        inner = replies[1:-1]
-        shown = [replies[0], *inner[:: max(1, len(inner) // 3)][:3], *replies[1:][-1:]]
-        lines = "".join(
-            f"<dt>{escape(step_name(step, language))}</dt><dd>{escape(reply) or '—'}</dd>" for step, reply in shown
-        )
-        cards.append(f"<article><h4>{escape(prompt)}</h4><dl>{lines}</dl></article>")
-    if not cards:
-        return ""
-    return f'<h3>{escape(text("ui.training.samples", language))}</h3><div class="samples">{"".join(cards)}</div>'
-
-
-def step_name(step: int, language: str) -> str:
-    return text("ui.training.before", language) if step == 0 else text("ui.training.step", language, step=step)
+        self.evaluating.connect(page, self.run)
+        self.comparing.connect(page)
