@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     prompt_format: Literal["auto", "deepseek-r1", "chatml", "seed"] = "auto"
     think: Literal["silent", "inner", "open"] = "silent"
     load_in_4bit: Literal["auto", "on", "off"] = "auto"
+    accelerate_config: str = Field("", description="accelerate's own configuration file for runs of several processes")
     seed: int = Field(42, ge=0, le=2**32 - 1)
     database_url: str = Field("", description="any SQLAlchemy URL; by default SQLite under OUTPUT_DIR/studio")
     embedding: str = Field("", description="a sentence-transformers model; empty: the one chosen on the page")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anime_ai.prompting import MASKED
-from anime_ai.training.packing import Encoded, Packer, computed, orders, shared, tensors
+from anime_ai.training.packing import Encoded, Packer, computed, flat, orders, shared, tensors
 
 
 def row(ids: list[int], trained: int) -> Encoded:
@@ -38,18 +38,18 @@ def test_packs_keep_their_budget_and_every_row() -> None:
         rows = [*ROWS, *ALONE]
         chance.shuffle(rows)
         packer = Packer(budget)
-        found = packer(rows)
+        found = [flat(pack) for pack in packer([(one,) for one in rows])]
         assert sorted(one.ids for pack in found for one in pack) == sorted(one.ids for one in rows)
         assert all(computed(pack) <= budget or len(pack) == 1 for pack in found)
         assert packer.largest == max(map(computed, found))
-    assert len(Packer(10_000, apart=True)(ROWS)) == len(ROWS)
+    assert len(Packer(10_000, apart=True)([(one,) for one in ROWS])) == len(ROWS)
 
 
 def test_too_large_a_pack_is_halved_until_a_row_is_left() -> None:
     packer = Packer(10_000)
     sizes = []
     while True:
-        packer(ROWS)
+        packer([(one,) for one in ROWS])
         sizes.append(packer.largest)
         if not packer.halve():
             break
@@ -142,12 +142,13 @@ def taken(model: Any) -> dict[str, Any]:
 
 
 def packed_gradients(model: Any, rows: list[Encoded], packer: Packer) -> tuple[float, dict[str, Any]]:
-    from anime_ai.training.loop import pack_loss
+    from anime_ai.training.loop import pack_losses
 
     total = sum(one.trained for one in rows)
     told = 0.0
-    for pack in packer(rows):
-        loss = pack_loss(model, tensors(pack)) / total
+    for items in packer([(one,) for one in rows]):
+        pack = flat(items)
+        loss = pack_losses(model, tensors(pack), len(pack)).sum() / total
         loss.backward()
         told += loss.item()
     return told, taken(model)

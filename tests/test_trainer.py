@@ -130,20 +130,20 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_keeps_the_step(
     from anime_ai.training import loop
 
     folder = prepared(tmp_path / "run", base)
-    compute = loop.pack_loss
+    compute = loop.pack_losses
     seen = {"packs": 0, "most": 0, "least": 10**9}
 
-    def starved(model: Any, pack: dict[str, Any]) -> Any:
+    def starved(model: Any, pack: dict[str, Any], rows: int) -> Any:
         tokens = pack["input_ids"].shape[1]
         seen["packs"] += 1
         # Room for all of it until after the first checkpoint, then for less than a step's rows in one.
         if seen["packs"] > 14 and tokens > 0.7 * seen["most"]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         seen["most"], seen["least"] = max(seen["most"], tokens), min(seen["least"], tokens)
-        return compute(model, pack)
+        return compute(model, pack, rows)
 
-    monkeypatch.setattr(loop, "pack_loss", starved)
-    trainer._train(folder, resume=False)
+    monkeypatch.setattr(loop, "pack_losses", starved)
+    trainer.train(folder, resume=False)
     run = runs.read_run(folder)
     assert run.state == "finished"
     (notice,) = run.notices
@@ -163,16 +163,16 @@ def test_a_single_row_that_does_not_fit_is_said(
 
     asked: list[int] = []
 
-    def starving(model: Any, pack: dict[str, Any]) -> None:
+    def starving(model: Any, pack: dict[str, Any], rows: int) -> None:
         asked.append(pack["input_ids"].shape[1])
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop, "pack_loss", starving)
+    monkeypatch.setattr(loop, "pack_losses", starving)
     with pytest.raises(torch.OutOfMemoryError) as caught:
-        trainer._train(prepared(tmp_path / "run", base), resume=False)
+        trainer.train(prepared(tmp_path / "run", base), resume=False)
     assert asked == sorted(asked, reverse=True)
     assert len(asked) > 1
-    assert trainer._translate(caught.value).key == "training.out_of_memory"
+    assert trainer.translate(caught.value).key == "training.out_of_memory"
 
 
 @pytest.mark.parametrize("rows", [FEW, MORE], ids=["nothing held out", "held out"])
@@ -193,10 +193,10 @@ def test_a_loss_or_weight_that_is_no_number_ends_the_run_and_the_last_checkpoint
 
     monkeypatch.setattr(callbacks.Reporter, "on_step_end", poisoned)
     with pytest.raises(TrainingError) as caught:
-        trainer._train(folder, resume=False)
+        trainer.train(folder, resume=False)
     assert caught.value.key == "training.not_finite"
     assert caught.value.values["step"] == 20
-    trainer._fail(folder, caught.value)
+    trainer.fail(folder, caught.value)
     run = runs.read_run(folder)
     assert run.state == "failed"
     assert run.error is not None
@@ -208,7 +208,7 @@ def test_a_loss_or_weight_that_is_no_number_ends_the_run_and_the_last_checkpoint
     assert all(bool(tensor.isfinite().all()) for tensor in load_file(last / "adapter_model.safetensors").values())
     monkeypatch.setattr(callbacks.Reporter, "on_step_end", step_end)
     runs.write_status(folder, state="queued", error=None)
-    trainer._train(folder, resume=True)
+    trainer.train(folder, resume=True)
     assert runs.read_run(folder).state == "finished"
     assert steps_of(folder) == list(range(1, 61))
 
@@ -231,10 +231,10 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
     try:
         error = None
         try:
-            trainer._train(folder, resume=False)
+            trainer.train(folder, resume=False)
         except Exception as raised:  # of safetensors, of torch or of Python, whichever meets the limit first
-            error = raised if isinstance(raised, AnimeAIError) else trainer._translate(raised)
-            trainer._fail(folder, error)
+            error = raised if isinstance(raised, AnimeAIError) else trainer.translate(raised)
+            trainer.fail(folder, error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert error is not None
@@ -248,7 +248,7 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
     assert all((last / name).stat().st_size == size for name, size in whole.items())
     monkeypatch.setattr(callbacks.Reporter, "on_save", save)
     runs.write_status(folder, state="queued", error=None)
-    trainer._train(folder, resume=True)
+    trainer.train(folder, resume=True)
     assert runs.read_run(folder).state == "finished"
     assert steps_of(folder) == list(range(1, 61))
 
@@ -267,7 +267,7 @@ def test_labels_that_were_tampered_with_stop_the_run_before_its_first_step(
 
     monkeypatch.setattr(loop, "tensors", whole_rows)
     with pytest.raises(TrainingError) as caught:
-        trainer._train(folder, resume=False)
+        trainer.train(folder, resume=False)
     assert caught.value.key == "training.mask"
     assert caught.value.values["found"] > caught.value.values["wanted"] > 0
     assert runs.metrics(folder) == []
@@ -277,7 +277,7 @@ def test_a_run_does_not_go_on_with_other_rows_than_it_began_with(tmp_path: Path,
     folder = prepared(tmp_path / "run", base)
     write_rows(folder / runs.DATA / "rows.json", [*FEW[:-1], Row("换了", "一行。", "傲娇")])
     with pytest.raises(TrainingError) as caught:
-        trainer._train(folder, resume=False)
+        trainer.train(folder, resume=False)
     assert caught.value.key == "training.rows_changed"
     assert not (folder / runs.FINAL).exists()
 
@@ -286,7 +286,7 @@ def test_a_run_does_not_go_on_upon_other_weights(tmp_path: Path, base: Base, one
     folder = prepared(tmp_path / "run", base)
     runs.write_status(folder, base_fingerprint="of other weights")
     with pytest.raises(ModelError) as caught:
-        trainer._train(folder, resume=True)
+        trainer.train(folder, resume=True)
     assert caught.value.key == "model.adapter_base_changed"
 
 
@@ -294,7 +294,7 @@ def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(
     tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = prepared(tmp_path / "run", base)
-    trainer._train(folder, resume=False)
+    trainer.train(folder, resume=False)
     final = folder / runs.FINAL
     before = {path.name: path.read_bytes() for path in final.iterdir()}
     assert before
@@ -307,10 +307,10 @@ def test_an_adapter_takes_the_place_of_the_older_one_only_when_it_is_whole(
     with monkeypatch.context() as patched:
         patched.setattr("anime_ai.training.checkpoints.model_card", no_card)
         with pytest.raises(AnimeAIError):
-            trainer._train(folder, resume=False)
+            trainer.train(folder, resume=False)
     assert {path.name: path.read_bytes() for path in final.iterdir()} == before
     assert not list(folder.glob(".*partial"))
-    trainer._train(folder, resume=True)
+    trainer.train(folder, resume=True)
     after = {path.name: path.read_bytes() for path in final.iterdir()}
     assert set(after) == set(before)
     assert after["adapter_model.safetensors"] != before["adapter_model.safetensors"]
@@ -331,7 +331,7 @@ def test_four_bit_trains_on_this_machine(
         return wrap(bare, config, **given)
 
     monkeypatch.setattr(model, "get_peft_model", watched)
-    trainer._train(folder, resume=False)
+    trainer.train(folder, resume=False)
     run = runs.read_run(folder)
     assert "Linear4bit" in kinds
     assert (run.state, run.notices) == ("finished", ())
@@ -344,7 +344,7 @@ def test_without_bitsandbytes_it_trains_in_sixteen_bits_and_says_so(
 ) -> None:
     folder = prepared(tmp_path / "run", base, load_in_4bit="on", precision="fp16")
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    trainer._train(folder, resume=False)
+    trainer.train(folder, resume=False)
     run = runs.read_run(folder)
     assert run.state == "finished"
     assert "training.no_four_bit" in [notice["key"] for notice in run.notices]
@@ -354,7 +354,7 @@ def test_gradient_checkpointing_trains_the_same(tmp_path: Path, base: Base, one_
     losses = []
     for choice in ("off", "on"):
         folder = prepared(tmp_path / choice, base, checkpointing=choice, seed=5)
-        trainer._train(folder, resume=False)
+        trainer.train(folder, resume=False)
         losses.append([line["loss"] for line in runs.metrics(folder) if "loss" in line])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 

@@ -33,6 +33,7 @@ class Reporter(TrainerCallback):
         self.folder, self.prober, self.patience, self.time_is_up = folder, prober, patience, time_is_up
         self.stopped, self.sliced, self.early = threading.Event(), threading.Event(), threading.Event()
         self.tokens_seen: Callable[[], int] = lambda: 0
+        self.more: Callable[[], dict[str, float]] = dict
         self._began = self._told = self._probing = 0.0
         self._first_step = self._counted = 0
         self._counted_at = 0.0
@@ -70,6 +71,7 @@ class Reporter(TrainerCallback):
             now, tokens = time.monotonic(), self.tokens_seen()
             line["tokens_per_s"] = round((tokens - self._counted) / max(1e-6, now - self._counted_at), 1)
             self._counted, self._counted_at = tokens, now
+            line |= {name: round(value, 4) for name, value in self.more().items()}
         line["memory_mb"] = round(memory_peak() / 2**20)
         runs.append_line(self.folder / runs.METRICS, {"step": state.global_step, **line, "time": time.time()})
 

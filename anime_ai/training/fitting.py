@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai import __version__
 from anime_ai.config import Settings
-from anime_ai.dataset.preprocess import Manifest, preprocess, stored_rows, tokenizer_sha256
+from anime_ai.dataset.preprocess import Manifest, encode_rows, preprocess, stored_rows, tokenizer_sha256
 from anime_ai.dataset.split import split_rows
 from anime_ai.errors import TrainingError
 from anime_ai.files import write_json
@@ -18,7 +18,7 @@ from anime_ai.models.bases import Base
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.training import checkpoints, runs
-from anime_ai.training.packing import Encoded, Packer, orders
+from anime_ai.training.packing import Encoded, Item, Packer, computed, flat, orders
 from anime_ai.training.probing import Prober
 from anime_ai.training.recipe import Plan, Recipe, plan
 
@@ -46,17 +46,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Data:
-    """The persona's rows, encoded for the base's tokenizer."""
+    """The persona's rows, encoded for the base's tokenizer: a row an item, or the two answers of a pair."""
 
-    train: list[Encoded]
-    held_out: list[Encoded]
+    train: list[Item]
+    held_out: list[Item]
     manifest: Manifest
 
 
 def data_of(job: Job, layout: Layout) -> Data:
     """Train and held-out rows of the persona; encoded anew where they are for another tokenizer or layout."""
-    import datasets
-
     recipe, folder = job.recipe, job.folder / runs.DATA
     manifest = Manifest.read(folder)
     asked = (tokenizer_sha256(layout.tokenizer), layout.fingerprint(), recipe.max_length, recipe.seed)
@@ -74,16 +72,37 @@ def data_of(job: Job, layout: Layout) -> Data:
     if recipe.persona not in manifest.personas:
         known = "、".join(name for name in manifest.personas if name)
         raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known or "-")
+    train, held_out = _pairs(job, layout) if recipe.method == "dpo" else _rows(folder, recipe.persona)
+    if not train:
+        raise TrainingError("dataset.all_too_long", rows=manifest.personas[recipe.persona], most=recipe.max_length)
+    return Data(train, held_out, manifest)
+
+
+def _rows(folder: Path, persona: str) -> tuple[list[Item], list[Item]]:
+    import datasets
+
     parts = datasets.load_from_disk(str(folder))
-    own = {
-        name: [
-            Encoded(tuple(row["input_ids"]), tuple(row["labels"])) for row in part if row["persona"] == recipe.persona
-        ]
+    own: dict[str, list[Item]] = {
+        name: [(Encoded(tuple(row["input_ids"]), tuple(row["labels"])),) for row in part if row["persona"] == persona]
         for name, part in parts.items()
     }
-    if not own["train"]:
-        raise TrainingError("dataset.all_too_long", rows=manifest.personas[recipe.persona], most=recipe.max_length)
-    return Data(own["train"], own.get("test", []), manifest)
+    return own["train"], own.get("test", [])
+
+
+def _pairs(job: Job, layout: Layout) -> tuple[list[Item], list[Item]]:
+    """The rows that have a worse answer, as pairs. Raises TrainingError where there are none."""
+    rows = stored_rows(job.folder / runs.DATA)
+    split = split_rows(rows, job.recipe.seed)
+    found: list[list[Item]] = []
+    for places in (split.train, split.held_out):
+        chosen = [rows[place] for place in places if rows[place].persona == job.recipe.persona and rows[place].rejected]
+        worse = [replace(row, output=row.rejected, inner="") for row in chosen]
+        sides = [encode_rows(side, Personas(), layout, job.recipe.max_length)[0] for side in (chosen, worse)]
+        both = sorted(sides[0].keys() & sides[1].keys())
+        found.append([tuple(Encoded(side[one].ids, side[one].labels) for side in sides) for one in both])
+    if not found[0]:
+        raise TrainingError("training.no_pairs", persona=job.recipe.persona)
+    return found[0], found[1]
 
 
 def fit(
@@ -107,6 +126,7 @@ def fit(
     from anime_ai.training.model import pack_budget, trainable_model
     from anime_ai.training.objective import give_objective
     from anime_ai.training.optimisers import optimiser
+    from anime_ai.training.preferences import Preference, references
 
     recipe = job.recipe
     use_allowed_threads()
@@ -117,9 +137,9 @@ def fit(
     layout = Layout(tokenizer, recipe.prompt_format, recipe.think)
     data = data_of(job, layout)
     schedule = plan(recipe, len(data.train), job.base.parameters())
-    longest = max(len(row.ids) for row in (*data.train, *data.held_out))
-    used = sorted({token for row in data.train for token in row.ids})
-    model, precision = trainable_model(job.base, recipe, device, used, longest, notice)
+    longest = max(computed(item) for item in (*data.train, *data.held_out))
+    used = sorted({token for row in flat(data.train) for token in row.ids})
+    model, precision = trainable_model(job.base, recipe, device, used, longest, notice, Settings.load())
     give_objective(model.get_base_model())
     packer.budget = packer.budget or pack_budget(model, device, longest)
     packer.apart = recipe.packing == "off"
@@ -130,11 +150,16 @@ def fit(
     packed = recipe.optimiser == "adamw_8bit" and device.kind == "cuda"
     if recipe.optimiser == "adamw_8bit" and not packed:
         notice("training.no_eight_bit")
+    pairs = recipe.method == "dpo"
+    objective = Preference(recipe.beta, references(model, [*data.train, *data.held_out], packer)) if pairs else None
     trainer = StepTrainer(
+        objective=objective,
         model=model,
         args=args,
-        train_dataset=Steps(data.train, order, packer, args.world_size),
-        eval_dataset=Steps(data.held_out, [range(len(data.held_out))], packer) if data.held_out else None,
+        train_dataset=Steps(data.train, order, packer, args.world_size, pairs),
+        eval_dataset=(
+            Steps(data.held_out, [range(len(data.held_out))], packer, counted=pairs) if data.held_out else None
+        ),
         callbacks=[reporter or Follower()],
         optimizers=(optimiser(model, schedule.learning_rate, recipe.lora_plus, packed), None),
     )
@@ -143,6 +168,7 @@ def fit(
     log.info("%d rows, %s, %s, %d tokens at once", len(data.train), schedule, precision, packer.budget)
     if reporter:
         reporter.tokens_seen = lambda: trainer.tokens_seen
+        reporter.more = objective.told if objective else dict
         tokenizer.save_pretrained(job.folder / checkpoints.TOKENIZER)
         write_json(job.folder / checkpoints.NOTES, notes_of(job, layout, data, schedule, precision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -238,14 +264,16 @@ def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: boo
     )
 
 
-def check_trained_tokens(steps: Any, rows: list[Encoded], order: list[list[int]]) -> None:
+def check_trained_tokens(steps: Any, items: list[Item], order: list[list[int]]) -> None:
     """What reaches the loss must be what the mask says, over the first pass. Raises TrainingError."""
     found, wanted, seen = 0, 0, 0
     for place, chosen in enumerate(order):
-        if seen >= len(rows):
+        if seen >= len(items):
             break
         seen += len(chosen)
-        wanted += sum(rows[one].trained for one in chosen)
-        found += sum(int((pack["labels"] != MASKED).sum()) for pack in steps[place]["packs"])
+        wanted += sum(row.trained for one in chosen for row in items[one])
+        for process in range(steps.processes):
+            share = steps[place * steps.processes + process]
+            found += sum(int((pack["labels"] != MASKED).sum()) for pack in share["packs"])
     if found != wanted:
         raise TrainingError("training.mask", wanted=wanted, found=found)

@@ -5,7 +5,7 @@ Checkpoints, schedules, logging, evaluation and data parallelism stay the Traine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,33 +14,46 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
 from anime_ai.prompting import MASKED
-from anime_ai.training.packing import Encoded, Packer, tensors
+from anime_ai.training.packing import Encoded, Item, Packer, flat, tensors
+
+Objective = Callable[[Any, dict[str, Any], Sequence[Encoded]], torch.Tensor]
+"""Model, pack and its rows to a loss, summed over what a step's loss is the mean of."""
 
 
 class Steps(Dataset[Any]):
     """One item for every process at every step: its share of the step's rows, in packs.
 
-    A process without a row gets one from which nothing is to be learned, as all have to take part.
+    `weight` of the share: how many trained tokens (or whole items, where `counted`) its loss is summed over. A process
+    without a row gets one from which nothing is to be learned, as all have to take part.
     """
 
     def __init__(
-        self, rows: Sequence[Encoded], order: Sequence[Sequence[int]], cut: Packer, processes: int = 1
+        self,
+        items: Sequence[Item],
+        order: Sequence[Sequence[int]],
+        packer: Packer,
+        processes: int = 1,
+        counted: bool = False,
     ) -> None:
-        self.rows, self.order, self.cut, self.processes = rows, order, cut, processes
+        self.items, self.order, self.packer = items, order, packer
+        self.processes, self.counted = processes, counted
 
     def __len__(self) -> int:
         return len(self.order) * self.processes
 
     def __getitem__(self, place: int) -> dict[str, Any]:
         step, process = divmod(place, self.processes)
-        mine = [self.rows[one] for one in self.order[step][process :: self.processes]]
+        mine = [self.items[one] for one in self.order[step][process :: self.processes]]
+        weight = len(mine) if self.counted else sum(row.trained for row in flat(mine))
         if not mine:
-            first = self.rows[self.order[step][0]]
-            mine = [Encoded(first.ids, (MASKED,) * len(first.ids))]
+            first = self.items[self.order[step][0]]
+            mine = [tuple(Encoded(row.ids, (MASKED,) * len(row.ids)) for row in first)]
+        packs = self.packer(mine)
         return {
-            "packs": [tensors(pack) for pack in self.cut(mine)],
-            "trained": sum(row.trained for row in mine),
-            "tokens": sum(len(row.ids) for row in mine),
+            "packs": [tensors(flat(pack)) for pack in packs],
+            "rows": [flat(pack) for pack in packs],
+            "weight": weight,
+            "tokens": sum(len(row.ids) for row in flat(mine)),
         }
 
 
@@ -51,10 +64,12 @@ def only(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class StepTrainer(Trainer):
-    """A Trainer over `Steps`. `tokens_seen` counts the rows' tokens, each row whole, of this process."""
+    """A Trainer over `Steps`, whose loss is an objective's. `tokens_seen` counts the rows' tokens, each row whole, of
+    this process."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, objective: Objective | None = None, **kwargs: Any) -> None:
         super().__init__(data_collator=only, **kwargs)
+        self.objective: Objective = objective or token_loss
         self.tokens_seen = 0
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -67,7 +82,7 @@ class StepTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         self.tokens_seen += inputs["tokens"]
         processes = self.accelerator.num_processes
-        count = torch.tensor(float(inputs["trained"]), device=self.args.device)
+        count = torch.tensor(float(inputs["weight"]), device=self.args.device)
         # What data parallelism averages over the processes is to be the sum of their tokens over all tokens.
         share = processes / self.accelerator.reduce(count, "sum").clamp(min=1)
         loss = torch.zeros((), device=self.args.device)
@@ -78,7 +93,7 @@ class StepTrainer(Trainer):
                 quiet = self.accelerator.no_sync(model)
             with quiet:
                 with self.compute_loss_context_manager():
-                    part = pack_loss(model, pack) * share
+                    part = self.objective(model, pack, inputs["rows"][number]) * share
                 self.accelerator.backward(part)
             loss += part.detach()
         return loss
@@ -88,12 +103,18 @@ class StepTrainer(Trainer):
     ) -> tuple[torch.Tensor, None, None]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            losses = [pack_loss(model, pack) for pack in inputs["packs"]]
-        return torch.stack(losses).sum() / max(1, inputs["trained"]), None, None
+            parts = zip(inputs["packs"], inputs["rows"], strict=True)
+            losses = [self.objective(model, pack, rows) for pack, rows in parts]
+        return torch.stack(losses).sum() / max(1, inputs["weight"]), None, None
 
 
-def pack_loss(model: Any, pack: dict[str, Any]) -> torch.Tensor:
-    """The summed loss of a pack's trained tokens. The model was given its objective."""
+def token_loss(model: Any, pack: dict[str, Any], rows: Sequence[Encoded]) -> torch.Tensor:
+    """The loss of a pack summed over its trained tokens."""
+    return pack_losses(model, pack, len(rows)).sum()
+
+
+def pack_losses(model: Any, pack: dict[str, Any], rows: int) -> torch.Tensor:
+    """The summed loss of each row of a pack. The model was given its objective."""
     mask = pack["attention_mask"]
     if _eager(model):  # which adds what it is given
         mask = torch.zeros(mask.shape, dtype=model_dtype(model), device=mask.device).masked_fill(
@@ -104,6 +125,8 @@ def pack_loss(model: Any, pack: dict[str, Any]) -> torch.Tensor:
         position_ids=pack["position_ids"],
         attention_mask=mask,
         targets=pack["labels"],
+        owners=pack["owners"],
+        rows=rows,
     )
 
 

@@ -6,16 +6,20 @@ Knows neither rows nor the run folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BitsAndBytesConfig
 
+from anime_ai.config import Settings
+from anime_ai.models.adapters import check_adapter
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device, torch_dtype
 from anime_ai.models.transformers_engine import load_model
 from anime_ai.training.memory import pack_tokens, wants_checkpointing, wants_four_bit
 from anime_ai.training.recipe import Recipe
+from anime_ai.training.runs import FINAL
 
 TARGETS: dict[str, str | list[str]] = {
     "all": "all-linear",
@@ -27,7 +31,13 @@ Notice = Callable[..., None]
 
 
 def trainable_model(
-    base: Base, recipe: Recipe, device: Device, used: Sequence[int], longest: int, notice: Notice
+    base: Base,
+    recipe: Recipe,
+    device: Device,
+    used: Sequence[int],
+    longest: int,
+    notice: Notice,
+    settings: Settings,
 ) -> tuple[Any, str]:
     """The model and its precision. `used` are the tokens that the rows have, `longest` how many the longest row has."""
     parameters = base.parameters()
@@ -58,13 +68,28 @@ def trainable_model(
     shape = (model.config.num_hidden_layers, model.config.hidden_size)
     if wants_checkpointing(recipe.checkpointing, device, parameters, longest, *shape, quantised):
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    model = get_peft_model(model, _adapter(recipe, parameters, used), autocast_adapter_dtype=False)
+    if recipe.start_from:
+        start = starting_adapter(recipe.start_from, base, settings)
+        model = PeftModel.from_pretrained(model, str(start), is_trainable=True, autocast_adapter_dtype=False)
+        # What is saved looks at the base's configuration: here, not on the Hub under the name that the adapter tells.
+        model.peft_config["default"].base_model_name_or_path = str(base.path)
+    else:
+        model = get_peft_model(model, _adapter(recipe, parameters, used), autocast_adapter_dtype=False)
     # fp16 cannot hold what it learns; bf16 can, with fp32 masters in the optimiser.
     width = torch_dtype("bf16" if precision == "bf16" else "fp32")
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.to(width)
     return model, precision
+
+
+def starting_adapter(named: str, base: Base, settings: Settings) -> Path:
+    """The adapter's folder that `start_from` means: a run's id, or a folder. Raises ModelError for one that is none or
+    of another base."""
+    run = settings.runs_dir / named / FINAL
+    folder = run if named.isalnum() and run.is_dir() else Path(named).expanduser()
+    check_adapter(folder, base)
+    return folder
 
 
 def pack_budget(model: Any, device: Device, longest: int) -> int:

@@ -19,34 +19,41 @@ SLICE = 512
 
 
 def give_objective(causal: Any) -> None:
-    """Make a causal language model answer with a summed loss (a scalar) where it is told `targets`, as labels (1, T).
+    """Make a causal language model answer with losses where it is told `targets`, as labels (1, T): a vector of `rows`
+    sums, one for every row of the pack, by `owners` (1, T).
 
     It stays a model like any other where it is not. The forward pass is the model's own, so that whatever wraps it (an
     adapter, data parallelism) sees it.
     """
     plain = causal.forward
 
-    def forward(self: Any, *args: Any, targets: torch.Tensor | None = None, **kwargs: Any) -> Any:
+    def forward(
+        self: Any, *args: Any, targets: torch.Tensor | None = None, owners: Any = None, rows: int = 1, **kwargs: Any
+    ) -> Any:
         if targets is None:
             return plain(*args, **kwargs)
         states = self.model(*args, use_cache=False, **kwargs).last_hidden_state
-        return summed_loss(self.get_output_embeddings(), states, targets)
+        return summed_losses(self.get_output_embeddings(), states, targets, owners, rows)
 
     causal.forward = MethodType(forward, causal)
 
 
-def summed_loss(head: Any, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of every labelled token (Σ, not the mean) given the state before it, in fp32."""
+def summed_losses(
+    head: Any, states: torch.Tensor, labels: torch.Tensor, owners: torch.Tensor, rows: int
+) -> torch.Tensor:
+    """Cross entropy of every labelled token given the state before it, in fp32, summed by row (Σ, not the mean)."""
     wanted = labels[:, 1:]
     kept = wanted != MASKED
-    seen, targets = states[:, :-1][kept], wanted[kept]
+    seen, targets, owner = states[:, :-1][kept], wanted[kept], owners[:, 1:][kept]
     if not len(targets):  # still a function of the weights: every process of several has to have something to go back
-        return states.float().sum() * 0.0
+        return (states.float().sum() * 0.0).expand(rows)
 
-    def loss(part: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(head(part).float(), answers, reduction="sum")
+    def losses(part: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(head(part).float(), answers, reduction="none")
 
     if len(targets) <= SLICE:
-        return loss(seen, targets)
-    parts = zip(seen.split(SLICE), targets.split(SLICE), strict=True)
-    return torch.stack([checkpoint(loss, *part, use_reentrant=False) for part in parts]).sum()
+        each = losses(seen, targets)
+    else:
+        parts = zip(seen.split(SLICE), targets.split(SLICE), strict=True)
+        each = torch.cat([checkpoint(losses, *part, use_reentrant=False) for part in parts])
+    return torch.zeros(rows, device=each.device).index_add(0, owner, each)

@@ -36,6 +36,10 @@ class Encoded:
         return sum(label != MASKED for label in self.labels[1:])
 
 
+Item = tuple[Encoded, ...]
+"""Rows that have to be in one pack: a row, or the two answers of a pair."""
+
+
 def orders(rows: int, each: int, steps: int, seed: int) -> list[list[int]]:
     """The places of the rows of every step: passes over all of them in new orders, `each` rows a step.
 
@@ -63,39 +67,44 @@ def computed(rows: Sequence[Encoded]) -> int:
     return common + sum(len(row.ids) - common for row in rows)
 
 
-class Packer:
-    """Cuts rows into packs of at most `budget` tokens, but a row at least; `apart`: a row each.
+def flat(items: Sequence[Item]) -> list[Encoded]:
+    """The rows of some items."""
+    return [row for item in items for row in item]
 
-    Rows that begin alike go together. It remembers the largest pack, for when the memory is not enough for it.
+
+class Packer:
+    """Cuts items into packs of at most `budget` tokens, but an item at least; `apart`: an item each.
+
+    Those that begin alike go together. It remembers the largest pack, for when the memory is not enough for it.
     """
 
     def __init__(self, budget: int = 0, apart: bool = False) -> None:
         self.budget, self.apart = budget, apart
-        self.largest = self.most_rows = 0
+        self.largest = self.most_items = 0
 
-    def __call__(self, rows: Sequence[Encoded]) -> list[list[Encoded]]:
-        found: list[list[Encoded]] = []
-        for row in sorted(rows, key=lambda row: row.ids):
-            if found and not self.apart and computed([*found[-1], row]) <= self.budget:
-                found[-1].append(row)
+    def __call__(self, items: Sequence[Item]) -> list[list[Item]]:
+        found: list[list[Item]] = []
+        for item in sorted(items, key=lambda item: item[0].ids):
+            if found and not self.apart and computed(flat([*found[-1], item])) <= self.budget:
+                found[-1].append(item)
             else:
-                found.append([row])
-        self.largest = max(self.largest, *map(computed, found))
-        self.most_rows = max(self.most_rows, *map(len, found))
+                found.append([item])
+        self.largest = max(self.largest, *(computed(flat(pack)) for pack in found))
+        self.most_items = max(self.most_items, *map(len, found))
         return found
 
     def halve(self) -> bool:
-        """Half of the largest pack from now on; False where that was a single row."""
-        if self.most_rows <= 1:
+        """Half of the largest pack from now on; False where that was a single item."""
+        if self.most_items <= 1:
             return False
         self.budget = self.largest // 2
-        self.largest = self.most_rows = 0
+        self.largest = self.most_items = 0
         return True
 
 
 def tensors(rows: Sequence[Encoded]) -> dict[str, Any]:
-    """A pack as a model takes it: input_ids, position_ids and labels (1, T), and a mask of bools (1, 1, T, T), True
-    where a token (row of the mask) may look at another (column)."""
+    """A pack as a model takes it: input_ids, position_ids, labels and owners (1, T), and a mask of bools (1, 1, T, T),
+    True where a token (row of the mask) may look at another (column). Owners are the rows' places, -1 where shared."""
     import torch
 
     common = shared(rows) if len(rows) > 1 else 0
@@ -115,5 +124,6 @@ def tensors(rows: Sequence[Encoded]) -> dict[str, Any]:
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([places]),
         "labels": torch.tensor([labels]),
+        "owners": owner[None],
         "attention_mask": mask,
     }

@@ -11,9 +11,10 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
@@ -34,10 +35,10 @@ def accelerator_lock(settings: Settings) -> Path:
 
 
 class RunQueue:
-    """All runs of one output folder. Several apps on one folder share the queue by an OS lock."""
+    """All runs of one output folder. Several apps on one folder share the queue by an OS lock. `launch` starts one."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, launch: Callable[..., Any] = runs.launch) -> None:
+        self.settings, self._launch = settings, launch
         self._folder = settings.runs_dir
         self._starter = Lock(settings.studio_dir / "queue.lock")
         self._changing = threading.RLock()
@@ -160,7 +161,7 @@ class RunQueue:
                 return
             oldest = min(waiting, key=lambda run: run.created)
             try:
-                runs.launch(oldest.folder, accelerator_lock(self.settings), resume=oldest.resumes)
+                self._launch(oldest.folder, accelerator_lock(self.settings), resume=oldest.resumes)
             except AnimeAIError as error:
                 values = {name: str(value) for name, value in error.values.items()}
                 runs.write_status(oldest.folder, state="failed", error={"key": error.key, "values": values})

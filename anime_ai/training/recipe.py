@@ -196,6 +196,8 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
     small = parameters < SMALL
     per_epoch = max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulation)))
     passes, small_passes = (10.0, 30.0) if rows <= 100 else (5.0, 8.0) if rows <= 1000 else (3.0, 5.0)
+    if recipe.method == "dpo":  # preferences move an adapter that knows its words already
+        passes, small_passes = 3.0, 3.0
     epochs = recipe.epochs or (small_passes if small else passes)
     steps = recipe.steps or max(MIN_STEPS, math.ceil(per_epoch * epochs))
     return Plan(
@@ -204,5 +206,5 @@ def plan(recipe: Recipe, rows: int, parameters: int) -> Plan:
         log_every=max(1, steps // (2 * PLOTTED_POINTS)),
         eval_every=max(1, steps // recipe.evaluations),
         warmup=max(1, round(steps * recipe.warmup)) if recipe.warmup else 0,
-        learning_rate=recipe.learning_rate or (2e-3 if small else 2e-4),
+        learning_rate=recipe.learning_rate or (2e-3 if small else 2e-4) * (0.1 if recipe.method == "dpo" else 1.0),
     )

@@ -126,6 +126,12 @@ def write_status(folder: Path, **changes: Any) -> None:
     write_json(folder / STATUS, {**status, **changes, "updated": time.time()})
 
 
+def read_status(folder: Path) -> dict[str, Any]:
+    """What `status.json` says, empty where there is none."""
+    status = read_json(folder / STATUS)
+    return status if isinstance(status, dict) else {}
+
+
 def read_run(folder: Path) -> Run:
     """What a run folder says. A trainer that is gone without a last word makes it "interrupted".
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from anime_ai.processes import Lock, current, lower_priority
 from anime_ai.training import runs
 from anime_ai.training.fitting import Job, fit
 from anime_ai.training.packing import Packer
+from anime_ai.training.parallel import fit_parallel
 from anime_ai.training.recipe import Recipe
 
 log = logging.getLogger("anime_ai.trainer")
@@ -52,14 +54,14 @@ def main() -> int:
                 return 0
             time.sleep(0.5)
         runs.write_status(folder, state="starting")
-        _train(folder, args.resume)
+        train(folder, args.resume)
     except AnimeAIError as error:
         log.error("%s", error.say("en"))
-        _fail(folder, error)
+        fail(folder, error)
         return 1
     except Exception as error:
         log.exception("the run failed")
-        _fail(folder, _translate(error))
+        fail(folder, translate(error))
         return 1
     return 0
 
@@ -71,18 +73,18 @@ def _wait_for_starter(folder: Path, pid: int) -> None:
         time.sleep(0.02)
 
 
-def _fail(folder: Path, error: AnimeAIError) -> None:
+def fail(folder: Path, error: AnimeAIError) -> None:
     # On a full disk there is room for the last word only once the half-written checkpoint is gone.
     runs.drop_unfinished(folder)
     values = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.values.items()}
     runs.write_status(folder, state="failed", error={"key": error.key, "values": values}, eta_s=None)
 
 
-def _translate(error: Exception) -> AnimeAIError:
+def translate(error: Exception) -> AnimeAIError:
     """What a user can do about an exception of torch, of the disk, or of nobody knows whom."""
     if _is_disk_full(error):
         return TrainingError("training.disk_full")
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return TrainingError("training.out_of_memory")
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
     return TrainingError("training.crashed", why=f"{type(error).__name__}: {first}")
@@ -101,7 +103,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     return (
         type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
@@ -110,25 +112,30 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _train(folder: Path, resume: bool) -> None:
+def job_of(folder: Path, resume: bool = True) -> Job:
+    """What a run folder says is to be done. Raises TrainingError, and ModelError where it began upon other weights."""
     config = read_json(folder / runs.CONFIG)
     if not isinstance(config, dict):
         raise TrainingError("training.no_run", path=folder)
     settings = Settings.load()
     recipe = Recipe.from_values(config["recipe"], settings)
-    status = read_json(folder / runs.STATUS) or {}
+    status = runs.read_status(folder)
     # What `auto` meant when the run began is what its checkpoints fit.
     named = status.get("base") if resume and recipe.base == "auto" else None
     base = find_base(named or recipe.base, settings, download=True)
-    weights = base.fingerprint()
-    if resume and status.get("base_fingerprint", weights) != weights:
+    if resume and status.get("base_fingerprint", weights := base.fingerprint()) != weights:
         raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
-    runs.write_status(folder, base=base.id, base_fingerprint=weights)
+    return Job(folder, recipe, base, str(config.get("dataset", "")), str(config.get("dataset_sha256", "")))
+
+
+def train(folder: Path, resume: bool, time_is_up: Callable[[], bool] = lambda: False) -> bool:
+    """Train until the end, or until the time is up: False then, and a checkpoint waits."""
+    job = job_of(folder, resume)
+    runs.write_status(folder, base=job.base.id, base_fingerprint=job.base.fingerprint())
 
     def notice(key: str, **values: Any) -> None:
-        _notice(folder, key, **values)
+        note(folder, key, **values)
 
-    job = Job(folder, recipe, base, str(config.get("dataset", "")), str(config.get("dataset_sha256", "")))
     if not resume:
         shutil.rmtree(folder / runs.CHECKPOINTS, ignore_errors=True)
     packer = Packer()
@@ -137,10 +144,12 @@ def _train(folder: Path, resume: bool) -> None:
         checkpoint = runs.last_checkpoint(folder)
         runs.forget_after(folder, int(checkpoint.name.rpartition("-")[2]) if checkpoint else -1)
         try:
-            fit(job, checkpoint, packer, notice)
-            return
+            if job.recipe.processes == 1:
+                return fit(job, checkpoint, packer, notice, time_is_up)
+            fit_parallel(job, packer)
+            return True
         except Exception as error:
-            if not _is_out_of_memory(error) or not packer.halve():
+            if not is_out_of_memory(error) or not packer.halve():
                 raise
             notice("training.smaller_packs", tokens=packer.budget)
         import gc
@@ -151,7 +160,7 @@ def _train(folder: Path, resume: bool) -> None:
         torch.cuda.empty_cache()
 
 
-def _notice(folder: Path, key: str, **values: Any) -> None:
+def note(folder: Path, key: str, **values: Any) -> None:
     """A line that the page shows beside the run (text key under "notice.")."""
     notices = (read_json(folder / runs.STATUS) or {}).get("notices") or []
     line = {"key": key, "values": values}

@@ -94,4 +94,4 @@ def _row(name: str, one: Mapping[str, float], language: str) -> str:
         )
         said = f"{adapter:.0%} <small>{low:.0%}–{high:.0%}</small>"
         return f'<tr><th>{title}<div class="bars">{bars}</div></th><td>{base:.0%}</td><td>{said}</td></tr>'
-    return f"<tr><th>{title}</th><td>{base:.3g}</td><td>{adapter:.3g} <small>{low:.3g}–{high:.3g}</small></td></tr>"
+    return f"<tr><th>{title}</th><td>{base:.3g}</td><td>{adapter:.3g} <small>[{low:.3g}, {high:.3g}]</small></td></tr>"

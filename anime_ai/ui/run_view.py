@@ -122,6 +122,7 @@ def small_charts(run: Run, lines: Sequence[dict[str, Any]], language: str) -> st
         ("style", "ui.chart.style", "eval"),
         ("learning_rate", "ui.chart.rate", "rate"),
         ("grad_norm", "ui.chart.norm", "train"),
+        ("margin", "ui.chart.margin", "rate"),
     ):
         told = points(lines, name)
         if told:

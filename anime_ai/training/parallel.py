@@ -1,0 +1,92 @@
+"""A training on several devices: the same fit in as many processes, by torch's or accelerate's own launcher.
+
+torchrun runs one process for every device of this machine (data parallelism); accelerate reads its own configuration
+file, which may say FSDP, DeepSpeed or several machines. `accelerate launch` silently starts one process on a CPU, so
+that the number of processes is looked at before the first step.
+
+python -m torch.distributed.run --nproc_per_node 2 -m anime_ai.training.parallel RUN_FOLDER BUDGET PROCESSES
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from anime_ai.config import Settings
+from anime_ai.errors import AnimeAIError, TrainingError
+from anime_ai.training import runs
+from anime_ai.training.fitting import Job, fit
+from anime_ai.training.packing import Packer
+
+OUT_OF_MEMORY = 75
+"""Exit status (EX_TEMPFAIL): the parent tries again with smaller packs."""
+
+
+def command(folder: Path, budget: int, processes: int, accelerate_config: str) -> list[str]:
+    """What starts the processes."""
+    worker = ["-m", "anime_ai.training.parallel", str(folder), str(budget), str(processes)]
+    if accelerate_config:
+        file = ["--config_file", accelerate_config, "--num_processes", str(processes)]
+        return [sys.executable, "-m", "accelerate.commands.launch", *file, *worker]
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *worker]
+
+
+def fit_parallel(job: Job, packer: Packer) -> None:
+    """Train in several processes until all have ended. Raises what went wrong in the first of them; MemoryError where
+    there was not enough for the packs."""
+    settings = Settings.load()
+    told = command(job.folder, packer.budget, job.recipe.processes, settings.accelerate_config)
+    threads = max(1, (os.cpu_count() or 1) // job.recipe.processes)
+    env = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    done = subprocess.run(told, env=env, stdin=subprocess.DEVNULL)
+    status = runs.read_status(job.folder)
+    if status.get("out_of_memory"):
+        packer.largest, packer.most_items = int(status["out_of_memory"]), 2
+        runs.write_status(job.folder, out_of_memory=None)
+        raise MemoryError
+    if done.returncode:
+        error = status.get("error")
+        if isinstance(error, dict):
+            raise TrainingError(str(error["key"]), **error.get("values", {}))
+        raise TrainingError("training.crashed", why=f"exit status {done.returncode}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("budget", type=int)
+    parser.add_argument("processes", type=int)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    from anime_ai.training import trainer
+
+    first = int(os.environ.get("RANK", "0")) == 0
+    packer = Packer(args.budget)
+
+    def notice(key: str, **values: Any) -> None:
+        if first:
+            trainer.note(args.folder, key, **values)
+
+    try:
+        started = int(os.environ.get("WORLD_SIZE", "1"))
+        if started != args.processes:
+            raise TrainingError("training.processes", wanted=args.processes, started=started)
+        fit(trainer.job_of(args.folder), runs.last_checkpoint(args.folder), packer, notice)
+    except Exception as error:
+        logging.exception("process %s failed", os.environ.get("RANK"))
+        if trainer.is_out_of_memory(error) and packer.most_items > 1:
+            runs.write_status(args.folder, out_of_memory=packer.largest)
+            return OUT_OF_MEMORY
+        if first:
+            trainer.fail(args.folder, error if isinstance(error, AnimeAIError) else trainer.translate(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
