@@ -313,31 +313,56 @@ def test_a_visitor_sees_a_reason_and_the_owner_gets_in_by_the_password(
 
 
 def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Upload a dataset, train on it while the curve moves, find it after a reload, chat with the new adapter."""
+    """Upload a dataset and train on it: the curves move and she answers on the way; stop, resume, close the browser for
+    a minute and find the run ahead; chat with the new adapter."""
     folder = tmp_path_factory.mktemp("real")
     with served(folder, real=True) as address:
         tab = Tab(browser, address)
         page = tab.open()
         tab.go("dataset")
         asked = ("你喜欢什么动漫？", "早上好呀！", "可以帮我写作业吗？", "今天好累", "你叫什么名字？", "晚安")
-        rows = [{"input": f"{said}{'！' * n}", "output": "哼，测试之花已经开了。"} for said in asked for n in range(4)]
+        before = ("", "嗯，", "对了，", "话说，", "欸，", "那个，")
+        rows = [{"input": word + said, "output": "哼，测试之花已经开了。"} for said in asked for word in before]
         upload(page, folder, rows, "测试之花.json")
-        page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 24")
+        page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 25")
         tab.go("training")
         choose(page, "#training-dataset", "测试之花")
         page.fill("#recipe-batch_size input", "4")
-        page.fill("#recipe-epochs input", "1")
+        page.click("text=更多设置")
+        page.click("text=步数与学习率")
+        page.fill("#recipe-steps input", "3000")
+        page.click("text=评测与存档")
+        page.fill("#recipe-evaluations input", "100")
+        page.click("#weigh")
+        page.wait_for_selector("#needs:has-text('3000')", timeout=60_000)
         page.click("#start")
         page.wait_for_selector("#run-state .running", timeout=120_000)
         seen = moving(page, wanted=3)
+        page.wait_for_function("document.querySelectorAll('#loss circle.eval').length > 2", timeout=120_000)
+        page.wait_for_function("document.querySelectorAll('#samples dd').length > 1", timeout=120_000)
         page.reload()
         page.wait_for_selector("#talk .message")
         tab.go("training")
-        page.wait_for_selector("#run-state .running, #run-state .finished")
+        page.wait_for_selector("#run-state .running")
         assert circles(page) >= seen[-1], "the same curve is there again"
-        page.wait_for_selector("#run-state .finished", timeout=400_000)
-        assert circles(page) > seen[-1]
-        assert page.locator("#samples dd").count() > 0
+        page.click("#stop-run")
+        page.wait_for_selector("#run-state .stopped", timeout=120_000)
+        stopped = step_of(page)
+        assert stopped > 0
+        page.click("#resume-run")
+        page.wait_for_selector("#run-state .running", timeout=120_000)
+        assert tab.faults == []
+        assert tab.elsewhere == []
+        tab.context.close()
+        time.sleep(60)
+        tab = Tab(browser, address)
+        page = tab.open()
+        tab.go("training")
+        page.wait_for_selector("#run-state .running, #run-state .finished")
+        assert step_of(page) > stopped + 50
+        page.click("#stop-run")
+        page.wait_for_selector("#run-state .stopped", timeout=120_000)
+        assert page.locator("#keeping").is_visible()
         tab.go("chat")
         choose(page, "#adapter", "测试之花")
         page.wait_for_selector("#answering:has-text('测试之花')")
@@ -349,6 +374,12 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
         assert tab.faults == []
         assert tab.elsewhere == []
         tab.context.close()
+
+
+def step_of(page: Any) -> int:
+    """The step that the page says a run is at."""
+    page.wait_for_selector("#run-state .line span")
+    return int(page.locator("#run-state .line span").first.inner_text().split("/")[0])
 
 
 def alpaca(folder: Path) -> Path:

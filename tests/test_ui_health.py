@@ -33,10 +33,10 @@ class Doctor:
 
 
 def test_only_the_tabs_that_need_a_broken_package_say_so(tmp_path: Path) -> None:
-    health = Health(tmp_path / "health.json", Doctor(trl="No module named 'trl'"))
+    health = Health(tmp_path / "health.json", Doctor(accelerate="No module named 'accelerate'"))
     assert health.broken("training") == {}, "nothing is known before"
     health.look()
-    assert health.broken("training") == {"trl": "No module named 'trl'"}
+    assert health.broken("training") == {"accelerate": "No module named 'accelerate'"}
     assert health.broken("chat") == {}
     assert health.broken("dataset") == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -11,13 +12,16 @@ from typing import Any
 import pytest
 from ui_fakes import OWNER, open_studio
 
-from anime_ai.errors import DatasetError, SettingsError, TrainingError
+from anime_ai.errors import DatasetError, ModelError, SettingsError, TrainingError
+from anime_ai.files import write_json
+from anime_ai.models.device import Device
 from anime_ai.studio import Studio
-from anime_ai.training import runs
-from anime_ai.training.recipe import Recipe
+from anime_ai.training import checkpoints, runs
+from anime_ai.training.evaluating import FILE
+from anime_ai.training.recipe import MEMORY, PRESETS, Recipe
 from anime_ai.ui import training_tab
 from anime_ai.ui.chart import Series, line_chart, thin
-from anime_ai.ui.run_view import duration
+from anime_ai.ui.run_view import duration, smoothed
 from anime_ai.ui.training_tab import TrainingTab
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -181,6 +185,141 @@ def test_a_run_that_was_removed_elsewhere_ends_the_look_quietly(tab: TrainingTab
 @pytest.mark.parametrize(("seconds", "said"), [(5, "5 秒"), (125.4, "2 分 5 秒"), (7500, "2 小时 5 分"), (-3, "0 秒")])
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds, "zh") == said
+
+
+# Presets, what it needs, an earlier run again.
+
+
+def told(tab: TrainingTab, updates: list[Any]) -> dict[str, Any]:
+    """The fields that updates set."""
+    return {name: update["value"] for name, update in zip(tab.names, updates, strict=True) if "value" in update}
+
+
+def test_a_preset_fills_the_form_with_what_the_recipe_takes(tab: TrainingTab) -> None:
+    for name, values in {**PRESETS, **MEMORY}.items():
+        assert told(tab, tab.form.preset(OWNER, name)) == values
+    assert told(tab, tab.form.preset(OWNER, "no such preset")) == {}
+
+
+def test_what_it_needs_is_said_before_it_starts(tab: TrainingTab) -> None:
+    dataset = tab.studio.datasets.list()[0].id
+    line = tab.form.weigh(OWNER, dataset, *values_of(tab, base="starter", steps=77))
+    assert "77 步" in line
+    assert "GB" in line
+    with pytest.raises(DatasetError):
+        tab.form.weigh(OWNER, None, *values_of(tab))
+    with pytest.raises(SettingsError):
+        tab.form.weigh(OWNER, dataset, *values_of(tab, steps=7, epochs=7))
+    with pytest.raises(ModelError):
+        tab.form.weigh(OWNER, dataset, *values_of(tab, base="nobody/has-this"))
+
+
+def test_too_large_a_training_says_what_would_fit(tab: TrainingTab, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Device("cpu", "CPU", int(1.3e9), bf16=False, fp16=False)
+    monkeypatch.setattr("anime_ai.models.device.pick_device", lambda: small)
+    dataset = tab.studio.datasets.list()[0].id
+    line = tab.form.weigh(OWNER, dataset, *values_of(tab, base="starter"))
+    assert "内存不够" in line
+    assert "why" in line
+
+
+def test_an_earlier_run_fills_the_form_and_has_another_name(tab: TrainingTab) -> None:
+    run = started(tab, lora_r=8, epochs=3)
+    name, *fields_of_it = tab.again(OWNER, run.id)
+    assert name["value"] == "三行 +"
+    assert told(tab, fields_of_it)["lora_r"] == 8
+    renamed = tab.rename(OWNER, run.id, f"  新的{EVIL}\n名字 ")
+    assert tab.studio.runs.get(run.id).name == f"新的{EVIL} 名字"
+    assert "<img" not in renamed[2]
+    with pytest.raises(TrainingError):
+        tab.rename(OWNER, run.id, " \n ")
+    with pytest.raises(TrainingError):
+        tab.again(OWNER, "f" * 32)
+    with pytest.raises(TrainingError):
+        tab.use_checkpoint(OWNER, "f" * 32, 3)
+
+
+def test_a_checkpoint_is_chosen_by_hand(tab: TrainingTab) -> None:
+    run = started(tab)
+    with pytest.raises(TrainingError):
+        tab.use_checkpoint(OWNER, run.id, 3)
+    runs.write_status(run.folder, state="finished", checkpoint=6)
+    for step in (3, 6):
+        folder = run.folder / runs.CHECKPOINTS / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / checkpoints.ADAPTER[0]).write_bytes(bytes([step]))
+        (folder / checkpoints.ADAPTER[1]).write_text("{}")
+        checkpoints.seal(run.folder, step)
+        runs.append_line(run.folder / runs.METRICS, {"step": step, "eval_loss": 1.5 + step, "style": 0.25})
+    (run.folder / checkpoints.TOKENIZER).mkdir()
+    told = ("base", "persona", "version", "prompt_format", "think", "layout", "system_line", "rows", "of_steps")
+    notes = dict.fromkeys((*told, "learning_rate", "precision", "dataset_sha256"), "x")
+    (run.folder / checkpoints.NOTES).write_text(json.dumps(notes))
+    choices = dict((step, line) for line, step in tab.choose_run(OWNER, run.id)[10]["choices"])
+    assert set(choices) == {3, 6}
+    assert "4.500" in choices[3]
+    assert "正在用" in choices[6]
+    assert "正在用" not in choices[3]
+    shown = tab.use_checkpoint(OWNER, run.id, "3")
+    assert shown[10]["value"] == 3
+    assert (run.folder / runs.FINAL / checkpoints.ADAPTER[0]).read_bytes() == bytes([3])
+    for junk in (None, "three", 99, float("inf")):
+        with pytest.raises(TrainingError):
+            tab.use_checkpoint(OWNER, run.id, junk)
+
+
+# Comparing and evaluating.
+
+
+def test_runs_are_compared_by_curves_and_by_what_differs(tab: TrainingTab) -> None:
+    first, second = started(tab, name=f"甲{EVIL}", lora_r=4), started(tab, name="乙", lora_r=64)
+    for run in (first, second):
+        runs.append_line(run.folder / runs.METRICS, {"step": 1, "loss": 4.5})
+    shown = tab.comparing.compare(OWNER, [first.id, second.id])
+    assert "<img" not in shown
+    assert "LoRA 秩" in shown
+    assert "<td>4</td><td>64</td>" in shown
+    assert "学习率" not in re.sub("<figure.*?</figure>", "", shown)
+    assert shown.count("<circle") == 2
+    same = tab.comparing.compare(OWNER, [first.id, first.id])
+    assert "都一样" in same
+    assert "两次" in tab.comparing.compare(OWNER, [first.id])
+    assert "两次" in tab.comparing.compare(OWNER, None)
+    with pytest.raises(TrainingError):
+        tab.comparing.compare(OWNER, [first.id, "../../etc"])
+    assert {value for _, value in tab.comparing.offer(OWNER)["choices"]} == {first.id, second.id}
+
+
+def test_what_an_adapter_was_measured_to_do_is_shown_with_its_interval(tab: TrainingTab) -> None:
+    run = started(tab)
+    assert "还没评测" in tab.evaluating.look(OWNER, run.id)[0]
+    assert "还没评测" in tab.evaluating.look(OWNER, "gone")[0]
+    with pytest.raises(TrainingError) as caught:
+        tab.evaluating.begin(OWNER, run.id)
+    assert caught.value.key == "training.no_adapter"
+    figures = {
+        "style": {"base": 0.1, "adapter": 0.8, "low": 0.7, "high": 0.9},
+        "held_out_loss": {"base": 8.0, "adapter": 6.4, "low": 6.1, "high": 6.6},
+        EVIL: {"base": 0, "adapter": 0, "low": 0, "high": 0},
+    }
+    write_json(run.folder / FILE, {"state": "done", "checkpoint": 12, "figures": figures})
+    shown, timer = tab.evaluating.look(OWNER, run.id)
+    assert "70%–90%" in shown
+    assert "[6.1, 6.6]" in shown
+    assert "第 12 步" in shown
+    assert "<img" not in shown
+    assert not timer.active
+    write_json(run.folder / FILE, {"state": "running", "pid": 2**22 - 3, "started": 1.0})
+    assert "训练意外停下" in tab.evaluating.look(OWNER, run.id)[0], "its process is gone"
+
+
+def test_the_smoothed_curve_begins_where_the_raw_one_does() -> None:
+    raw = [(float(step), 5.0) for step in range(20)]
+    assert [value for _, value in smoothed(raw)] == pytest.approx([5.0] * 20)
+    assert [step for step, _ in smoothed(raw)] == [step for step, _ in raw]
+    noisy = [(float(step), 5.0 + (-1) ** step) for step in range(40)]
+    values = [value for _, value in smoothed(noisy)]
+    assert max(values[5:]) - min(values[5:]) < 0.5
 
 
 # Charts.

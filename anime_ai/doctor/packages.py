@@ -29,7 +29,6 @@ TORCH_GROUP = {
     "accelerate": "",
     "bitsandbytes": "",
     "peft": "",
-    "trl": "SFTTrainer",
     "sentence_transformers": "",
     "open_clip": "",
 }

@@ -14,7 +14,7 @@ from anime_ai.files import read_json, write_json
 NEEDS = {
     "chat": ("torch", "transformers", "peft", "langchain_core", "opencc"),
     "knowledge": ("opencc",),
-    "training": ("torch", "transformers", "peft", "datasets", "accelerate", "trl"),
+    "training": ("torch", "transformers", "peft", "datasets", "accelerate"),
 }
 """Import names of the packages that a tab cannot do without."""
 
