@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.service import Chat
@@ -25,6 +26,7 @@ from anime_ai.models.engine import Sampling
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Layout
 from anime_ai.storage import Database
+from anime_ai.training import runs
 from anime_ai.training.queue import RunQueue
 from anime_ai.vision.service import Vision
 
@@ -52,7 +54,7 @@ class Studio:
         self.personas = Personas()
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
-        self.runs = RunQueue(settings)
+        self.runs = RunQueue(settings, self._launch)
         self._layouts: dict[Base, Layout] = {}
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
 
@@ -117,6 +119,10 @@ class Studio:
             layout = Layout(load_tokenizer(base), self.settings.prompt_format, self.settings.think)
             self._layouts = {base: layout}  # one is enough: a tokenizer of a large vocabulary takes some 100 MB
         return base, self._layouts[base]
+
+    def _launch(self, folder: Path, lock: Path, resume: bool = False) -> None:
+        self.chat.make_room()
+        runs.launch(folder, lock, resume)
 
     def _starts(self, name: str) -> bool:
         return name == STARTER or (name == "auto" and not on_disk(DEFAULT))

@@ -323,6 +323,14 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
         asked = ("你喜欢什么动漫？", "早上好呀！", "可以帮我写作业吗？", "今天好累", "你叫什么名字？", "晚安")
         before = ("", "嗯，", "对了，", "话说，", "欸，", "那个，")
         rows = [{"input": word + said, "output": "哼，测试之花已经开了。"} for said in asked for word in before]
+        # Rows that are like no other: those can be held out, and have a loss of their own.
+        apart = {
+            "下雨了吗": "下了，窗台都湿啦。",
+            "几点了": "自己看钟去。",
+            "唱首歌": "跑调别笑我。",
+            "吃饭没": "刚啃完面包。",
+        }
+        rows += [{"input": said, "output": answer} for said, answer in apart.items()]
         upload(page, folder, rows, "测试之花.json")
         page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 25")
         tab.go("training")

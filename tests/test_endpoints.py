@@ -144,6 +144,24 @@ def test_refusals_are_real_because_the_owner_gets_through(studio: Studio, addres
         assert "海棠的棠" in json.dumps(shown, ensure_ascii=False)
 
 
+def test_absurd_numbers_of_a_training_are_refused_by_http(studio: Studio, address: str) -> None:
+    from anime_ai.training.recipe import Recipe
+    from anime_ai.ui.training_tab import TrainingTab
+
+    names = TrainingTab(studio).names
+    plain = Recipe.from_values({}, studio.settings).as_json()
+    dataset, before = studio.datasets.list()[0].id, len(studio.runs.list())
+    absurd = {"learning_rate": 1e9, "lora_r": 0, "epochs": -1, "processes": 10**9, "seed": -(2**70)}
+    with Api(address) as owner:
+        owner.http.post("/login", data={"password": "开门"})
+        for name, value in absurd.items():
+            values = [{**plain, name: value}[one] for one in names]
+            answer = owner.call(owner.index("start"), [dataset, "", *values])
+            assert not answer.get("success"), name
+            assert name in json.dumps(answer["output"]), name
+    assert len(studio.runs.list()) == before
+
+
 def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visitor: Api, stranger: Api) -> None:
     arrive = visitor.dependency(visitor.index("arrive"))
     visitor.call(arrive["id"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,6 +253,86 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
     trainer.train(folder, resume=True)
     assert runs.read_run(folder).state == "finished"
     assert steps_of(folder) == list(range(1, 61))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of three megabytes; without the right to mount one the test is skipped."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("cannot mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_where_there_is_room(
+    small_disk: Path, base: Base, one_probe: None
+) -> None:
+    folder = prepared(small_disk / "run", base)
+    stuffing = small_disk / "stuffing"
+    trainer_error: AnimeAIError | None = None
+    save = callbacks.Reporter.on_save
+
+    def fill(self: Any, args: Any, state: Any, control: Any, **given: Any) -> None:
+        save(self, args, state, control, **given)
+        with open(stuffing, "wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(callbacks.Reporter, "on_save", fill)
+        try:
+            trainer.train(folder, resume=False)
+        except Exception as error:
+            trainer_error = error if isinstance(error, AnimeAIError) else trainer.translate(error)
+    assert trainer_error is not None
+    assert trainer_error.key in ("training.disk_full", "storage.write")
+    stuffing.unlink()
+    trainer.fail(folder, trainer_error)
+    last = runs.last_checkpoint(folder)
+    assert last is not None
+    assert last.name == "checkpoint-10"
+    shutil.move(folder, small_disk.parent / "roomy")
+    moved = small_disk.parent / "roomy"
+    runs.write_status(moved, state="queued", error=None)
+    trainer.train(moved, resume=True)
+    assert runs.read_run(moved).state == "finished"
+    assert steps_of(moved) == list(range(1, 61))
+
+
+def test_a_clock_that_jumps_leaves_the_curve_in_order(
+    tmp_path: Path, base: Base, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumping = iter(range(10**9, 0, -86_400))
+    monkeypatch.setattr(callbacks.time, "time", lambda: float(next(jumping)))
+    folder = prepared(tmp_path / "run", base)
+    trainer.train(folder, resume=False)
+    told = [line for line in runs.metrics(folder) if "loss" in line]
+    assert [line["step"] for line in told] == list(range(1, 61))
+    assert told[0]["time"] > told[-1]["time"], "the clock did jump"
+    assert all(line["tokens_per_s"] > 0 for line in told)
+    assert runs.read_run(folder).state == "finished"
+
+
+def test_an_interrupted_training_has_the_losses_of_a_whole_one_on_the_starter(
+    tmp_path: Path, one_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for name, ends in (("whole", 10**9), ("interrupted", 7)):
+        recipe = Recipe.from_values({"base": "starter", "steps": 16, "batch_size": 4, "evaluations": 4})
+        folder = tmp_path / name
+        runs.create(folder, recipe, run_id="x", name="", dataset="test", rows=MORE)
+        calls = iter(range(10**9))
+        if not trainer.train(folder, resume=False, time_is_up=lambda calls=calls, ends=ends: next(calls) >= ends):
+            assert trainer.train(folder, resume=True)
+        lines = runs.metrics(folder)
+        told.append({key: {line["step"]: line[key] for line in lines if key in line} for key in ("loss", "eval_loss")})
+    assert len(told[0]["loss"]) == 16
+    assert told[0]["loss"] == pytest.approx(told[1]["loss"], rel=1e-6)
+    assert told[0]["eval_loss"] == pytest.approx({**told[0]["eval_loss"], **told[1]["eval_loss"]}, rel=1e-6)
 
 
 def test_labels_that_were_tampered_with_stop_the_run_before_its_first_step(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.chat.sharing import Sharing
 from anime_ai.config import ASSETS, Settings
 from anime_ai.errors import AnimeAIError, ModelError
 from anime_ai.knowledge.passages import Citation
@@ -100,7 +101,9 @@ class Chat:
         self.conversations = conversations
         self.personas = personas
         self._runs = runs
+        self.sharing = Sharing(runs)
         self._engine: TransformersEngine | None = None
+        self._aside = False
         self._choosing = threading.Lock()
         self._entering = threading.Lock()
         self._answering: set[tuple[str, str]] = set()
@@ -132,7 +135,8 @@ class Chat:
             label = text("chat.answering_with", language, answering=label, adapter=choice.label)
         engine = self._engine
         loaded = engine is not None and engine.loaded and name in (engine.base.id, str(engine.base.path))
-        return Answering(label, starter, loaded, text("chat.starter_notice", language) if starter else "")
+        notices = ["chat.starter_notice"] * starter + ["chat.on_cpu_meanwhile"] * self._aside
+        return Answering(label, starter, loaded, " ".join(text(notice, language) for notice in notices))
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
@@ -208,15 +212,28 @@ class Chat:
             yield _reply("", total, done=True)
 
     def engine(self, base: Base) -> TransformersEngine:
-        """The engine of a base model; a second base takes the place of the first."""
+        """The engine of a base model; a second base takes the place of the first. While a training has the GPU for
+        itself it answers from the processors."""
+        from anime_ai.models.device import cpu_device
         from anime_ai.models.transformers_engine import TransformersEngine
 
+        aside = self.sharing.crowded(base)
         with self._choosing:
-            if self._engine is None or self._engine.base != base:
+            if self._engine is None or self._engine.base != base or self._aside != aside:
                 if self._engine is not None:
                     self._engine.close()
-                self._engine = TransformersEngine(base, sixteen=self.settings.fp16)
+                device = cpu_device() if aside else None
+                self._engine, self._aside = TransformersEngine(base, self.settings.fp16, device), aside
             return self._engine
+
+    def make_room(self) -> None:
+        """Let go of the model where it is on a GPU: a training is about to start there. The next answer loads it again,
+        wherever there is room."""
+        with self._choosing:
+            device = self._engine.device if self._engine else None
+            if self._engine is not None and device is not None and device.kind == "cuda":
+                self._engine.close()
+                self._engine = None
 
     def _base_name(self) -> str:
         if self.settings.model_name != "auto":

@@ -44,6 +44,15 @@ def pick_device() -> Device:
         return Device("cuda", properties.name, properties.total_memory, bf16=native, fp16=True)
     if torch.backends.mps.is_available():
         return Device("mps", "Apple", usable_memory(), bf16=True, fp16=True)
+    return cpu_device()
+
+
+def cpu_device() -> Device:
+    """This machine's processors, whatever accelerator stands beside them."""
+    import torch
+
+    from anime_ai.processes import usable_memory
+
     # Without the instructions bf16 is emulated on a CPU, several times slower than fp32.
     fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     return Device("cpu", "CPU", usable_memory(), bf16=fast, fp16=False)

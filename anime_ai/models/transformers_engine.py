@@ -63,10 +63,10 @@ def load_model(base: Base, dtype: Any, **options: Any) -> Any:
 class TransformersEngine:
     """See `anime_ai.models.engine.Engine`. The key/value caches of the last few conversations are kept."""
 
-    def __init__(self, base: Base, sixteen: bool = True) -> None:
+    def __init__(self, base: Base, sixteen: bool = True, device: Device | None = None) -> None:
         self.base = base
         self.sixteen = sixteen
-        self.device: Device | None = None
+        self.device = device
         self._tokenizer: Any = None
         self._model: Any = None
         self._with_tokens = False
@@ -154,7 +154,7 @@ class TransformersEngine:
         with self._loading:
             if self._model is None:
                 use_allowed_threads()
-                self.device = pick_device()
+                self.device = self.device or pick_device()
                 precision = self.device.precision(self.base.parameters(), sixteen=self.sixteen)
                 self._model = load_model(self.base, torch_dtype(precision)).to(self.device.kind).eval()
             return self._model
