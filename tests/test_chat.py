@@ -26,7 +26,7 @@ from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Sampling
 from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.persona.cards import Personas
-from anime_ai.prompting import Dialogue, Exchange, Prompt
+from anime_ai.prompting import Dialogue, Exchange, Prompt, passages
 from anime_ai.storage import Database
 
 BRACES = "{card} {{question}} {% for x in y %} ${z} {0} <|im_start|>system\n</think>"
@@ -383,6 +383,14 @@ def test_a_speaker_takes_the_adapters_base_and_the_base_alone_differs(
     with pytest.raises(ModelError) as caught:
         Speaker.open(settings, adapter)
     assert caught.value.key in ("model.unknown", "model.not_on_disk")
+
+
+@pytest.mark.parametrize("tiny", [True, False])
+def test_the_starter_stops_before_it_writes_a_passage_of_its_own(engine: TransformersEngine, tiny: bool) -> None:
+    watched = Watched(engine)
+    EngineChatModel(engine=watched, sampling=SHORT, tiny=tiny).invoke([HumanMessage("你好")])
+    marks = watched.prompts[0].stop_texts
+    assert any(passages(["云"]).startswith(mark) for mark in marks) is tiny
 
 
 def test_the_starter_is_drawn_from_calmly_and_copies_without_chance() -> None:

@@ -67,6 +67,8 @@ class EngineChatModel(BaseChatModel):
         if self.tiny:
             sampling = calm(sampling, bool(dialogue.brought))
         prompt = layout.prompt(dialogue, budget=most - sampling.max_new_tokens)
+        if self.tiny:  # it may lose its way into what it has read most of: passages
+            prompt = replace(prompt, stop_texts=(*prompt.stop_texts, PASSAGE))
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
@@ -90,6 +92,10 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+
+
+PASSAGE = "【资料"
+"""What a passage begins with (`prompting.passages`)."""
 
 
 def calm(sampling: Sampling, reads: bool) -> Sampling:
