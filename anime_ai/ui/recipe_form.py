@@ -131,6 +131,8 @@ class RecipeForm:
                 for value in one.metadata["choices"]
             ]
             return gr.Dropdown(choices, value=default, filterable=False, **told)
+        if name == "start_from":  # a run, or a folder that is typed
+            return gr.Dropdown([], value="", allow_custom_value=True, **told)
         if name == "base":  # a Hub id or a folder may be typed
             return gr.Dropdown([default], value=default, allow_custom_value=True, **told)
         if name == "persona":

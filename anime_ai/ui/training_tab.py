@@ -112,6 +112,7 @@ class TrainingTab:
             gr.update(choices=bases),
             self._personas(chosen),
             *self._shown(person, str(run_id or ""), follow=True),
+            gr.update(choices=[(one.name or one.id, one.id) for one in self.studio.runs.list() if one.adapter]),
         ]
 
     def _personas(self, dataset: str | None) -> Any:
@@ -226,7 +227,7 @@ class TrainingTab:
         form, fields = self.form, self.form.components
         shown = [self.run, self.seen, self.state, self.loss, self.curves, self.samples]
         shown += [self.stop_button, self.resume_button, self.remove_button, self.timer, self.checkpoint, self.keeping]
-        arrived = [self.dataset, form.fields["base"], form.fields["persona"], *shown]
+        arrived = [self.dataset, form.fields["base"], form.fields["persona"], *shown, form.fields["start_from"]]
         for trigger in (demo.load, tab.select):
             page.on(trigger, self.arrive, role="owner", quiet=True, inputs=[self.dataset, self.run], outputs=arrived)
         page.on(

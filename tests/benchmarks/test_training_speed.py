@@ -42,16 +42,39 @@ folder, rows, base = (Path(word) for word in sys.argv[1:4])
 given = read_rows(rows).rows
 fitting.prober_of = lambda *told: None
 told = {"base": str(base), "persona": "x", "batch_size": 2, "accumulation": 8, "max_length": 2048, "evaluations": 1}
-steps = -(-len(given) // 16)
+steps = -(-len(given) // 16) * int(sys.argv[4])
 runs.create(folder, Recipe.from_values({**told, "steps": steps}), run_id="x", name="", dataset="", rows=given)
 class AllTrained:
     train, held_out = tuple(range(len(given))), ()
 from anime_ai.dataset import preprocess
 preprocess.split_rows = lambda *told: AllTrained
+tell, began = callbacks.Reporter._tell, callbacks.Reporter.on_train_begin
+callbacks.foreseen = callbacks.ended = 0.0
+def begin(self, args, state, control, **given):
+    began(self, args, state, control, **given)
+    callbacks.began = time.monotonic()
+def watch(self, state, force=False):
+    tell(self, state, force=True)
+    callbacks.ended = time.monotonic()
+    if state.global_step == 5:
+        callbacks.foreseen = callbacks.ended - callbacks.began + (runs.read_status(folder)["eta_s"] or 0.0)
+callbacks.Reporter._tell, callbacks.Reporter.on_train_begin = watch, begin
+data_of = fitting.data_of
+def counted(job, layout):
+    data = data_of(job, layout)
+    callbacks.lengths = [len(row.ids) for item in data.train for row in item]
+    return data
+fitting.data_of = counted
 trainer.train(folder, resume=False)
 lines = [line for line in runs.metrics(folder) if "loss" in line]
 seconds = lines[-1]["time"] - lines[0]["time"]
-print("RESULT", json.dumps({"rows": len(given) - 16, "seconds": seconds, "peak": callbacks.memory_peak()}))
+from anime_ai.models.device import pick_device
+from anime_ai.training.estimate import estimate
+job = trainer.job_of(folder)
+found = estimate(job.recipe, job.base, callbacks.lengths, pick_device())
+told = {"rows": len(given) * int(sys.argv[4]) - 16, "seconds": seconds, "peak": callbacks.memory_peak()}
+more = {"estimated": found.memory, "foreseen": callbacks.foreseen, "took": callbacks.ended - callbacks.began}
+print("RESULT", json.dumps({**told, **more}))
 """
 
 ORIGINAL = """
@@ -81,9 +104,15 @@ print("RESULT", json.dumps({"rows": 4, "seconds": done.metrics["train_runtime"],
 
 @dataclass(frozen=True)
 class Measured:
+    """`estimated`: bytes that were told before the start. `foreseen`: seconds of the whole that were told after five
+    steps, against what it took."""
+
     rows: int
     seconds: float
     peak: float
+    estimated: float = 0.0
+    foreseen: float = 0.0
+    took: float = 0.0
 
     @property
     def pace(self) -> float:
@@ -175,7 +204,7 @@ def test_rows_a_second_and_memory(test_data: Path, tmp_path: Path) -> None:
     began = time.perf_counter()
     told: dict[str, Any] = {"original recipe (short)": run(ORIGINAL, files["short"], base, tmp_path / "original")}
     for name, file in files.items():
-        told[f"ours ({name})"] = run(OURS, tmp_path / name, file, base)
+        told[f"ours ({name})"] = run(OURS, tmp_path / name, file, base, 2 if name == "short" else 1)
         if name in BARS and os.environ.get("LLAMAFACTORY"):
             most = 91 if name == "short" else 16
             told[f"LLaMA-Factory ({name})"] = llamafactory(base, file, tmp_path / f"lf-{name}", most)
@@ -189,4 +218,10 @@ def test_rows_a_second_and_memory(test_data: Path, tmp_path: Path) -> None:
         print(f"ours to LLaMA-Factory, {name}: {ratio:.1f} times ({pace:.3f} rows/s {how}; bar {BARS[name]})")
     original = told["ours (short)"].pace / told["original recipe (short)"].pace
     print(f"ours to the original recipe, short: {original:.0f} times (bar {ORIGINAL_BAR:.0f})")
+    for name in files:
+        one = told[f"ours ({name})"]
+        print(
+            f"{name}: estimated {one.estimated / 1e9:.1f} GB, {one.estimated / one.peak - 1:+.0%} of the peak", end=""
+        )
+        print(f"; {one.foreseen:.0f} s foreseen after five steps, {one.took:.0f} s taken" if one.foreseen else "")
     print("possible: 1.47 rows/s without any LoRA (short), 0.64 with the shared prefix (persona)")
