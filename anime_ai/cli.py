@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anime_ai.cli_dataset import dataset_app
+from anime_ai.cli_model import model_app
 from anime_ai.cli_shared import Json, OutputDir, find, give, read_dataset, say
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
@@ -271,6 +272,7 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
 
 
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(model_app, name="model")
 
 image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
 app.add_typer(image_app, name="image")

@@ -136,3 +136,41 @@ def test_half_a_checkpoint_is_none(trained: Path, tmp_path: Path) -> None:
     write_json(half / runs.WHOLE, {"step": 5, "files": {}, "resumable": False})
     assert [one.step for one in checkpoints.of_run(folder)] == [5]
     assert runs.last_checkpoint(folder) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"rslora": "on", "lora_plus": 16, "targets": "attention"},
+        {"dora": "on", "targets": "mlp", "lora_dropout": 0.1},
+        {"neftune": 5, "schedule": "linear", "warmup": 0.2},
+        {"schedule": "constant", "packing": "off", "optimiser": "adamw_8bit"},
+    ],
+    ids=lambda values: "+".join(values),
+)
+def test_what_a_recipe_can_ask_for_is_done(tmp_path: Path, base: Base, values: dict[str, Any]) -> None:
+    from anime_ai.models.engine import GREEDY, Adapter
+    from anime_ai.models.transformers_engine import TransformersEngine
+    from anime_ai.prompting import Dialogue
+
+    folder = prepared(tmp_path / "run", base, steps=12, evaluations=2, **values)
+    trainer.train(folder, resume=False)
+    run = runs.read_run(folder)
+    assert (run.state, run.error) == ("finished", None)
+    losses = [line["loss"] for line in runs.metrics(folder) if "loss" in line]
+    rates = [line["learning_rate"] for line in runs.metrics(folder) if "learning_rate" in line]
+    assert losses[-1] < losses[0]
+    assert (rates[-1] == max(rates)) == (values.get("schedule") == "constant")
+    config = read_json(folder / runs.FINAL / "adapter_config.json")
+    assert config["use_rslora"] == ("rslora" in values)
+    assert config["use_dora"] == ("dora" in values)
+    modules = set(config["target_modules"])
+    assert ("q_proj" in modules) == (values.get("targets") != "mlp")
+    assert ("up_proj" in modules) == (values.get("targets") != "attention")
+    assert [one["key"] for one in run.notices] == ["training.no_eight_bit"] * ("optimiser" in values)
+    engine = TransformersEngine(base)
+    try:
+        prompt = engine.layout("auto", "silent").prompt(Dialogue(question="天怎么样？"))
+        assert list(engine.stream(prompt, Adapter(folder / runs.FINAL), "x", GREEDY, None))
+    finally:
+        engine.close()
