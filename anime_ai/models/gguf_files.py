@@ -156,7 +156,8 @@ def _vocabulary(writer: Any, base: Base, size: int) -> None:
     types = [TokenType.UNUSED] * size
     for token, place in told["model"]["vocab"].items():
         tokens[place], types[place] = token, TokenType.NORMAL
-    for one in told["added_tokens"]:
+    # A mark that has no embedding, such as one that the tokenizer's class adds by itself, cannot be said or read.
+    for one in (one for one in told["added_tokens"] if one["id"] < size):
         tokens[one["id"]] = one["content"]
         types[one["id"]] = TokenType.CONTROL if one["special"] else TokenType.USER_DEFINED
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in told["model"]["merges"]]
