@@ -107,9 +107,11 @@ def adapted(starter: Path, attention: str = "sdpa", dtype: str = "float32") -> A
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
+    from anime_ai.training.lean import make_lean
     from anime_ai.training.objective import give_objective
 
-    model = AutoModelForCausalLM.from_pretrained(starter, dtype=getattr(torch, dtype), attn_implementation=attention)
+    plain = "sdpa" if attention == "lean" else attention
+    model = AutoModelForCausalLM.from_pretrained(starter, dtype=getattr(torch, dtype), attn_implementation=plain)
     torch.manual_seed(0)
     model = get_peft_model(
         model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"), autocast_adapter_dtype=False
@@ -118,6 +120,8 @@ def adapted(starter: Path, attention: str = "sdpa", dtype: str = "float32") -> A
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.05)
     give_objective(model.get_base_model())
+    if attention == "lean":
+        make_lean(model)
     return model.train()
 
 
@@ -162,7 +166,7 @@ def far(one: dict[str, Any], other: dict[str, Any]) -> float:
     return float((a - b).norm() / a.norm())
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "lean"])
 @pytest.mark.parametrize(
     "packer",
     [Packer(1024), Packer(1), Packer(150), Packer(1024, apart=True)],
@@ -171,9 +175,8 @@ def far(one: dict[str, Any], other: dict[str, Any]) -> float:
 def test_the_gradients_of_packs_are_those_of_rows(
     starter: Path, rows: list[Encoded], packer: Packer, attention: str
 ) -> None:
-    model = adapted(starter, attention)
-    loss, gradients = plain_gradients(model, rows)
-    packed, found = packed_gradients(model, rows, packer)
+    loss, gradients = plain_gradients(adapted(starter), rows)
+    packed, found = packed_gradients(adapted(starter, attention), rows, packer)
     assert packed == pytest.approx(loss, rel=1e-5)
     assert far(gradients, found) < 1e-5
 
@@ -192,10 +195,10 @@ def test_the_head_in_slices_gives_the_same(starter: Path, rows: list[Encoded], m
 def test_sixteen_bits_are_as_near_as_sixteen_bits_are(starter: Path, rows: list[Encoded]) -> None:
     """The bound is what plain transformers in 16 bits differs by from itself in 32."""
     _, wide = plain_gradients(adapted(starter), rows)
-    narrow = adapted(starter, dtype="bfloat16")
-    _, plain = plain_gradients(narrow, rows)
-    _, packed = packed_gradients(narrow, rows, Packer(1024))
-    assert far(wide, packed) < 1.5 * far(wide, plain)
+    _, plain = plain_gradients(adapted(starter, dtype="bfloat16"), rows)
+    for attention in ("sdpa", "lean"):
+        _, packed = packed_gradients(adapted(starter, attention, "bfloat16"), rows, Packer(1024))
+        assert far(wide, packed) < 1.5 * far(wide, plain), attention
 
 
 def test_checkpointing_gives_the_same(starter: Path, rows: list[Encoded]) -> None:

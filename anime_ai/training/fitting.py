@@ -122,6 +122,7 @@ def fit(
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.models.transformers_engine import load_tokenizer
     from anime_ai.training.callbacks import Follower, Reporter
+    from anime_ai.training.lean import make_lean
     from anime_ai.training.loop import Steps, StepTrainer
     from anime_ai.training.model import pack_budget, trainable_model
     from anime_ai.training.objective import give_objective
@@ -141,6 +142,8 @@ def fit(
     used = sorted({token for row in flat(data.train) for token in row.ids})
     model, precision = trainable_model(job.base, recipe, device, used, longest, notice, Settings.load())
     give_objective(model.get_base_model())
+    if device.kind == "cpu":
+        make_lean(model)
     packer.budget = packer.budget or pack_budget(model, device, longest)
     packer.apart = recipe.packing == "off"
     order = orders(len(data.train), recipe.batch_size * recipe.accumulation, schedule.steps, recipe.seed)

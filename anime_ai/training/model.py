@@ -63,8 +63,6 @@ def trainable_model(
     else:
         model = load_model(base, torch_dtype(precision)).to(device.kind)
     model.config.use_cache = False
-    if device.kind == "cpu":  # its fused attention goes back in 16 bits at less than the pace of plain products
-        model.set_attn_implementation("eager")
     shape = (model.config.num_hidden_layers, model.config.hidden_size)
     if wants_checkpointing(recipe.checkpointing, device, parameters, longest, *shape, quantised):
         model.gradient_checkpointing_enable({"use_reentrant": False})
