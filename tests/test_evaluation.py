@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anime_ai.chat.answers import Speaker
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.files import read_rows
+from anime_ai.dataset.preprocess import stored_rows
 from anime_ai.dataset.rows import Row
 from anime_ai.dataset.split import split_rows
 from anime_ai.errors import DatasetError, TrainingError
@@ -23,10 +25,13 @@ from anime_ai.training.evaluation import (
     _figure,
     _late,
     _share,
+    _stored_split,
     distinct_2,
     evaluate_run,
     grams,
     loops,
+    reply_to,
+    voice_verifier,
 )
 from anime_ai.training.runs import Run
 from anime_ai.training.style import train_verifier
@@ -152,7 +157,14 @@ def test_the_figures_of_a_trained_adapter(trained_run: Run) -> None:
             assert 0 <= figure.base <= 1, name
             assert 0 <= figure.adapter <= 1, name
     assert report["held_out_loss"].base > 0
-    assert report["style"].adapter > report["style"].base
+    settings, folder = Settings.load(), trained_run.folder
+    rows, split = stored_rows(folder / "processed_data"), _stored_split(folder / "processed_data")
+    held = [rows[place] for place in split.held_out if rows[place].persona == "傲娇"]
+    speaker = Speaker.open(settings, folder / "final_model", persona="傲娇")
+    for alone, told_of in ((True, report["style"].base), (False, report["style"].adapter)):
+        replies = [reply_to(speaker, row, alone)[0] for row in held]
+        scores = voice_verifier(rows, split, "傲娇", settings).scores(replies)
+        assert told_of == pytest.approx(float(scores.mean()), abs=1e-3)
     loss = report["held_out_loss"]
     assert report["likelier_rows"].adapter == pytest.approx(loss.base - loss.adapter, abs=2e-4)
     assert report["likelier_rows"].base == report["likelier_neutral"].base == 0

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from anime_ai.training.loop import Item, pack_losses
-from anime_ai.training.packing import Encoded, Packer, tensors
+from anime_ai.training import loop
+from anime_ai.training.packing import Encoded, Item, Packer, tensors
 
 
 class Preference:
@@ -23,7 +23,7 @@ class Preference:
         self.seen: list[tuple[float, float]] = []
 
     def __call__(self, model: Any, pack: dict[str, Any], rows: Sequence[Encoded]) -> torch.Tensor:
-        losses = pack_losses(model, pack, len(rows))
+        losses = loop.pack_losses(model, pack, len(rows))
         before = torch.tensor([self.reference[row] for row in rows], device=losses.device)
         likelier = before - losses  # by how much each answer is likelier than it was
         margin = self.beta * (likelier[0::2] - likelier[1::2])
@@ -51,6 +51,6 @@ def references(model: Any, pairs: Sequence[Item], packer: Packer) -> dict[Encode
         for items in packer(pairs):
             rows = [row for item in items for row in item]
             pack = {name: value.to(device) for name, value in tensors(rows).items()}
-            found |= dict(zip(rows, pack_losses(model, pack, len(rows)).tolist(), strict=True))
+            found |= dict(zip(rows, loop.pack_losses(model, pack, len(rows)).tolist(), strict=True))
     model.train(training)
     return found
