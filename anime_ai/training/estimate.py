@@ -23,8 +23,8 @@ LIBRARIES = {"cuda": 0.35e9, "cpu": 1.15e9, "mps": 1.15e9}
 """Bytes that torch and its friends hold: on a GPU its context and kernels, elsewhere the process."""
 LEAN, SCORES = 20.0, 8.5
 """Of a lean step (`lean`) in 16 bits on a processor: bytes that are kept for a token, layer and hidden unit, and for a
-pair of tokens, layer and head, with what the heap does not give back. Fitted to the peaks of packs of 427, 627 and 999
-tokens on the 1.5B."""
+pair of tokens, layer and head, with what the heap does not give back. `test_training_speed.py` prints how far an
+estimate is from the peak."""
 SLICE = 512
 """Trained tokens whose logits are there at once (`objective.SLICE`)."""
 _MODULES = {

@@ -149,7 +149,7 @@ def fit(
     order = orders(len(data.train), recipe.batch_size * recipe.accumulation, schedule.steps, recipe.seed)
     args = arguments(job, schedule, device.kind, precision, bool(data.held_out), checkpoint is None)
     first = args.process_index == 0
-    reporter = Reporter(job.folder, prober_of(job, model, layout, data), recipe.patience, time_is_up) if first else None
+    reporter = Reporter(job.folder, prober_of(job, model, layout), recipe.patience, time_is_up) if first else None
     packed = recipe.optimiser == "adamw_8bit" and device.kind == "cuda"
     if recipe.optimiser == "adamw_8bit" and not packed:
         notice("training.no_eight_bit")
@@ -212,7 +212,7 @@ def notes_of(job: Job, layout: Layout, data: Data, schedule: Plan, precision: st
     }
 
 
-def prober_of(job: Job, model: Any, layout: Layout, data: Data) -> Prober:
+def prober_of(job: Job, model: Any, layout: Layout) -> Prober:
     """Asks the fixed questions, and as time allows those of held-out rows."""
     persona = job.recipe.persona
     rows = stored_rows(job.folder / runs.DATA)

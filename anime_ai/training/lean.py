@@ -1,8 +1,8 @@
 """A training step that keeps less for its way back, on processors: norms, attention and the gated part of a block.
 
 What a block of a Qwen keeps by itself is mostly copies: a norm's input in fp32, a softmax in fp32 and in 16 bits, four
-tensors of the MLP's width. Here the inputs are kept and the rest is computed again, element by element, which costs
-less than moving it through memory; no matrix product is done twice. (Chen et al. 2016, "Training Deep Nets with
+tensors of the MLP's width. Here the inputs are kept and the rest is computed again, element by element; no matrix
+product is done twice. (Chen et al. 2016, "Training Deep Nets with
 Sublinear Memory Cost", with the choice of what is cheap.) The gradients are plain transformers'. Knows no trainer.
 """
 

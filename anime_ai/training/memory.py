@@ -15,7 +15,7 @@ FIXED = 1.0e9
 """Bytes of a run that neither the weights nor the batch explain."""
 
 MOST_TOKENS, MOST_TOKENS_CPU = 8192, 1024
-"""A pack looks at itself as a whole: beyond these the attention's products outweigh what sharing saves."""
+"""A pack looks at itself as a whole, at a cost that grows with its square."""
 
 
 def weight_bytes(parameters: int, quantised: bool) -> float:

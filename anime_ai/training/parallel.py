@@ -19,6 +19,7 @@ from typing import Any
 
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, TrainingError
+from anime_ai.processes import usable_cpus
 from anime_ai.training import runs
 from anime_ai.training.fitting import Job, fit
 from anime_ai.training.packing import Packer
@@ -41,7 +42,7 @@ def fit_parallel(job: Job, packer: Packer) -> None:
     there was not enough for the packs."""
     settings = Settings.load()
     told = command(job.folder, packer.budget, job.recipe.processes, settings.accelerate_config)
-    threads = max(1, (os.cpu_count() or 1) // job.recipe.processes)
+    threads = max(1, usable_cpus() // job.recipe.processes)
     env = {"OMP_NUM_THREADS": str(threads), **os.environ}
     done = subprocess.run(told, env=env, stdin=subprocess.DEVNULL)
     status = runs.read_status(job.folder)
