@@ -23,6 +23,7 @@ from anime_ai.training.probing import Prober
 from anime_ai.training.recipe import Plan, Recipe, plan
 
 if TYPE_CHECKING:
+    from anime_ai.models.device import Device
     from anime_ai.training.callbacks import Reporter
     from anime_ai.training.style import Verifier
 
@@ -122,10 +123,7 @@ def fit(
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.models.transformers_engine import load_tokenizer
     from anime_ai.training.callbacks import Follower, Reporter
-    from anime_ai.training.lean import make_lean
     from anime_ai.training.loop import Steps, StepTrainer
-    from anime_ai.training.model import pack_budget, trainable_model
-    from anime_ai.training.objective import give_objective
     from anime_ai.training.optimisers import optimiser
     from anime_ai.training.preferences import Preference, references
 
@@ -138,14 +136,7 @@ def fit(
     layout = Layout(tokenizer, recipe.prompt_format, recipe.think)
     data = data_of(job, layout)
     schedule = plan(recipe, len(data.train), job.base.parameters())
-    longest = max(computed(item) for item in (*data.train, *data.held_out))
-    used = sorted({token for row in flat(data.train) for token in row.ids})
-    model, precision = trainable_model(job.base, recipe, device, used, longest, notice, Settings.load())
-    give_objective(model.get_base_model())
-    if device.kind == "cpu":
-        make_lean(model)
-    packer.budget = packer.budget or pack_budget(model, device, longest)
-    packer.apart = recipe.packing == "off"
+    model, precision = _model(job, data, device, packer, notice)
     order = orders(len(data.train), recipe.batch_size * recipe.accumulation, schedule.steps, recipe.seed)
     args = arguments(job, schedule, device.kind, precision, bool(data.held_out), checkpoint is None)
     first = args.process_index == 0
@@ -178,6 +169,23 @@ def fit(
     if reporter and not reporter.sliced.is_set():
         finish(job, reporter, trainer.state.global_step, notice)
     return reporter is None or not reporter.sliced.is_set()
+
+
+def _model(job: Job, data: Data, device: Device, packer: Packer, notice: Notice) -> tuple[Any, str]:
+    """The model to train, with its objective, and its precision; `packer` is told what fits beside it."""
+    from anime_ai.training.lean import make_lean
+    from anime_ai.training.model import pack_budget, trainable_model
+    from anime_ai.training.objective import give_objective
+
+    longest = max(computed(item) for item in (*data.train, *data.held_out))
+    used = sorted({token for row in flat(data.train) for token in row.ids})
+    model, precision = trainable_model(job.base, job.recipe, device, used, longest, notice, Settings.load())
+    give_objective(model.get_base_model())
+    if device.kind == "cpu":
+        make_lean(model)
+    packer.budget = packer.budget or pack_budget(model, device, longest)
+    packer.apart = job.recipe.packing == "off"
+    return model, precision
 
 
 def finish(job: Job, reporter: Reporter, step: int, notice: Notice) -> None:
