@@ -216,7 +216,7 @@ class TrainingTab:
 
     def _build_keeping(self) -> None:
         with gr.Row(equal_height=True, visible=False, elem_id="keeping") as self.keeping:
-            self.checkpoint = chooser(label=label("ui.training.checkpoint"), scale=3, min_width=200)
+            self.checkpoint = chooser(label=label("ui.training.checkpoint"), scale=3, min_width=280)
             self.use_button = gr.Button(label("ui.training.use"), size="sm", min_width=90, elem_id="use-checkpoint")
         with gr.Accordion(label("ui.training.manage"), open=False), gr.Row(equal_height=True):
             self.new_name = gr.Textbox(label=label("ui.training.name"), max_length=80, max_lines=1, min_width=160)
