@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     )
 
     model_name: str = Field("auto", description="base model: auto, a Hub id, or a folder")
+    engine: Literal["auto", "transformers"] = "auto"
     batch_size: int = Field(2, ge=1, le=256, description="rows per training step on one device")
     fp16: bool = Field(True, description="16-bit training where the device can; bf16 is preferred to fp16")
     max_length: int = Field(512, ge=32, le=32768, description="tokens of a training row")

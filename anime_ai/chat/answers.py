@@ -11,7 +11,8 @@ from typing import Any
 from anime_ai.config import Settings
 from anime_ai.models.adapters import base_of, check_adapter, read_card
 from anime_ai.models.bases import Base, find_base
-from anime_ai.models.engine import Adapter, Sampling
+from anime_ai.models.engine import Adapter, Engine, Sampling
+from anime_ai.models.engines import open_engine
 from anime_ai.persona.cards import Personas
 
 
@@ -30,15 +31,13 @@ class Speaker:
     """Somebody who answers. The model is loaded at the first answer."""
 
     def __init__(self, settings: Settings, base: Base, adapter: Path | None, persona: str) -> None:
-        from anime_ai.models.transformers_engine import TransformersEngine
-
         self.settings = settings
         self.base = base
         self.adapter = adapter
         self.persona = persona
         self._card = Personas().system_line(persona)
         self.trained = read_card(adapter) if adapter else {}
-        self.engine = TransformersEngine(base, sixteen=settings.fp16)
+        self.engine: Engine = open_engine(settings, base)
 
     @classmethod
     def open(

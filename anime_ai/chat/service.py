@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.sharing import Sharing
@@ -23,14 +23,12 @@ from anime_ai.knowledge.service import Knowledge, Retrieval
 from anime_ai.models.adapters import base_of, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
+from anime_ai.models.engines import open_engine
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import observation, passages
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
-
-if TYPE_CHECKING:
-    from anime_ai.models.transformers_engine import TransformersEngine
 
 SHIPPED = ASSETS / "starter" / "adapters"
 SAVE_EVERY = 0.5
@@ -102,7 +100,7 @@ class Chat:
         self.personas = personas
         self._runs = runs
         self.sharing = Sharing(runs)
-        self._engine: TransformersEngine | None = None
+        self._engine: Engine | None = None
         self._aside = False
         self._choosing = threading.Lock()
         self._entering = threading.Lock()
@@ -211,11 +209,10 @@ class Chat:
         if total is not None:
             yield _reply("", total, done=True)
 
-    def engine(self, base: Base) -> TransformersEngine:
+    def engine(self, base: Base) -> Engine:
         """The engine of a base model; a second base takes the place of the first. While a training has the GPU for
         itself it answers from the processors."""
         from anime_ai.models.device import cpu_device
-        from anime_ai.models.transformers_engine import TransformersEngine
 
         aside = self.sharing.crowded(base)
         with self._choosing:
@@ -223,7 +220,7 @@ class Chat:
                 if self._engine is not None:
                     self._engine.close()
                 device = cpu_device() if aside else None
-                self._engine, self._aside = TransformersEngine(base, self.settings.fp16, device), aside
+                self._engine, self._aside = open_engine(self.settings, base, device), aside
             return self._engine
 
     def make_room(self) -> None:

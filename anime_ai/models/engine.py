@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from anime_ai.models.bases import Base
+from anime_ai.models.device import Device
 from anime_ai.prompting import Layout, Prompt
 
 
@@ -59,6 +61,10 @@ class Adapter:
 class Engine(Protocol):
     """Runs one base model. Loading happens at the first use, never at construction."""
 
+    base: Base
+    device: Device | None
+    """What it computes with; None before it is loaded, and where another machine computes."""
+
     @property
     def loaded(self) -> bool: ...
 
@@ -68,6 +74,10 @@ class Engine(Protocol):
 
     def context_length(self) -> int:
         """Tokens that prompt and answer may have together."""
+        ...
+
+    def close(self) -> None:
+        """Free the model once no generation runs any more; the next use loads it again."""
         ...
 
     def stream(

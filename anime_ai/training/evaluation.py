@@ -70,7 +70,9 @@ def evaluate_run(
     if not held:
         raise TrainingError("training.nothing_held_out", persona=persona)
     verifier = voice_verifier(rows, split, persona, settings)
-    speaker = Speaker.open(settings, folder / runs.FINAL, persona=persona)
+    # Losses are the business of the engine that trains.
+    here = settings.model_copy(update={"engine": "transformers"})
+    speaker = Speaker.open(here, folder / runs.FINAL, persona=persona)
     losses = _losses(speaker, held, int(recipe.get("max_length", settings.max_length)))
     if not losses["adapter"]:
         raise TrainingError("training.nothing_held_out", persona=persona)
