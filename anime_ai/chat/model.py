@@ -74,7 +74,7 @@ class EngineChatModel(BaseChatModel):
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
             for piece in pieces:
                 # Joined chunks must say the same as single ones: what stands in several of them is added up.
-                made = len(piece.ids)
+                made = piece.tokens
                 # Checked as Python 3.10, langchain-core's optional keys look required.
                 usage = UsageMetadata(input_tokens=0, output_tokens=made, total_tokens=made)  # type: ignore[typeddict-item]
                 notes = {"ended": True} if piece.ended else {}

@@ -8,9 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from anime_ai.errors import SettingsError
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
 from anime_ai.prompting import Layout, Prompt
+
+BREAKERS = (*("\n", ":", '"', "*"), *"，。！？：；、…—～“”‘’「」『』（）《》【】")
+"""Where a repetition begins anew: those that the method's author takes, and the punctuation of Chinese and Japanese."""
+BOUNDS: dict[str, tuple[float, float]] = {
+    "temperature": (0, 100),
+    "top_p": (0, 1),
+    "top_k": (0, 10**6),
+    "min_p": (0, 1),
+    "repetition_penalty": (0.01, 10**6),
+    "dry_multiplier": (0, 100),
+    "dry_base": (1, 4),
+    "dry_allowed_length": (1, 10**4),
+    "max_new_tokens": (1, 2**20),
+    "seed": (0, 2**63 - 1),
+    "logprobs": (0, 64),
+}
+"""What an engine can compute with; a page may offer less."""
+_WHOLE = ("top_k", "dry_allowed_length", "max_new_tokens", "seed", "logprobs")
 
 
 @dataclass(frozen=True)
@@ -18,7 +37,11 @@ class Sampling:
     """How the next token is drawn. Temperature 0 is greedy; the other filters are off at 0 (top-p and penalty at 1).
 
     The repetition penalty (Keskar et al. 2019, CTRL) looks at the answer alone, not at the prompt, so that a character
-    may use the words that she is asked with.
+    may use the words that she is asked with. DRY (https://github.com/oobabooga/text-generation-webui/pull/5677) looks
+    at both: a token that followed a run of `n` tokens, at least `dry_allowed_length`, which stands at the end once more
+    loses `dry_multiplier * dry_base ** (n - dry_allowed_length)` of its logit; no run goes over one of `dry_breakers`
+    or a control token. `logprobs` asks for the likelihood of every token and for so many of its likeliest rivals.
+    Raises SettingsError for what lies outside of BOUNDS.
     """
 
     temperature: float = 0.6
@@ -28,18 +51,52 @@ class Sampling:
     repetition_penalty: float = 1.05
     max_new_tokens: int = 256
     seed: int | None = None
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_breakers: tuple[str, ...] = BREAKERS
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if value is None and name in ("seed", "logprobs"):
+                continue
+            kinds = int if name in _WHOLE else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+                raise SettingsError("settings.bounds", name=name, value=value, least=least, most=most)
 
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0)
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """A token's natural log-probability as the model itself has it, before any penalty, temperature or filter, and the
+    `best` tokens of its place, likeliest first. `id` is None where a server tells none."""
+
+    id: int | None
+    text: str
+    logprob: float
+    best: tuple[Likelihood, ...] = ()
+
+
+@dataclass(frozen=True)
 class Piece:
-    """New text and the token ids behind it; `ended` on the last piece when the model itself ended its answer."""
+    """New text and the token ids behind it; `ended` on the last piece when the model itself ended its answer.
+
+    `likelihoods` where they were asked for, one a token. `untold`: tokens that a server counted without their ids.
+    """
 
     text: str
     ids: tuple[int, ...] = ()
     ended: bool = False
+    likelihoods: tuple[Likelihood, ...] = ()
+    untold: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids) + self.untold
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One answer from a transformers model: reading the prompt, drawing tokens, turning them into text.
+"""One answer from a transformers model: reading the prompt, token after token, with the cache that stays for the next.
 
 Knows neither adapters nor locks; the engine and the trainer's probes both call it.
 """
@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from anime_ai.models.engine import Piece, Sampling
+from anime_ai.models.engine import Likelihood, Piece, Sampling
+from anime_ai.models.lookup import LookUp
+from anime_ai.models.sampling import Sampler
+from anime_ai.models.text_stream import TextStream
 from anime_ai.prompting import Prompt
 
 READ = {"cpu": 64}
@@ -35,11 +38,15 @@ class KeptCache:
             if have != want:
                 break
             common += 1
-        if len(self.ids) > common:
-            # A negative number removes that many tokens in every release of transformers that we allow.
-            self.cache.crop(common - len(self.ids))
-            del self.ids[common:]
+        self.shorten(len(self.ids) - common)
         return common
+
+    def shorten(self, count: int) -> None:
+        """Forget the last `count` tokens."""
+        if count:
+            # A negative number removes that many tokens in every release of transformers that we allow.
+            self.cache.crop(-count)
+            del self.ids[-count:]
 
 
 def new_cache(model: Any) -> KeptCache:
@@ -55,51 +62,77 @@ def generate(
     sampling: Sampling,
     stop: threading.Event | None = None,
     kept: KeptCache | None = None,
+    guessing: bool = False,
 ) -> Iterator[Piece]:
-    """Pieces of the answer to `prompt`. `kept` is read and extended; without one nothing is kept.
+    """Pieces of the answer to `prompt`. `kept` is read and extended; without one nothing is kept. `guessing`: several
+    tokens at once where they stand in the prompt or the answer already.
 
     Each step may run in another thread than the one before (a page's server does that), so nothing that belongs to a
     thread, such as torch's inference mode, is held between two pieces.
     """
     kept = kept or new_cache(model)
-    words = _TextStream(tokenizer, prompt.stop_texts)
-    draw = _Sampler(sampling, model.device)
+    words = TextStream(tokenizer, prompt.stop_texts)
+    draw = Sampler(sampling, model.device, tokenizer, prompt)
     logits = None
     start, read = kept.rewind(prompt.ids), READ.get(model.device.type, READ_FAST)
     for begin in range(start, len(prompt.ids), read):
         if stop is not None and stop.is_set():
             return
         logits = _forward(model, kept, prompt.ids[begin : begin + read])
-    answer: list[int] = []
-    for _ in range(sampling.max_new_tokens):
-        if stop is not None and stop.is_set():
-            break
-        if answer:
-            logits = _forward(model, kept, (answer[-1],))
-        token = draw(logits, answer)
+    tokens = _drawn(model, kept, logits, draw, LookUp(prompt.ids) if guessing else None)
+    while len(draw.answer) < sampling.max_new_tokens and not (stop is not None and stop.is_set()):
+        token, told = next(tokens)
         if token in prompt.stop_ids:
-            yield Piece(words.close(), (token,), ended=True)
+            yield Piece(words.close(), (token,), ended=True, likelihoods=told)
             return
-        answer.append(token)
         text = words.feed(token)
+        yield Piece(text, (token,), ended=words.stopped, likelihoods=told)
         if words.stopped:
-            yield Piece(text, (token,), ended=True)
             return
-        yield Piece(text, (token,))
     rest = words.close()
     if rest:
         yield Piece(rest)
 
 
+def _drawn(
+    model: Any, kept: KeptCache, logits: Any, draw: Sampler, ahead: LookUp | None
+) -> Iterator[tuple[int, tuple[Likelihood, ...]]]:
+    """Token after token, without an end. Whatever is guessed, each is drawn from the logits behind those before it."""
+    token, told = draw(logits)
+    yield token, told
+    while True:
+        guess: tuple[int, ...] = ()
+        if ahead is not None:
+            ahead.add(token)
+            guess = ahead.guess()
+        rows = _rows(model, kept, (token, *guess)) if guess else [_forward(model, kept, (token,))]
+        for place, row in enumerate(rows):
+            token, told = draw(row)
+            right = place < len(guess) and token == guess[place]
+            if ahead is not None and guess and not right:
+                ahead.held(place, len(guess))
+                kept.shorten(len(guess) - place)
+            yield token, told
+            if not right:
+                break
+            if ahead is not None:
+                ahead.add(token)
+
+
 def _forward(model: Any, kept: KeptCache, ids: tuple[int, ...]) -> Any:
     """Logits of shape (1, vocabulary) behind the last of `ids`, in fp32."""
+    return _rows(model, kept, ids, 1)[0]
+
+
+def _rows(model: Any, kept: KeptCache, ids: tuple[int, ...], last: int = 0) -> list[Any]:
+    """The same behind each of the `last` of them, 0 for all."""
     import torch
 
     with torch.inference_mode():
         tokens = torch.tensor([ids], device=model.device)
-        result = model(input_ids=tokens, use_cache=True, logits_to_keep=1, **{kept.argument: kept.cache})
+        result = model(input_ids=tokens, use_cache=True, logits_to_keep=last, **{kept.argument: kept.cache})
         kept.ids.extend(ids)
-        return result.logits[:, -1].float()
+        return list(result.logits.float().unbind(1))
 
 
 def _inner(model: Any) -> Any:
@@ -111,95 +144,3 @@ def _cache_name(model: Any) -> str:
     """What the model's forward calls the cache: transformers 5.24 renamed `past_key_values` to `cache`."""
     named = inspect.signature(type(_inner(model)).forward).parameters
     return "cache" if "cache" in named else "past_key_values"
-
-
-class _Sampler:
-    """Draws a token id from logits (1, vocabulary) with transformers' own filters."""
-
-    def __init__(self, sampling: Sampling, device: Any) -> None:
-        import torch
-        from transformers import (
-            MinPLogitsWarper,
-            RepetitionPenaltyLogitsProcessor,
-            TemperatureLogitsWarper,
-            TopKLogitsWarper,
-            TopPLogitsWarper,
-        )
-
-        self.greedy = sampling.temperature <= 0
-        self.penalty = None
-        if sampling.repetition_penalty != 1:
-            self.penalty = RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)
-        self.filters: list[Any] = []
-        if not self.greedy:
-            self.filters.append(TemperatureLogitsWarper(float(sampling.temperature)))
-            if sampling.top_k > 0:
-                self.filters.append(TopKLogitsWarper(sampling.top_k))
-            if sampling.top_p < 1:
-                self.filters.append(TopPLogitsWarper(sampling.top_p))
-            if sampling.min_p > 0:
-                self.filters.append(MinPLogitsWarper(sampling.min_p))
-        self.generator = torch.Generator(device=device)
-        if sampling.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(sampling.seed)
-
-    def __call__(self, logits: Any, answer: list[int]) -> int:
-        import torch
-
-        with torch.inference_mode():
-            return self._draw(torch, logits, answer)
-
-    def _draw(self, torch: Any, logits: Any, answer: list[int]) -> int:
-        seen = torch.tensor([answer], dtype=torch.long, device=logits.device)
-        if self.penalty is not None and answer:
-            logits = self.penalty(seen, logits)
-        if self.greedy:
-            return int(logits.argmax())
-        for change in self.filters:
-            logits = change(seen, logits)
-        return int(torch.multinomial(logits.softmax(-1), 1, generator=self.generator))
-
-
-class _TextStream:
-    """Token ids to text as they come. Half a character, or what may become a stop text, is held back."""
-
-    def __init__(self, tokenizer: Any, stop_texts: tuple[str, ...]) -> None:
-        self.tokenizer = tokenizer
-        self.stop_texts = stop_texts
-        self.stopped = False
-        self.ids: list[int] = []
-        self.given = 0
-        self.text = ""
-
-    def feed(self, token: int) -> str:
-        self.ids.append(token)
-        self.text = self._decode()
-        if self.text.endswith("\ufffd"):
-            return ""
-        for mark in self.stop_texts:
-            place = self.text.find(mark, max(0, self.given - len(mark)))
-            if place >= 0:
-                self.stopped = True
-                return self._give(place)
-        return self._give(len(self.text) - self._held())
-
-    def close(self) -> str:
-        """What is still held back."""
-        return self._give(len(self.text.rstrip("\ufffd")))
-
-    def _decode(self) -> str:
-        return self.tokenizer.decode(self.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    def _held(self) -> int:
-        longest = max((len(mark) for mark in self.stop_texts), default=1) - 1
-        for length in range(min(longest, len(self.text)), 0, -1):
-            if any(mark.startswith(self.text[-length:]) for mark in self.stop_texts):
-                return length
-        return 0
-
-    def _give(self, end: int) -> str:
-        new = self.text[self.given : end]
-        self.given = max(self.given, end)
-        return new
