@@ -81,6 +81,24 @@ def test_a_correction_replaces_a_group_and_is_sure() -> None:
     assert unsure.corrected("hair_colour", []).sentence() == "图里有一个人物，可能是双马尾。"
 
 
+def test_a_sentence_that_a_model_wrote_is_told_until_somebody_knows_better() -> None:
+    written = "a girl with pink hair sitting in a room"
+    alone, more = seen(caption=written), seen("1girl", "pink_hair", caption=written)
+    assert alone.sentence() == f"英文描述：{written}"
+    assert alone.sentence("en") == f"In a sentence: {written}"
+    assert more.sentence() == f"图里有一个女孩，粉色的头发。英文描述：{written}"
+    assert more.sentence("ja").endswith(f"。英語の説明：{written}")
+    for mended in (
+        more.corrected("hair_colour", ["银发"]),
+        more.told_anew(["一个女孩", "银发"], "zh"),
+        more.corrected_outside(["people"], ["银发"], "zh"),
+    ):
+        assert mended.sentence() == "图里有一个女孩，银色的头发。"
+    assert more.corrected_outside(["people"], ["粉色头发"], "zh") == more, "nothing was corrected"
+    listed = seen("1girl", "pink_hair", caption="一个女孩，粉色头发。")
+    assert listed.sentence() == "图里有一个女孩，粉色的头发。", "a list of the tags says nothing more"
+
+
 def test_it_is_kept_and_read_back() -> None:
     whole = seen("1girl", "pink_hair", caption="粉发女孩", rating="general", colours=("#ff0000",), models=("starter",))
     whole = whole.recognised(Known("1", "雪见", 0.93, True))

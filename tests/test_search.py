@@ -182,3 +182,6 @@ def test_a_caption_may_be_a_sentence() -> None:
     assert export.caption(observed, "zh", "雪见") == f"雪见，{observed.sentence('zh')}"
     assert export.caption(observed, "en") == observed.sentence("en")
     assert export.caption(Observation(), "tags", "") == ""
+    told = seen("grey_hair", caption="a girl by the sea")
+    assert export.caption(told, "en", "xuejian") == "xuejian, a girl by the sea someone, grey hair."
+    assert export.caption(told, "zh") == "图里有一个人物，银色的头发。"

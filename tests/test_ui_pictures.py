@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.pictures_tab import CARDS, PicturesTab
 from anime_ai.vision import models, service
+from anime_ai.vision.observation import Known, Observation
 
 
 class Clicked:
@@ -167,6 +169,41 @@ def test_characters_are_enrolled_named_and_forgotten(tab: PicturesTab, tmp_path:
         panel.forget(VISITOR, whom["choices"][0][1])
     assert "图鉴还是空的" in panel.forget(OWNER, whom["choices"][0][1])[0]
     assert tab.again(OWNER, last[4])[3]["value"] == "hatsune miku"
+
+
+def test_somebody_unknown_is_said_to_be_unknown(tab: PicturesTab, tmp_path: Path) -> None:
+    her = Known("1", "雪见", 0.7, False)
+    who = tab.characters.who(OWNER, Observation())
+    assert who["info"].startswith("写下名字"), "nobody is known yet"
+    tab.characters.enrol(OWNER, "雪见", [blue(tmp_path)])
+    assert "图鉴里没有她" in tab.characters.who(OWNER, Observation())["info"]
+    unsure = tab.characters.who(OWNER, Observation(characters=(her,)))
+    assert (unsure["value"], unsure["choices"]) == (None, ["雪见"])
+    assert "有点像雪见" in unsure["info"]
+    assert tab.characters.who(OWNER, Observation(characters=(replace(her, sure=True),)))["value"] == "雪见"
+
+
+def test_tags_can_be_copied_as_trainers_read_them(tab: PicturesTab, tmp_path: Path) -> None:
+    *_, last = tab.upload(OWNER, [blue(tmp_path)])
+    assert last[-1] == "1girl, blue hair"
+
+
+def test_an_uploaded_file_is_gone_when_it_was_read(
+    tab: PicturesTab, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells where it was taken. What lies outside of Gradio's folder is somebody's own."""
+    cache, own = tmp_path / "cache", blue(tmp_path)
+    cache.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(cache))
+    (cache / "坏.png").write_bytes(b"no")
+    list(tab.upload(OWNER, [blue(cache), str(cache / "坏.png"), own]))
+    Attachment(studio).attach(OWNER, blue(cache))
+    with pytest.raises(VisionError):
+        tab.characters.enrol(OWNER, "", [blue(cache)])
+    assert [file.name for file in cache.iterdir()] == ["蓝.png"], "a name is still to be written"
+    tab.characters.enrol(OWNER, "雪见", [str(cache / "蓝.png")])
+    assert list(cache.iterdir()) == []
+    assert Path(own).is_file()
 
 
 def test_a_click_fetches_a_model_and_lets_it_look(

@@ -101,6 +101,7 @@ class Pointing:
     """A CLIP whose vectors are known: every word of a tag points its own way, a picture to some of them."""
 
     id = "pointing"
+    sharpness = 100.0
 
     def __init__(self, shown: Sequence[str]) -> None:
         names = [name for group in (*ONE.values(), *SEVERAL.values()) for name in group]
@@ -328,7 +329,7 @@ def files(folder: Path, count: int) -> list[tuple[str, Path]]:
     found = []
     for number in range(count):
         path = folder / f"{number}.png"
-        path.write_bytes(encoded(Image.new("RGB", (16, 16), (number, 0, 200))))
+        path.write_bytes(encoded(Image.new("RGB", (16, 16), (number % 256, 0, 200))))
         found.append((path.name, path))
     return found
 
@@ -348,7 +349,7 @@ def test_many_are_bounded_and_can_be_stopped(vision: Vision, tmp_path: Path, mon
     reading = service.read_picture
     monkeypatch.setattr(service, "read_picture", lambda path: read_so_far.append(path) or reading(path))
     stop = threading.Event()
-    running = vision.describe_all(ME, files(tmp_path, 60), stop)
+    running = vision.describe_all(ME, files(tmp_path, 500), stop)
     for _ in range(service.TOGETHER):
         next(running)
     assert len(read_so_far) <= 2 * service.TOGETHER

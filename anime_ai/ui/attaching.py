@@ -15,6 +15,7 @@ from anime_ai.ui.characters import Characters
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page
 from anime_ai.ui.persons import Person
+from anime_ai.ui.uploads import discard
 from anime_ai.vision.pictures import SUFFIXES
 from anime_ai.vision.tags import word
 
@@ -36,7 +37,10 @@ class Attachment:
         path = next((Path(str(one)) for one in paths if one), None)
         if path is None:
             return self.none()
-        return self._card(person, self.studio.vision.describe(person.id, path.name, path))
+        try:
+            return self._card(person, self.studio.vision.describe(person.id, path.name, path))
+        finally:
+            discard([path])
 
     def put_on(self, person: Person, picture_id: str) -> list[Any]:
         """The card with a picture that was shown already. Raises VisionError for one that is not theirs."""

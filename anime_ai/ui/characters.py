@@ -13,6 +13,7 @@ from anime_ai.texts import text
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
+from anime_ai.ui.uploads import discard
 from anime_ai.vision.pictures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -27,11 +28,18 @@ class Characters:
         self.vision = studio.vision
 
     def who(self, person: Person, seen: Observation) -> Any:
-        """An update of the field that names who is in a picture; who it may be is offered first, not set."""
+        """An update of the field that names who is in a picture; who it may be is offered first, not set. Somebody whom
+        the gallery does not know is said to be unknown."""
         sure = next((one.name for one in seen.characters if one.sure), None)
         perhaps = [one.name for one in seen.characters]
         names = [one.name for one in self.vision.album.characters(person.id)]
-        return gr.update(choices=list(dict.fromkeys((*perhaps, *names))), value=sure)
+        if sure or not (names or perhaps):
+            help = text("ui.characters.who.help", person.language)
+        elif perhaps:
+            help = text("ui.characters.who.perhaps", person.language, names="、".join(perhaps))
+        else:
+            help = text("ui.characters.who.unknown", person.language)
+        return gr.update(choices=list(dict.fromkeys((*perhaps, *names))), value=sure, info=help)
 
     def shown(self, person: Person) -> list[Any]:
         """Updates of the list and of the field of whom to forget."""
@@ -54,7 +62,9 @@ class Characters:
     # Handlers.
 
     def enrol(self, person: Person, name: str, files: Sequence[str] | None) -> list[Any]:
-        known = self.vision.enrol(person.id, str(name or ""), [Path(str(file)) for file in files or ()])
+        paths = [Path(str(file)) for file in files or ()]
+        known = self.vision.enrol(person.id, str(name or ""), paths)
+        discard(paths)
         note(text("ui.characters.known", person.language, name=known.name, count=known.pictures), person.language)
         return ["", None, *self.shown(person)]
 

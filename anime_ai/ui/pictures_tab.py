@@ -21,7 +21,8 @@ from anime_ai.ui.labels import label
 from anime_ai.ui.looking_models import LookingModels
 from anime_ai.ui.page import Page, note
 from anime_ai.ui.persons import Person
-from anime_ai.vision.export import FORMS
+from anime_ai.ui.uploads import discard
+from anime_ai.vision.export import FORMS, caption
 from anime_ai.vision.observation import RATINGS
 from anime_ai.vision.pictures import SUFFIXES
 from anime_ai.vision.tags import table, word
@@ -47,6 +48,8 @@ CHOOSE = """
 const choose = (event) => {
   const found = event.target.closest("[data-picture]");
   if (!found) return;
+  element.querySelector(".chosen")?.classList.remove("chosen");
+  found.classList.add("chosen");
   trigger("click", { picture: found.dataset.picture });
   // On a phone the picture stands below all of them.
   if (window.innerWidth < 640) document.getElementById("picture-view")?.scrollIntoView({ behavior: "smooth" });
@@ -72,7 +75,7 @@ class PicturesTab:
         return shelf(self.vision.album.latest(person.id, SHELF), person.language, chosen, "ui.pictures.empty")
 
     def _opened(self, person: Person, picture_id: str) -> list[Any]:
-        """Updates of chosen picture, its view, its sentence, who it is, the fields, the card's row."""
+        """Updates of chosen picture, its view, its sentence, who it is, the fields, the card, its tags to copy."""
         shown = self.vision.album.get(person.id, picture_id)
         grouped = shown.seen.grouped()
         fields = []
@@ -82,13 +85,13 @@ class PicturesTab:
         rest = [word(tag.name, person.language) for tag in shown.seen.outside(CARDS)]
         fields.append(gr.update(choices=rest, value=rest))
         who = self.characters.who(person, shown.seen)
-        sentence = shown.seen.sentence(person.language)
-        return [picture_id, _view(shown, person.language), sentence, who, *fields, _there(True)]
+        sentence, tags = shown.seen.sentence(person.language), caption(shown.seen, "tags")
+        return [picture_id, _view(shown, person.language), sentence, who, *fields, _there(True), tags]
 
     @staticmethod
     def _closed(language: str) -> list[Any]:
         empty = f'<p class="empty">{escape(text("ui.pictures.choose", language))}</p>'
-        return ["", empty, "", gr.skip(), *(gr.skip() for _ in (*CARDS, "others")), _there(False)]
+        return ["", empty, "", gr.skip(), *(gr.skip() for _ in (*CARDS, "others")), _there(False), ""]
 
     # Handlers.
 
@@ -97,7 +100,7 @@ class PicturesTab:
 
     def upload(self, person: Person, files: Sequence[str] | None) -> Iterator[list[Any]]:
         """Look at the files one after the other: updates of progress, stop button, files, shelf, then of `_opened`."""
-        still = [gr.skip() for _ in range(len(CARDS) + 6)]
+        still = [gr.skip() for _ in range(len(CARDS) + 7)]
         paths = [Path(file) for file in files or ()]
         stop = self._adding[person.session] = threading.Event()
         done: list[Looked] = []
@@ -112,6 +115,7 @@ class PicturesTab:
                 yield [self._progress(done, len(paths), person), gr.skip(), gr.skip(), told, *still]
         finally:
             self._adding.pop(person.session, None)
+            discard(paths)
         last = next((one.shown for one in reversed(done) if one.shown), None)
         opened = self._opened(person, last.id) if last else still
         progress = self._progress(done, len(done), person)
@@ -182,7 +186,7 @@ class PicturesTab:
             with gr.Column(scale=2, min_width=280):
                 self._build_shelf()
             with gr.Column(scale=3, min_width=300):
-                self.view = gr.HTML(elem_id="picture-view")
+                self.view = gr.HTML(f'<p class="empty">{label("ui.pictures.choose")}</p>', elem_id="picture-view")
                 with gr.Group(visible=False, elem_id="seen") as self.card:
                     self._build_card()
         self._connect(page, tab)
@@ -216,6 +220,7 @@ class PicturesTab:
 
     def _build_card(self) -> None:
         self.sentence = gr.Textbox(label=label("ui.pictures.seen"), interactive=False, lines=2, buttons=["copy"])
+        self.tags = gr.Textbox(label=label("ui.pictures.tags"), interactive=False, lines=1, buttons=["copy"])
         self.who = gr.Dropdown(
             label=label("ui.characters.who"),
             info=label("ui.characters.who.help"),
@@ -230,7 +235,7 @@ class PicturesTab:
                     multiselect=True,
                     allow_custom_value=True,
                     choices=[],
-                    min_width=160,
+                    min_width=200,
                 )
                 for group in (*CARDS, "others")
             ]
@@ -242,7 +247,7 @@ class PicturesTab:
             self.remove_button = gr.Button(label("ui.pictures.remove"), variant="stop", size="sm", min_width=96)
 
     def _connect(self, page: Page, tab: Any) -> None:
-        opened = [self.picture, self.view, self.sentence, self.who, *self.fields, self.card]
+        opened = [self.picture, self.view, self.sentence, self.who, *self.fields, self.card, self.tags]
         page.on(
             tab.select,
             self.arrive,

@@ -87,6 +87,11 @@ class Clip:
         return found
 
     @property
+    def sharpness(self) -> float:
+        """What cosines are multiplied by before they become probabilities, as the model learned it."""
+        return float(self.model.logit_scale.detach().exp())
+
+    @property
     def writes(self) -> bool:
         """Whether it is a CoCa, which captions."""
         return "multimodal_cfg" in self.config["model_cfg"]

@@ -30,7 +30,8 @@ def caption(seen: Observation, form: Form, trigger: str = "") -> str:
         ordered = [tag.name for group in GROUPS for tag in seen.grouped().get(group, ())]
         said = ", ".join(word(name, "en") for name in ordered)
     else:
-        said = seen.sentence(form)
+        # A sentence that a model wrote is English.
+        said = " ".join(part for part in (seen.written if form == "en" else "", seen.listed(form)) if part)
     return ("，" if form == "zh" else ", ").join(part for part in (trigger.strip(), said) if part)
 
 

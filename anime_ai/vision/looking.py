@@ -5,6 +5,7 @@ Several may look at one picture; what the one that knows more says of a group of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +113,9 @@ class Captions(_OfClip):
     """A CoCa that writes a sentence, in the language that it was trained on."""
 
     def look(self, pictures: Sequence[Image.Image]) -> list[Observation]:
-        return [Observation(caption.text, models=(self.id,)) for caption in self.clip.caption(pictures)]
+        # CLIP's vocabulary parts a word from the punctuation behind it.
+        written = [re.sub(r"\s+([,.;:!?'])", r"\1", caption.text) for caption in self.clip.caption(pictures)]
+        return [Observation(text, models=(self.id,)) for text in written]
 
 
 class Zeros(_OfClip):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from anime_ai.vision.tags import GROUPS, OTHER, named, table, word
+from anime_ai.vision.tags import GROUPS, OTHER, named, spotted, table, word
 
 SURE = 0.7
 """The confidence from which a tag is told as it stands; below it, it is told as what may be."""
@@ -46,8 +47,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was seen. `rating` is one of RATINGS, "" where nothing judged it; `colours`
-    are `#rrggbb`, most of it first; `models` have looked."""
+    """What was seen. `caption` is what a model wrote, gone where a person told otherwise; `rating` is one of RATINGS,
+    "" where nothing judged it; `colours` are `#rrggbb`, most of it first; `models` have looked."""
 
     caption: str = ""
     tags: tuple[Tag, ...] = ()
@@ -65,7 +66,7 @@ class Observation:
         """The same with other tags in `group`, told by a person in any language, so they are sure."""
         names = dict.fromkeys(named(said, group) for said in words if said.strip())
         kept = [tag for tag in self.tags if tag.group != group and tag.name not in names]
-        return replace(self, tags=(*kept, *(Tag(name, group) for name in names)))
+        return self._retold((*kept, *(Tag(name, group) for name in names)))
 
     def outside(self, groups: Iterable[str]) -> list[Tag]:
         """The tags of all groups but some, in the order of telling."""
@@ -78,22 +79,40 @@ class Observation:
         told = dict.fromkeys(" ".join(said.split()) for said in words if said.strip())
         gone = {tag for said, tag in there.items() if said not in told}
         fresh = (Tag(named(said), group_of(named(said))) for said in told if said not in there)
-        return replace(self, tags=(*(tag for tag in self.tags if tag not in gone), *fresh))
+        tags = (*(tag for tag in self.tags if tag not in gone), *fresh)
+        return self._retold(tags) if tags != self.tags else self
 
     def told_anew(self, words: Iterable[str], language: str) -> Observation:
         """The same with the tags of these words alone, those that are new among them sure, as a person told them."""
         there = {word(tag.name, language): tag for tag in self.tags}
         told = dict.fromkeys(" ".join(said.split()) for said in words if said.strip())
         fresh = (there.get(said) or Tag(named(said), group_of(named(said))) for said in told)
-        return replace(self, tags=tuple(fresh))
+        return self._retold(tuple(fresh))
+
+    def _retold(self, tags: tuple[Tag, ...]) -> Observation:
+        """With the tags of a person: a caption that says otherwise must not stand beside them."""
+        return replace(self, tags=tags, caption="")
 
     def recognised(self, known: Known | None) -> Observation:
         """The same with the one character that a person named, or with none."""
         return replace(self, characters=(known,) if known else ())
 
     def sentence(self, language: str = "zh") -> str:
-        """All of it in one sentence, in Chinese, English or Japanese."""
+        """All of it in one sentence, in Chinese, English or Japanese; behind it the caption as a model wrote it, where
+        it is more than a list of tags."""
+        if not self.written:
+            return self.listed(language)
+        written = _WRITTEN[language].format(self.written)
+        return self.listed(language) + written if self.tags or self.characters else written.strip()
+
+    def listed(self, language: str = "zh") -> str:
+        """Its tags and characters in one sentence."""
         return {"zh": _chinese, "en": _english, "ja": _japanese}[language](self)
+
+    @property
+    def written(self) -> str:
+        """The caption where it is more than a list of tags, else ""."""
+        return self.caption if _in_own_words(self.caption) else ""
 
     def as_json(self) -> dict[str, Any]:
         """The form of `image describe --json` and of what a message keeps."""
@@ -172,6 +191,16 @@ def _chinese(seen: Observation) -> str:
         said = "、".join(told(group))
         parts.append(said if said.endswith("背景") else line.format(said) if said else "")
     return "，".join(part for part in parts if part) + "。"
+
+
+_WRITTEN = {"zh": "英文描述：{}", "en": " In a sentence: {}", "ja": "英語の説明：{}"}
+"""Models that write sentences write English ones."""
+
+
+@lru_cache(maxsize=2_000)
+def _in_own_words(caption: str) -> bool:
+    """Whether a caption says anything that is no tag."""
+    return bool(spotted(caption)[1])
 
 
 def _bare(told: str, *ends: str) -> str:

@@ -61,8 +61,6 @@ SEVERAL: Mapping[str, tuple[str, ...]] = {
 NOBODY = "no_humans"
 TOLD = ("一张动漫插画，{}", "动漫角色，{}", "二次元图片：{}")
 ABSENT = ("一张动漫插画", "动漫角色", "二次元图片")
-SHARPNESS = 100.0
-"""What likeness is multiplied by, as CLIP's own temperature ends at in training."""
 LEAST = 0.3
 """Confidence below which nothing is said."""
 
@@ -79,7 +77,7 @@ class ZeroShot:
     def _told(self, picture: Vectors) -> Observation:
         tags = []
         for group, names in ONE.items():
-            likely = _softmax(SHARPNESS * self._vectors[group] @ picture)
+            likely = _softmax(self.clip.sharpness * self._vectors[group] @ picture)
             best = int(likely.argmax())
             tags.append(Tag(names[best], group, float(likely[best])))
         if tags[0].name == NOBODY:  # what only somebody has
@@ -91,7 +89,7 @@ class ZeroShot:
     def _several(self, picture: Vectors) -> list[Tag]:
         against = float(self._absent @ picture)
         return [
-            Tag(name, group, float(1 / (1 + np.exp(-SHARPNESS * (float(alike) - against)))))
+            Tag(name, group, float(1 / (1 + np.exp(-self.clip.sharpness * (float(alike) - against)))))
             for group, names in SEVERAL.items()
             for name, alike in zip(names, self._vectors[group] @ picture, strict=True)
         ]
