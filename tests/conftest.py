@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,39 @@ def chromium() -> str:
     if os.environ.get("ANIME_AI_REQUIRE_BROWSER"):
         pytest.fail("ANIME_AI_REQUIRE_BROWSER is set, but there is no Chromium on the PATH")
     pytest.skip("no Chromium on the PATH (on Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """A headless Chromium of a module's own: while one is open, no other test of the module may run a loop."""
+    from browsing import FLAGS
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app with a model that only pretends, in a process of its own."""
+    from ui_fakes import served
+
+    with served(tmp_path_factory.mktemp("fake"), TEST_PACE="0.01") as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Any]:
+    """A page of it, which must not have failed or called elsewhere."""
+    from browsing import Tab
+
+    found = Tab(browser, address)
+    yield found
+    assert found.faults == []
+    assert found.elsewhere == []
+    found.context.close()
 
 
 @pytest.fixture(scope="session")
