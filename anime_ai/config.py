@@ -33,7 +33,16 @@ class Settings(BaseSettings):
     )
 
     model_name: str = Field("auto", description="base model: auto, a Hub id, or a folder")
-    engine: Literal["auto", "transformers"] = "auto"
+    engine: Literal["auto", "transformers", "remote"] = "auto"
+    remote_url: str = Field("", description="address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
+    remote_key: SecretStr = Field(SecretStr(""), description="its key")
+    remote_model: str = Field("", description="the server's name of the model; empty: the only one that it has")
+    remote_adapters: str = Field("", description="adapter=the server's name of it, with commas; else by the same name")
+    remote_form: Literal["auto", "text", "messages"] = "auto"
+    remote_context: int = Field(0, ge=0, le=2**24, description="tokens of the server's context; 0: as it says, or 4096")
+    remote_connect_timeout: float = Field(8.0, gt=0, le=600, description="seconds until a connection stands")
+    remote_first_timeout: float = Field(120.0, gt=0, le=3600, description="seconds until the first word")
+    remote_stall_timeout: float = Field(30.0, gt=0, le=3600, description="seconds between two words")
     batch_size: int = Field(2, ge=1, le=256, description="rows per training step on one device")
     fp16: bool = Field(True, description="16-bit training where the device can; bf16 is preferred to fp16")
     max_length: int = Field(512, ge=32, le=32768, description="tokens of a training row")

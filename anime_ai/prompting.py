@@ -198,7 +198,7 @@ class Layout:
         """
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
-        return self._marks.sub(lambda found: _inert(found.group()), text)
+        return self._marks.sub(lambda found: inert(found.group()), text)
 
     def prompt(self, dialogue: Dialogue, budget: int | None = None) -> Prompt:
         """The prompt of `dialogue.question`, within `budget` tokens.
@@ -444,7 +444,7 @@ def _user_text(question: str, brought: str) -> str:
     return f"{brought}\n\n{question}" if brought else question
 
 
-def _inert(mark: str) -> str:
+def inert(mark: str) -> str:
     """A control sequence with its first character made full-width; it reads the same and is none any more."""
     first = mark[0]
     return (chr(ord(first) + 0xFEE0) if "!" <= first <= "~" else f"{first}\u2060") + mark[1:]

@@ -12,7 +12,7 @@ from anime_ai.config import Settings
 from anime_ai.models.adapters import base_of, check_adapter, read_card
 from anime_ai.models.bases import Base, find_base
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.models.engines import open_engine
+from anime_ai.models.engines import open_engine, starter_answers
 from anime_ai.persona.cards import Personas
 
 
@@ -84,6 +84,6 @@ class Speaker:
             think=str(self.trained.get("think") or self.settings.think),
             sampling=sampling,
             stopping=threading.Event(),
-            tiny=self.engine.base.starter,
+            tiny=starter_answers(self.settings, self.engine.base),
         )
         return reply_chain(model)

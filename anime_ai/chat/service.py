@@ -23,7 +23,7 @@ from anime_ai.knowledge.service import Knowledge, Retrieval
 from anime_ai.models.adapters import base_of, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.models.engines import open_engine
+from anime_ai.models.engines import open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import observation, passages
 from anime_ai.texts import text
@@ -127,14 +127,21 @@ class Chat:
         """The line that names the model that answers, honestly about the starter."""
         choice = self.choice(adapter_id)
         name = self._base_name() if choice.base == "auto" else choice.base
-        starter = name == STARTER
-        label = text("chat.answering", language, base=text("model.starter", language) if starter else name)
+        server = server_name(self.settings)
+        starter = name == STARTER and not server
+        if server:
+            name = self.settings.remote_model or text("chat.its_model", language)
+            label = text("chat.answering_there", language, server=server, base=name)
+        else:
+            label = text("chat.answering", language, base=text("model.starter", language) if starter else name)
         if choice.id:
             label = text("chat.answering_with", language, answering=label, adapter=choice.label)
         engine = self._engine
-        loaded = engine is not None and engine.loaded and name in (engine.base.id, str(engine.base.path))
-        notices = ["chat.starter_notice"] * starter + ["chat.on_cpu_meanwhile"] * self._aside
-        return Answering(label, starter, loaded, " ".join(text(notice, language) for notice in notices))
+        here = engine is not None and (bool(server) or name in (engine.base.id, str(engine.base.path)))
+        notices = [text("chat.starter_notice", language)] * starter
+        notices += [text("chat.on_cpu_meanwhile", language)] * self._aside
+        notices += [text("chat.leaves_this_machine", language, server=server)] * bool(server)
+        return Answering(label, starter, engine is not None and here and engine.loaded, " ".join(notices))
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
@@ -184,7 +191,8 @@ class Chat:
         return [base_id for base_id in readable if base_id in conversation.knowledge]
 
     def _reads_little(self, choice: AdapterChoice) -> bool:
-        return find_base(choice.base, self.settings).parameters() < SMALL
+        base = find_base(choice.base, self.settings)
+        return self.settings.engine != "remote" and base.parameters() < SMALL
 
     def ask(
         self,
@@ -214,7 +222,7 @@ class Chat:
         itself it answers from the processors."""
         from anime_ai.models.device import cpu_device
 
-        aside = self.sharing.crowded(base)
+        aside = self.settings.engine != "remote" and self.sharing.crowded(base)
         with self._choosing:
             if self._engine is None or self._engine.base != base or self._aside != aside:
                 if self._engine is not None:
@@ -263,7 +271,7 @@ class Chat:
             sampling=sampling,
             cache_key=conversation.id,
             stopping=stop,
-            tiny=engine.base.starter,
+            tiny=starter_answers(self.settings, engine.base),
         )
         check_layout(trained, engine, model)
         history: list[BaseMessage] = []

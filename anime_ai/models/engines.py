@@ -16,8 +16,28 @@ def engine_name(settings: Settings, base: Base) -> str:
     return "transformers" if settings.engine == "auto" else settings.engine
 
 
+def starter_answers(settings: Settings, base: Base) -> bool:
+    """Whether it is the starter that answers, and not a server's model that borrows its tokenizer."""
+    return base.starter and engine_name(settings, base) != "remote"
+
+
+def server_name(settings: Settings) -> str:
+    """Host and port of the server that answers; "" where this machine does. Raises ModelError for no address."""
+    if settings.engine != "remote":
+        return ""
+    from anime_ai.models.remote_server import Server
+
+    return Server(settings).name
+
+
 def open_engine(settings: Settings, base: Base, device: Device | None = None) -> Engine:
-    """An engine for `base`; `device` where it is not to choose its own. Nothing is loaded yet."""
+    """An engine for `base`; `device` where it is not to choose its own. Nothing is loaded yet.
+
+    Raises ModelError where the settings of a server make no sense."""
+    if engine_name(settings, base) == "remote":
+        from anime_ai.models.remote_engine import RemoteEngine
+
+        return RemoteEngine(base, settings)
     from anime_ai.models.transformers_engine import TransformersEngine
 
     return TransformersEngine(base, settings.fp16, device)
