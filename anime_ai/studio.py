@@ -22,12 +22,15 @@ from anime_ai.dataset.store import Datasets
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, on_disk
 from anime_ai.models.device import let_threads_sleep
+from anime_ai.models.downloads import Downloads
 from anime_ai.models.engine import Sampling
+from anime_ai.models.shelf import Shelf
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Layout
 from anime_ai.storage import Database
 from anime_ai.training import runs
 from anime_ai.training.queue import RunQueue
+from anime_ai.vision.models import wanted
 from anime_ai.vision.service import Vision
 
 log = logging.getLogger("anime_ai.studio")
@@ -48,6 +51,10 @@ class Studio:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
+        self.shelf = Shelf(settings, wanted)
+        self.downloads = Downloads(settings, wanted, self.shelf.remember)
+        if settings.model_name == "auto" and self.shelf.base:
+            settings.model_name = self.shelf.base
         self.datasets = Datasets(database)
         self.snapshots = Snapshots(database)
         self.conversations = Conversations(database)
@@ -73,11 +80,13 @@ class Studio:
         except Exception:  # a broken library of one tab must not keep the others shut; the next start tries again
             log.exception("the sample documents were not imported")
         studio.runs.start()
+        studio.downloads.begin()
         return studio
 
     def close(self) -> None:
         """Let go of everything; trainers at work go on."""
         self.runs.close()
+        self.downloads.close()
         self.knowledge.close()
         self.database.close()
 
@@ -89,11 +98,17 @@ class Studio:
 
     def bases(self) -> list[BaseChoice]:
         """The default first, what is on the disk next, then what can be downloaded."""
-        names = ["auto", STARTER, *KNOWN]
+        own = [one.entry.id for one in self.shelf.list() if one.present and one.entry.kind == "base"]
+        names = list(dict.fromkeys(["auto", STARTER, *KNOWN, *own]))
         if self.settings.model_name not in names:
             names.insert(0, self.settings.model_name)
         choices = [BaseChoice(name, on_disk(name), self._starts(name)) for name in names]
         return sorted(choices, key=lambda choice: not choice.present)
+
+    def use_base(self, id: str) -> None:
+        """Chat and train on another base from now on, after a restart too unless the settings name one. Raises
+        ModelError for what is not on this disk or no base."""
+        self.settings.model_name = self.shelf.choose_base(id)
 
     def say(self, question: str, persona: str = "", adapter_id: str = "", sampling: Sampling | None = None) -> str:
         """Her whole answer to one question."""

@@ -14,18 +14,11 @@ from typing import Any
 from anime_ai.config import STARTER_LM, Settings
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
-from anime_ai.models.hub import cached, fetch, is_hub_id
+from anime_ai.models.catalogue import BASE_FILES, CATALOGUE, DEFAULT, STARTER
+from anime_ai.models.hub import cached, is_hub_id
 
-DEFAULT = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
-STARTER = "starter"
-KNOWN = (
-    DEFAULT,
-    "Qwen/Qwen2.5-0.5B-Instruct",
-    "Qwen/Qwen2.5-1.5B-Instruct",
-    "Qwen/Qwen3-0.6B",
-    "Qwen/Qwen3-1.7B",
-)
-_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.*", "LICENSE*", "README.md"]
+__all__ = ["DEFAULT", "KNOWN", "STARTER", "Base", "find_base", "on_disk", "read_header"]
+KNOWN = tuple(one.id for one in CATALOGUE if one.kind == "base")
 _SAMPLE = 2**16
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
@@ -70,7 +63,7 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
         return _starter()
     folder = _folder(name)
     if folder is not None:
-        _check_folder(folder, name)
+        check_folder(folder, name)
         return Base(folder.name, folder)
     if not is_hub_id(name):
         raise ModelError("model.unknown", name=name[:100])
@@ -79,7 +72,7 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
         return Base(name, there)
     if not download:
         raise ModelError("model.not_on_disk", name=name)
-    return Base(name, _download(name, settings.hub_timeout, tell))
+    return Base(name, _download(name, settings, tell))
 
 
 def on_disk(name: str) -> bool:
@@ -99,11 +92,12 @@ def _folder(name: str) -> Path | None:
 
 
 def _starter() -> Base:
-    _check_folder(STARTER_LM, STARTER)
+    check_folder(STARTER_LM, STARTER)
     return Base(STARTER, STARTER_LM, starter=True)
 
 
-def _check_folder(folder: Path, name: str) -> None:
+def check_folder(folder: Path, name: str) -> None:
+    """Raise ModelError unless a folder holds a whole model in safetensors that runs no code of its own."""
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise ModelError("model.no_config", name=name, path=folder)
@@ -129,15 +123,18 @@ def _cached(name: str) -> Path | None:
     if found is None:
         return None
     try:
-        _check_folder(found.parent, name)
+        check_folder(found.parent, name)
     except ModelError:
         return None
     return found.parent
 
 
-def _download(name: str, timeout: float, tell: Callable[[], None]) -> Path:
-    folder = fetch(name, _FILES, timeout, tell)
-    _check_folder(folder, name)
+def _download(name: str, settings: Settings, tell: Callable[[], None]) -> Path:
+    from anime_ai.models.fetching import Fetch, Order
+    from anime_ai.models.sources import source
+
+    folder = Fetch(Order(name, BASE_FILES), source(settings), settings.hub_timeout, started=tell).run()
+    check_folder(folder, name)
     return folder
 
 

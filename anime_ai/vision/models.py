@@ -5,7 +5,7 @@ Knows no picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,10 @@ from typing import Literal
 from anime_ai.config import STARTER_COCA
 from anime_ai.errors import VisionError
 from anime_ai.files import read_json
-from anime_ai.models.hub import cached, fetch, is_hub_id
+from anime_ai.models.catalogue import entry
+from anime_ai.models.fetching import Order, fetch
+from anime_ai.models.hub import cached, is_hub_id
 from anime_ai.vision.clip import CONFIG, WEIGHTS
-from anime_ai.vision.tagger import MODEL, TABLE
 
 STARTER = "starter"
 TOWER = "config.json"
@@ -25,24 +26,26 @@ Kind = Literal["list", "clip", "caption", "tagger"]
 
 @dataclass(frozen=True)
 class VisionModel:
-    """A model by its id on the Hub. `needed`: files without which it cannot be used; `more`: patterns of what else is
-    fetched."""
+    """A model by its id on the Hub. `needed`: files without which it cannot be used."""
 
     id: str
     kind: Kind
     licence: str
     megabytes: int
     needed: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
 
 
-_OPEN_CLIP = ((CONFIG, WEIGHTS, "tokenizer.json"), ("*.json", "*.model", "merges.txt"))
+def _offered(id: str, kind: Kind) -> VisionModel:
+    one = entry(id)
+    return VisionModel(id, kind, one.licence, one.size // 10**6, one.needed)
+
+
 KNOWN: tuple[VisionModel, ...] = (
     VisionModel(STARTER, "list", "Apache-2.0", 9),
-    VisionModel("SmilingWolf/wd-vit-tagger-v3", "tagger", "Apache-2.0", 379, (TABLE, MODEL)),
-    VisionModel("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "clip", "MIT", 1_460, *_OPEN_CLIP),
-    VisionModel("timm/ViT-B-32-SigLIP2-256", "clip", "Apache-2.0", 1_510, *_OPEN_CLIP),
-    VisionModel("laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k", "caption", "MIT", 1_010, *_OPEN_CLIP),
+    _offered("SmilingWolf/wd-vit-tagger-v3", "tagger"),
+    _offered("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "clip"),
+    _offered("timm/ViT-B-32-SigLIP2-256", "clip"),
+    _offered("laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k", "caption"),
 )
 
 
@@ -72,13 +75,18 @@ def get(model: VisionModel, timeout: float, tell: Callable[[], None] = lambda: N
     """
     found = folder_of(model)
     if found is None:
-        folder = fetch(model.id, (*model.needed, *model.more), timeout, tell)
+        folder = fetch(model.id, entry(model.id).files, timeout, tell)
         for other in _towers(folder):
             fetch(other, (TOWER,), timeout)
         found = folder_of(model)
     if found is None:
         raise VisionError("vision.no_model", name=model.id, why=", ".join(model.needed))
     return found
+
+
+def wanted(folder: Path) -> Sequence[Order]:
+    """What else a model in a folder wants before it can be used."""
+    return [Order(other, (TOWER,), (TOWER,)) for other in _towers(folder)]
 
 
 def _towers(folder: Path) -> list[str]:
