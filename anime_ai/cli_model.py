@@ -8,37 +8,93 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anime_ai.cli_shared import Json, find, give, say
+from anime_ai.cli_shared import Json, OutputDir, fetch, find, give, say
 from anime_ai.config import Settings
 from anime_ai.texts import text
+
+if TYPE_CHECKING:
+    from anime_ai.models.shelf import Held, Shelf
 
 model_app = typer.Typer(help=text("cli.model.group"), no_args_is_help=True)
 Named = Annotated[str, typer.Argument(metavar="MODEL", help=text("cli.model"))]
 
 
 @model_app.command("list", help=text("cli.model.list"))
-def model_list(as_json: Json = False) -> None:
-    from anime_ai.models.bases import KNOWN, STARTER, on_disk
+def model_list(output_dir: OutputDir = None, as_json: Json = False) -> None:
+    from anime_ai.models.catalogue import KINDS
 
-    found = [{"id": name, "present": on_disk(name)} for name in (STARTER, *KNOWN)]
+    settings = Settings.load(output_dir=output_dir)
+    held = _shelf(settings).list()
     if as_json:
-        give(found)
+        give([_told(one, settings) for one in held])
         return
-    for one in found:
-        print(f"{one['id']}\t{text('cli.model.present' if one['present'] else 'cli.model.absent')}")
+    for kind in KINDS:
+        listed = [_told(one, settings) for one in held if one.entry.kind == kind]
+        if listed:
+            print(text(f"model.kind.{kind}"))
+        for told in listed:
+            state = text("cli.model.present" if told["present"] else "cli.model.absent")
+            size = f"{told['bytes'] / 1e9:.2f} GB" if told["bytes"] else ""
+            print(f"  {'✓' if told['present'] else ' '} {told['id']:<56} {size:>8}  {told['licence']:<11} {state}")
+            if told["chat_bytes"]:
+                sizes = {name: f"{told[name] / 1e9:.1f}" for name in ("chat_bytes", "small_chat_bytes", "train_bytes")}
+                print(f"      {text('cli.model.memory', **sizes)}")
+            if told["good"]:
+                print(f"      {told['good']}")
+
+
+def _shelf(settings: Settings) -> Shelf:
+    from anime_ai.models.shelf import Shelf
+    from anime_ai.vision.models import wanted
+
+    return Shelf(settings, wanted)
+
+
+def _told(held: Held, settings: Settings) -> dict[str, Any]:
+    """A model as `model list` tells it; memory in bytes, 0 where it is not known."""
+    from anime_ai.models.catalogue import chat_bytes, small_chat_bytes
+    from anime_ai.models.device import Device
+    from anime_ai.training.estimate import planned_bytes
+    from anime_ai.training.recipe import Recipe
+
+    one = held.entry
+    told = {"id": one.id, "kind": one.kind, "licence": one.licence, "bytes": held.bytes, "present": held.present}
+    told |= {"path": str(held.path or ""), "good": text(one.good) if one.good else ""}
+    needs: dict[str, int] = {"chat_bytes": 0, "small_chat_bytes": 0, "train_bytes": 0}
+    if one.architecture:
+        processor = Device("cpu", "", 24 * 10**9, bf16=True, fp16=False)
+        trained = planned_bytes(one.architecture, Recipe.from_values({}, settings), processor)
+        needs = {"chat_bytes": chat_bytes(one), "small_chat_bytes": small_chat_bytes(one), "train_bytes": int(trained)}
+    return {**told, **needs}
 
 
 @model_app.command("download", help=text("cli.model.download"))
-def model_download(model: Named, as_json: Json = False) -> None:
-    base = find(model, Settings.load())
-    if as_json:
-        give({"id": base.id, "path": str(base.path)})
+def model_download(
+    model: Named,
+    where: Annotated[str, typer.Option("--from", help=text("cli.model.from"))] = "",
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    from anime_ai.models.bases import STARTER, find_base
+    from anime_ai.models.catalogue import DEFAULT, entry
+
+    settings = Settings.load(output_dir=output_dir)
+    shelf = _shelf(settings)
+    model = DEFAULT if model == "auto" else model
+    if model == STARTER or Path(model).expanduser().is_dir():
+        base = find_base(model, settings)
+        id, path = base.id, base.path
     else:
-        print(text("cli.model.there", name=base.id, path=base.path))
+        id, path = model, shelf.present(entry(model)) or fetch(entry(model), settings, where, quiet=as_json)
+        shelf.remember(entry(model))
+    if as_json:
+        give({"id": id, "path": str(path)})
+    else:
+        print(text("cli.model.there", name=id, path=path))
 
 
 @model_app.command("convert", help=text("cli.model.convert"))

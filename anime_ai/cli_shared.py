@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anime_ai.config import Settings
+from anime_ai.errors import ModelError
 from anime_ai.texts import text
 
 if TYPE_CHECKING:
     from anime_ai.dataset.rows import Row
     from anime_ai.models.bases import Base
+    from anime_ai.models.catalogue import Entry
+    from anime_ai.models.fetching import Fetch
 
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help=text("cli.output_dir"))]
 Json = Annotated[bool, typer.Option("--json", help=text("cli.json"))]
@@ -32,9 +35,62 @@ def give(value: Any) -> None:
 
 def find(name: str, settings: Settings) -> Base:
     """Fetch the base before the trainer starts, so that a wrong name or a silent hub is told at once."""
-    from anime_ai.models.bases import find_base
+    from anime_ai.models.bases import find_base, on_disk
+    from anime_ai.models.catalogue import entry
+    from anime_ai.models.hub import is_hub_id
 
-    return find_base(name, settings, download=True, tell=lambda: say(text("cli.downloading", name=name)))
+    if is_hub_id(name) and not on_disk(name):
+        fetch(entry(name), settings)
+    return find_base(name, settings)
+
+
+def fetch(one: Entry, settings: Settings, where: str = "", quiet: bool = False) -> Path:
+    """Fetch a model and what it wants beside it, with a bar on a terminal. Ctrl-C leaves what has arrived, to go on
+    with.
+
+    `where`: a source by its name, "" for that of the settings.
+    """
+    from anime_ai.models.fetching import Fetch, Order
+    from anime_ai.models.sources import source
+    from anime_ai.vision.models import wanted
+
+    taken = source(settings, where)
+    told = not quiet and (lambda: say(text("cli.downloading", name=one.id)))
+    first = Fetch(Order.of(one), taken, settings.hub_timeout, started=told or (lambda: None))
+    place = _shown(first, quiet)
+    for more in wanted(place):
+        _shown(Fetch(more, taken, settings.hub_timeout), quiet=True)
+    return place / one.files[0] if one.kind == "gguf" else place
+
+
+def _shown(fetch: Fetch, quiet: bool) -> Path:
+    """Run a fetch in a thread of its own and show how far it is; Ctrl-C ends both and says how to go on."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(fetch.run)
+        bar, tenth = None, 0
+        try:
+            while not wait([running], 0.2).done:
+                if quiet or not fetch.total:
+                    continue
+                if sys.stderr.isatty():
+                    bar = bar or tqdm(total=fetch.total, initial=fetch.done, file=sys.stderr, unit="B", unit_scale=True)
+                    bar.update(fetch.done - bar.n)
+                elif fetch.done * 10 // fetch.total > tenth:
+                    tenth = fetch.done * 10 // fetch.total
+                    say(f"{fetch.done / 1e6:.0f}/{fetch.total / 1e6:.0f} MB")
+            if bar is not None:
+                bar.update(fetch.done - bar.n)
+            return running.result()
+        except KeyboardInterrupt:
+            fetch.stop.set()
+            raise ModelError("model.download_stopped", name=fetch.order.name or fetch.order.id) from None
+        finally:
+            if bar is not None:
+                bar.close()
 
 
 def stored_dataset(name: str, settings: Settings) -> list[Row] | None:

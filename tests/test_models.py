@@ -18,7 +18,6 @@ from tiny_models import change_json, make_adapter, make_base
 
 from anime_ai.config import Settings
 from anime_ai.errors import ModelError
-from anime_ai.models import bases
 from anime_ai.models.adapters import base_of, check_adapter
 from anime_ai.models.bases import DEFAULT, Base, find_base, on_disk
 from anime_ai.models.device import SMALL, Device, pick_device
@@ -296,15 +295,16 @@ def test_the_device_of_this_machine_has_memory() -> None:
 
 
 def test_waiting_for_the_hub_is_bounded_by_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float] = []
+    import httpx
 
-    def get(url: str, timeout: float, **options: object) -> None:
-        import httpx
+    asked: list[dict[str, float]] = []
 
-        asked.append(timeout)
+    def handle_request(self: Any, request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"])
         raise httpx.ReadTimeout("")
 
-    monkeypatch.setattr("httpx.get", get)
-    with pytest.raises(ModelError):
-        bases._download("some/model", 3.5, lambda: None)
-    assert asked == [3.5]
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    with pytest.raises(ModelError) as caught:
+        find_base("some/model", Settings.load(hub_timeout=3.5), download=True)
+    assert caught.value.key == "model.hub_silent"
+    assert asked == [{"connect": 3.5, "read": 3.5, "write": 3.5, "pool": 3.5}]

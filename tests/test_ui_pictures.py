@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
+from fake_hub import fake_hub
 from PIL import Image
 from test_tagger import make_tagger
 from test_ui_chat import PLAIN, collected
@@ -209,29 +210,27 @@ def test_an_uploaded_file_is_gone_when_it_was_read(
 def test_a_click_fetches_a_model_and_lets_it_look(
     tab: PicturesTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arriving = threading.Event()
-    monkeypatch.setattr(looking_models, "POLL_S", 0.01)
-    monkeypatch.setattr(looking_models, "fetched_bytes", lambda name: 505_000_000)
+    from huggingface_hub import constants
+
     wanted = "laion/mscoco_finetuned_CoCa-ViT-B-32-laion2B-s13B-b90k"
-    there: dict[str, Path] = {}
+    weights = bytes(300_000)
+    monkeypatch.setattr(looking_models, "POLL_S", 0.01)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     here = service.folder_of
-    monkeypatch.setattr(service, "folder_of", lambda model: there.get(model.id) or here(model))
-
-    def get(model: Any, timeout: float, tell: Any) -> Path:
-        arriving.wait(10)
-        there[model.id] = tmp_path
-        return tmp_path
-
-    monkeypatch.setattr(service, "get", get)
-    steps = tab.models.use(OWNER, [wanted])
-    assert f"正在下载 {wanted}……50%" in next(steps)[0]
-    arriving.set()
-    *_, last = steps
-    assert last[1]["value"] == [wanted]
-    assert tab.vision.chosen() == [wanted]
-    monkeypatch.setattr(service, "get", lambda *given: (_ for _ in ()).throw(ModelError("model.unknown", name="x")))
-    with pytest.raises(ModelError):
-        list(tab.models.use(OWNER, ["timm/ViT-B-32-SigLIP2-256"]))
+    monkeypatch.setattr(service, "folder_of", lambda model: here(model) or models.folder_of(model))
+    with fake_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        hub.models[wanted] = {"open_clip_config.json": b"{}", "open_clip_model.safetensors": weights}
+        hub.models[wanted]["tokenizer.json"] = b"{}"
+        hub.stalls["open_clip_model.safetensors"] = 150_000
+        steps = tab.models.use(OWNER, [wanted])
+        assert any(f"正在下载 {wanted}……5" in step[0] for step in islice(steps, 200)), "half of it is here"
+        hub.released.set()
+        *_, last = steps
+        assert last[1]["value"] == [wanted]
+        assert tab.vision.chosen() == [wanted]
+        with pytest.raises(ModelError):
+            list(tab.models.use(OWNER, ["timm/ViT-B-32-SigLIP2-256"]))
     assert tab.vision.chosen() == [wanted], "what looked before looks still"
 
 

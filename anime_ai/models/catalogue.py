@@ -148,14 +148,14 @@ def entry(id: str, kind: Kind = "base") -> Entry:
 def chat_bytes(one: Entry) -> int:
     """Memory that a chat with a base takes in 16 bits: its weights, and what a process of torch was measured to hold
     beside them (4.2 GB with the 1.5B on a processor)."""
-    return one.size + 650 * 10**6
+    return 2 * one.architecture.parameters + 650 * 10**6 if one.architecture else 0
 
 
 def small_chat_bytes(one: Entry) -> int:
     """The same as a GGUF in 4 bits: 4.5 bits a weight of the blocks, 6 of the embeddings and the head, and some
-    600 MB of cache and buffers (measured: 1.9 GB with the 1.5B)."""
+    800 MB of cache and buffers (measured: 1.9 GB with the 1.5B)."""
     made = one.architecture
     if made is None:
         return 0
     outside = made.vocabulary * made.hidden * (1 if made.tied else 2)
-    return int((made.parameters - outside) * 4.5 / 8 + outside * 6 / 8 + 600 * 10**6)
+    return int((made.parameters - outside) * 4.5 / 8 + outside * 6 / 8 + 800 * 10**6)

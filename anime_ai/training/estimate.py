@@ -14,6 +14,7 @@ from typing import Any
 
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base, read_header
+from anime_ai.models.catalogue import Architecture
 from anime_ai.models.device import Device
 from anime_ai.training.memory import ROOM, activation_bytes, pack_tokens, wants_checkpointing, wants_four_bit
 from anime_ai.training.recipe import Recipe, plan
@@ -62,6 +63,13 @@ class Shape:
             matrices=tuple((name.split(".")[-2], *size) for name, size in inner.items()),  # type: ignore[misc]
         )
 
+    @classmethod
+    def planned(cls, made: Architecture) -> Shape:
+        """Of a model that is not here yet."""
+        matrices = made.matrices * made.layers
+        blocks = sum(rows * columns for _, rows, columns in matrices)
+        return cls(made.layers, made.hidden, made.vocabulary, blocks, made.parameters, matrices)
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -98,6 +106,11 @@ def estimate(recipe: Recipe, base: Base, lengths: Sequence[int], device: Device,
     return Estimate(
         len(lengths), planned.steps, planned.epochs, tokens, memory, room, four_bit, checkpointing, seconds, advice
     )
+
+
+def planned_bytes(made: Architecture, recipe: Recipe, device: Device) -> float:
+    """Memory on a device for a training of a model that is not here yet, on rows of a hundred tokens."""
+    return _memory(recipe, Shape.planned(made), 100, 10_000, 100, device)[0]
 
 
 def pace_of(there: Sequence[Run], base: str) -> float:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.models.hub import fetched_bytes
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
@@ -28,6 +25,7 @@ class LookingModels:
 
     def __init__(self, studio: Studio) -> None:
         self.vision = studio.vision
+        self.downloads = studio.downloads
 
     def shown(self, person: Person, line: str = "") -> list[Any]:
         """Updates of the table and of the choice."""
@@ -52,17 +50,14 @@ class LookingModels:
         """Fetch what is not here, then let the chosen ones look."""
         wanted = [known(str(id)) for id in ids or ()]
         present = {one.model.id for one in self.vision.models() if one.present}
-        with ThreadPoolExecutor(1) as fetching:
-            for model in wanted:
-                if model.id in present:
-                    continue
-                done: Future[Any] = fetching.submit(self.vision.fetch, model.id)
-                while not done.done():
-                    got = min(99, fetched_bytes(model.id) // 10_000 // model.megabytes)
-                    line = text("ui.pictures.fetching", person.language, name=model.id, percent=got)
-                    yield [self.shown(person, line)[0], gr.skip()]
-                    time.sleep(POLL_S)
-                done.result()
+        for model in wanted:
+            if model.id in present:
+                continue
+            self.downloads.start(model.id)
+            for now in self.downloads.watch(model.id, POLL_S):
+                got = min(99, now.done * 100 // now.total) if now.total else 0
+                line = text("ui.pictures.fetching", person.language, name=model.id, percent=got)
+                yield [self.shown(person, line)[0], gr.skip()]
         self.vision.use([model.id for model in wanted])
         note(text("ui.pictures.using", person.language), person.language)
         yield self.shown(person)
