@@ -282,6 +282,10 @@ class Layout:
         if any(self.decode(ids) != text for ids, text in [*texts, (said, expected)]):
             raise PromptError("prompt.contract", clause="text")
 
+    def length(self, text: str) -> int:
+        """The tokens that a text takes in a prompt."""
+        return len(self._text(text).ids)
+
     def decode(self, ids: Iterable[int]) -> str:
         """Tokens to text, control tokens included."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -317,8 +321,7 @@ class Layout:
 
     def _system_texts(self, dialogue: Dialogue) -> list[str]:
         """Card, examples and facts, those that are not empty; each but the first opens with a blank line."""
-        examples = "\n".join(f"用户：{one.user}\n你：{one.reply}" for one in dialogue.examples)
-        return [dialogue.card, f"对话示例：\n{examples}" if examples else "", dialogue.facts]
+        return [dialogue.card, examples(dialogue.examples), dialogue.facts]
 
     def _head(self, dialogue: Dialogue) -> tuple[int, list[_Piece]]:
         """Length of the shared part, and the pieces up to the history."""
@@ -428,6 +431,17 @@ def own_format(added: Iterable[str]) -> str:
         if mark in added:
             return name
     raise PromptError("prompt.no_own_format")
+
+
+def examples(exchanges: Iterable[Exchange]) -> str:
+    """Dialogues that show how she speaks, as they stand behind the card; "" for none."""
+    told = "\n".join(f"用户：{one.user}\n你：{one.reply}" for one in exchanges)
+    return f"对话示例：\n{told}" if told else ""
+
+
+def lore(texts: Iterable[str]) -> str:
+    """What a turn brings along from lorebooks: each entry on a line of its own."""
+    return "\n".join(f"【设定】{text}" for text in texts)
 
 
 def passages(texts: Iterable[str]) -> str:

@@ -28,7 +28,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     create_engine,
@@ -38,22 +37,18 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import exc as sql
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import Mapped, Session, mapped_column, sessionmaker
 
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
+from anime_ai.tables import Base, new_id
 
-HEAD = "0004"
+HEAD = "0006"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 _migrating = threading.Lock()  # alembic keeps the migration that is running in a global
-
-
-def new_id() -> str:
-    """A fresh id: 32 hexadecimal digits, safe in paths, addresses and HTML."""
-    return uuid.uuid4().hex
 
 
 def shown_name(name: str) -> str:
@@ -64,18 +59,6 @@ def shown_name(name: str) -> str:
 def is_name(shown: str, most: int) -> bool:
     """Whether a shown name can be stored: 1 to `most` characters, all of which any database takes."""
     return 0 < len(shown) <= most and not any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in shown)
-
-
-class Base(DeclarativeBase):
-    """All tables. Times are seconds since 1970; constraints are named so that a migration can drop them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 class DatasetRecord(Base):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anime_ai.chat.conversations import Conversations
+from anime_ai.chat.lore import LoreBooks
 from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.snapshots import Snapshots
@@ -25,7 +26,8 @@ from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.downloads import Downloads
 from anime_ai.models.engine import Sampling
 from anime_ai.models.shelf import Shelf
-from anime_ai.persona.cards import Personas
+from anime_ai.persona.library import PersonaLibrary
+from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import Layout
 from anime_ai.storage import Database
 from anime_ai.training import runs
@@ -58,12 +60,14 @@ class Studio:
         self.datasets = Datasets(database)
         self.snapshots = Snapshots(database)
         self.conversations = Conversations(database)
-        self.personas = Personas()
+        self.personas = PersonaLibrary(database, settings.studio_dir / "personas")
+        self.worlds = WorldBooks(database)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.runs = RunQueue(settings, self._launch)
         self._layouts: dict[Base, Layout] = {}
-        self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list)
+        books = LoreBooks(self.worlds)
+        self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:

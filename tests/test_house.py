@@ -32,7 +32,7 @@ MOST_BYTES = 10 * 1000**2
 
 LEVELS = (
     {"__init__", "texts", "errors"},
-    {"config", "encodings", "files", "processes", "storage", "migrations"},
+    {"config", "encodings", "files", "processes", "storage", "tables", "migrations"},
     {"prompting", "models"},
     {"persona", "knowledge", "vision", "dataset"},
     {"chat", "training", "publishing"},

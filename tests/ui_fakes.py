@@ -79,7 +79,9 @@ def open_studio(folder: Path, **settings: Any) -> Studio:
     named = Settings(output_dir=folder, **settings)
     studio = Studio(named, Database.open(named))
     studio.datasets.import_shipped(DATA / "dataset.json")
-    studio.chat = FakeChat(named, studio.conversations, studio.personas, studio.knowledge, studio.runs.list)
+    studio.chat = FakeChat(
+        named, studio.conversations, studio.personas, studio.knowledge, studio.runs.list, studio.chat.books
+    )
     return studio
 
 

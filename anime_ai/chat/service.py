@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.chat.lore import LoreBooks, as_text, card_text
+from anime_ai.chat.lore import as_json as lore_json
 from anime_ai.chat.sharing import Sharing
 from anime_ai.config import ASSETS, Settings
-from anime_ai.errors import AnimeAIError, ModelError
+from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.passages import Citation
 from anime_ai.knowledge.service import Knowledge, Retrieval
 from anime_ai.models.adapters import base_of, read_card
@@ -25,6 +27,7 @@ from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
+from anime_ai.persona.lorebook import Lore
 from anime_ai.prompting import observation, passages
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
@@ -93,8 +96,10 @@ class Chat:
         personas: Personas,
         knowledge: Knowledge,
         runs: Callable[[], list[Run]],
+        books: LoreBooks | None = None,
     ) -> None:
         self.settings = settings
+        self.books = books
         self.knowledge = knowledge
         self.conversations = conversations
         self.personas = personas
@@ -175,13 +180,28 @@ class Chat:
             conversation = self.conversations.get(person, conversation_id)
             # A small model reads one thing at a time.
             small = self._reads_little(choice)
-            bases = [] if picture and small else self.bases_of(person, conversation)
+            lore = Lore() if picture and small else self.lore_of(conversation, said, choice)
+            bases = [] if small and (picture or lore.told) else self.bases_of(person, conversation)
             found = self.knowledge.retrieve(said, bases, small)
-            brought, meta = _brought(found, picture)
+            brought, meta = _brought(found, picture, lore, small)
             self.conversations.append(person, conversation_id, "user", said, meta=meta)
             pieces = self._speak(conversation, said, choice, sampling, stop or threading.Event(), think, brought)
             cite = partial(self.knowledge.cite, retrieval=found, base_ids=bases)
             yield from self._keep(person, conversation_id, choice, pieces, cite)
+
+    def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
+        """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
+        if self.books is None:
+            return Lore()
+        persona = self.personas.named(conversation.persona)
+        if persona is None and self.personas.is_removed(conversation.persona):
+            raise PersonaError("persona.removed", name=conversation.persona)
+        base = find_base(choice.base, self.settings)
+
+        def count(text: str) -> int:  # only where something fires: a tokenizer takes a while to load
+            return self.engine(base).layout(self.settings.prompt_format, self.settings.think).length(text)
+
+        return self.books.look(persona, conversation, said, count, self._reads_little(choice))
 
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
@@ -284,7 +304,7 @@ class Chat:
         if greeting and not (history and isinstance(history[0], AIMessage)):
             history.insert(0, AIMessage(greeting))
         values = {
-            "card": self.personas.system_line(conversation.persona),
+            "card": self._card(conversation, engine, model, trained),
             "history": history,
             "question": asked(question, brought),
         }
@@ -293,6 +313,16 @@ class Chat:
             for spoken in stream:
                 total = total + spoken
                 yield total
+
+    def _card(self, conversation: Conversation, engine: Engine, model: Any, trained: dict[str, Any]) -> str:
+        """What stands at the head of the prompt: her line, the one that an adapter was trained with, or her card."""
+        persona = self.personas.named(conversation.persona)
+        if persona is None or persona.system_line:
+            return self.personas.system_line(conversation.persona)
+        if trained.get("persona") == persona.name:
+            return str(trained.get("system_line") or self.personas.system_line(persona.name))
+        layout = engine.layout(model.prompt_format, model.think)
+        return card_text(persona, conversation.id, layout.length, engine.context_length())
 
     def _keep(
         self,
@@ -347,10 +377,12 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
 
 
-def _brought(found: Retrieval, picture: Attached | None) -> tuple[str, dict[str, Any]]:
+def _brought(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> tuple[str, dict[str, Any]]:
     """What a turn brings along, and what its message keeps of it."""
-    parts = [passages(passage.told() for passage in found.used)]
+    parts = [as_text(lore, small), passages(passage.told() for passage in found.used)]
     meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages else {}
+    if fired := lore_json(lore):
+        meta["lore"] = fired
     if picture:
         parts.append(observation(picture.sentence))
         meta["picture"] = asdict(picture)

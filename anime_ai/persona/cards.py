@@ -1,25 +1,29 @@
-"""Personas out of character cards (Character Card V3 JSON files). Knows neither prompts nor models.
+"""Personas, and those that ship as Character Card V3 JSON files. Knows neither tokens nor models.
 
 Specification: character-card-spec-v3, https://github.com/kwaroran/character-card-spec-v3
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from anime_ai.config import DATA
+from anime_ai.config import DATA, OWNER
 from anime_ai.errors import PersonaError
 from anime_ai.files import read_json
+from anime_ai.persona.card import Card, card_of
+from anime_ai.persona.macros import Macros
+from anime_ai.persona.telling import Part, greetings_of, parts_of
 
 
 @dataclass(frozen=True)
 class Persona:
     """A voice and who speaks with it. `name` is the dataset's persona, `character` her own name.
 
-    `system_line` is the short line that stands at the head of every prompt, in training and in the chat.
+    `system_line` is the short line that stands at the head of every prompt, in training and in the chat; "" for one
+    whose whole card is told in the chat. `shipped`: she comes with the program, her file is not changed.
     """
 
     id: str
@@ -29,16 +33,30 @@ class Persona:
     greetings: tuple[str, ...] = ()
     description: str = ""
     differs: str = ""
+    card: Card | None = field(default=None, compare=False, repr=False)
+    published: bool = field(default=True, compare=False)
+    shipped: bool = field(default=True, compare=False)
+    version: int = field(default=0, compare=False)
+    pictured: bool = field(default=False, compare=False)
 
     @property
     def greeting(self) -> str:
         """What she says first, the card's macros filled in; empty where the card has no greeting."""
-        return self.said_first[0] if self.greetings else ""
+        return next(iter(self.said_first), "")
 
     @property
     def said_first(self) -> tuple[str, ...]:
         """All greetings, the card's macros filled in."""
-        return tuple(one.replace("{{user}}", "你").replace("{{char}}", self.character) for one in self.greetings)
+        if self.card is not None and self.card.greetings:
+            return greetings_of(self.card)
+        macros = Macros(self.character, "你")
+        return tuple(macros.fill(one) for one in self.greetings)
+
+    def parts(self, seed: str = "") -> tuple[Part, ...]:
+        """What of her a prompt tells in the conversation `seed`: her line, else her card."""
+        if self.system_line or self.card is None:
+            return (Part("system_line", self.system_line),)
+        return parts_of(self.card, seed)
 
 
 class Personas:
@@ -52,21 +70,30 @@ class Personas:
         cards = [_read(path) for path in sorted(self.folder.glob("*.json"))]
         return sorted(cards, key=lambda persona: persona.id != "tsundere")
 
-    def list(self) -> list[Persona]:
-        return list(self._all)
+    def _known(self) -> list[Persona]:
+        """Everybody who can be asked for by name."""
+        return self._all
 
-    def find(self, name: str) -> Persona:
+    def list(self, person: str = OWNER) -> list[Persona]:
+        """Those whom a person may talk to: the owner to all, others to those that are published."""
+        return [one for one in self._known() if person == OWNER or one.published]
+
+    def is_removed(self, name: str) -> bool:
+        """Whether a persona of this name was there once."""
+        return False
+
+    def find(self, name: str, person: str = OWNER) -> Persona:
         """By id, persona name or her own name. Raises PersonaError that lists what there is."""
-        found = self._named(name)
-        if found is not None:
+        found = self.named(name)
+        if found is not None and (person == OWNER or found.published):
             return found
-        known = "、".join(persona.name for persona in self._all)
-        raise PersonaError("persona.unknown", name=name, known=known)
+        known = "、".join(persona.name for persona in self.list(person))
+        raise PersonaError("persona.unknown", name=name[:80], known=known)
 
     def system_line(self, name: str) -> str:
-        """The line of a persona; one that has no card gets a line made of its name, and no name none."""
-        found = self._named(name)
-        if found is not None:
+        """The line of a persona; one that has none gets a line made of its name, and no name none."""
+        found = self.named(name)
+        if found is not None and found.system_line:
             return found.system_line
         return f"你是一个{name}的动漫角色。" if name else ""
 
@@ -76,11 +103,14 @@ class Personas:
 
     def greetings(self, name: str) -> tuple[str, ...]:
         """All that a persona may say first; none for one without a card."""
-        found = self._named(name)
+        found = self.named(name)
         return found.said_first if found is not None else ()
 
-    def _named(self, name: str) -> Persona | None:
-        return next((one for one in self._all if name in (one.id, one.name, one.character)), None)
+    def named(self, name: str) -> Persona | None:
+        """By any of her names, None where nobody has it."""
+        known = self._known()
+        by = ((one for one in known if name == getattr(one, way)) for way in ("name", "id", "character"))
+        return next((one for ways in by for one in ways), None)
 
 
 def _read(path: Path) -> Persona:
@@ -101,6 +131,7 @@ def _read(path: Path) -> Persona:
         greetings=tuple(greeting for greeting in greetings if greeting),
         description=_part(path, data, "description", str),
         differs=str(own.get("differs") or ""),
+        card=card_of(card)[0],
     )
 
 
