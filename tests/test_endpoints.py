@@ -24,7 +24,7 @@ from anime_ai.vision.observation import Observation, Tag
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
     *("compare", "stop_comparing"),
-    *("choose_knowledge", "choose_base", "choose", "search", "try_out"),
+    *("choose_knowledge", "choose_base", "choose", "search", "try_out", "offer_personas"),
 }
 """What a visitor may call. Whoever adds to this list has thought about what a stranger does with it."""
 
@@ -67,7 +67,9 @@ def state_of(studio: Studio) -> str:
     infos = studio.datasets.list()
     rows = [[str(row) for row in studio.datasets.rows(info.id)] for info in infos]
     files = sorted(str(path) for path in studio.settings.output_dir.rglob("*.json"))
-    return json.dumps([[str(info) for info in infos], rows, [run.id for run in studio.runs.list()], files])
+    runs = [run.id for run in studio.runs.list()]
+    known = [str(one) for one in (*studio.personas.list(), *studio.personas.removed(), *studio.worlds.list())]
+    return json.dumps([[str(info) for info in infos], rows, runs, known, files])
 
 
 @pytest.fixture(scope="module")

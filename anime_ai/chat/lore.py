@@ -6,6 +6,7 @@ What the books say stands in the turn that called it up, and is not said again w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from anime_ai.persona.cards import Persona
@@ -24,6 +25,15 @@ CARD_SHARE = 0.5
 """Of what a model can see, the most that a card may fill."""
 
 
+@dataclass(frozen=True)
+class Blank:
+    """A conversation in which nothing was said yet."""
+
+    persona: str
+    id: str = "preview"
+    messages: tuple[Any, ...] = ()
+
+
 class LoreBooks:
     """The books of personas: that of the card, and the world books that are hers or everybody's."""
 
@@ -33,7 +43,7 @@ class LoreBooks:
     def look(
         self, persona: Persona | None, conversation: Any, said: str, count: Callable[[str], int], small: bool = False
     ) -> Lore:
-        """What fires on `said` behind a conversation's messages. `small`: for a model that reads one thing at a time."""
+        """What fires on `said` behind a conversation; `small`: for a model that reads one thing at a time."""
         books = [book_from(one.book, one.name) for one in self._worlds.of(conversation.persona)]
         card = persona.card if persona is not None else None
         if card is not None and card.book:

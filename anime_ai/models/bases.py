@@ -35,6 +35,12 @@ class Base:
         """The number of parameters, by the headers of its safetensors files."""
         return sum(_count(file) for file in self.path.glob("*.safetensors"))
 
+    def context(self) -> int:
+        """How many tokens the model can see, by its configuration."""
+        told = read_json(self.path / "config.json")
+        most = told.get("max_position_embeddings") if isinstance(told, dict) else None
+        return min(most if isinstance(most, int) else 4096, 8192)
+
     def fingerprint(self) -> str:
         """Tells these weights from others of the same name and shape, by a sample of each file: whole files of some
         gigabytes would take too long."""

@@ -133,7 +133,7 @@ def is_card(value: Any) -> bool:
     """Whether a JSON value is a card of any kind, as far as its keys tell."""
     if not isinstance(value, dict):
         return False
-    if isinstance(value.get("data"), dict) and str(value.get("spec", "")).lower() != "lorebook_v3":
+    if isinstance(value.get("data"), dict):
         return "entries" not in value["data"]
     if "entries" in value and "first_mes" not in value:
         return False

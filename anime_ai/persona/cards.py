@@ -24,6 +24,7 @@ class Persona:
 
     `system_line` is the short line that stands at the head of every prompt, in training and in the chat; "" for one
     whose whole card is told in the chat. `shipped`: she comes with the program, her file is not changed.
+    `picture`: which of her pictures it is, "" for none of her own.
     """
 
     id: str
@@ -37,7 +38,7 @@ class Persona:
     published: bool = field(default=True, compare=False)
     shipped: bool = field(default=True, compare=False)
     version: int = field(default=0, compare=False)
-    pictured: bool = field(default=False, compare=False)
+    picture: str = field(default="", compare=False)
 
     @property
     def greeting(self) -> str:

@@ -334,7 +334,7 @@ def _persona(record: PersonaRecord) -> Persona:
         published=record.published,
         shipped=False,
         version=record.version,
-        pictured=bool(record.avatar),
+        picture=record.avatar[:8],
     )
 
 

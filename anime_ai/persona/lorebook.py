@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,8 @@ SCAN_DEPTH = 4
 BUDGET = 400
 """Tokens where a book does not say."""
 MOST_KEYS = 64
+PATTERN_SECONDS = 0.5
+"""For all patterns of one turn; those that come later are passed over."""
 ROUNDS = 16
 """Of recursion; more than any book needs."""
 LOGICS = ("any", "not_all", "not_any", "all")
@@ -115,6 +118,7 @@ class _Scan:
     fired: dict[tuple[int, int], Hit] = field(default_factory=dict)
     slow: dict[str, None] = field(default_factory=dict)
     broken: dict[str, None] = field(default_factory=dict)
+    spent: float = 0.0
     _folded: dict[str, str] = field(default_factory=dict)
 
     def fold(self, text: str) -> str:
@@ -125,7 +129,12 @@ class _Scan:
     def matches(self, entry: Entry, key: str, text: str) -> str:
         """What of `text` a key matches, "" for nothing."""
         if is_pattern(key):
+            if self.spent > PATTERN_SECONDS:
+                self.slow[key] = None
+                return ""
+            began = time.perf_counter()
             found, why = pattern(key).found_in(text)
+            self.spent += time.perf_counter() - began
             if why:
                 (self.slow if why == "slow" else self.broken)[key] = None
             return found
@@ -186,8 +195,8 @@ def scan(
     known = frozenset(told)
     hits = {place: replace(hit, left_out="told") if hit.content in known else hit for place, hit in look.fired.items()}
     kept = _within(books, hits, count, budget)
-    kept.sort(key=lambda hit: (bool(hit.left_out), *_order(hit.entry)))
-    return Lore(tuple(kept), tuple(look.slow), tuple(look.broken))
+    kept.sort(key=lambda one: (bool(one[1].left_out), *_order(one[1].entry), one[0]))
+    return Lore(tuple(hit for _, hit in kept), tuple(look.slow), tuple(look.broken))
 
 
 def _look(look: _Scan, place: int, book: Book, fill: Callable[[str], str]) -> None:
@@ -230,19 +239,20 @@ def _filled(entry: Entry, fill: Callable[[str], str]) -> Entry:
 
 def _within(
     books: Sequence[Book], hits: Mapping[tuple[int, int], Hit], count: Callable[[str], int], budget: int
-) -> list[Hit]:
-    """The hits with their tokens; what is over a book's budget or over all is left out, the least important first."""
+) -> list[tuple[tuple[int, int], Hit]]:
+    """The hits with their tokens and places; what is over a budget is left out, the least important first."""
     left = [budget if book.budget is None else book.budget for book in books]
-    made: list[Hit] = []
+    made: list[tuple[tuple[int, int], Hit]] = []
     ranked = sorted(hits.items(), key=lambda one: (not one[1].entry.constant, *_rank(one[1].entry), one[0]))
-    for (book, _), hit in ranked:
+    for place, hit in ranked:
+        book = place[0]
         counted = replace(hit, tokens=count(hit.content))
         if not hit.left_out and counted.tokens > min(budget, left[book]):
             counted = replace(counted, left_out="budget")
         elif not hit.left_out:
             left[book] -= counted.tokens
             budget -= counted.tokens
-        made.append(counted)
+        made.append((place, counted))
     return made
 
 

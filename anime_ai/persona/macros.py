@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 _OLD = re.compile("<(USER|BOT|CHAR)>", re.IGNORECASE)
-_DICE = re.compile(r"(\d{1,3})?d?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
+_DICE = re.compile(r"(?:(\d{1,3})?d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _LISTED = re.compile(r"(?<!\\),")
 DEEPEST = 8
 """Macros inside macros."""
@@ -80,10 +80,8 @@ class Macros:
         found = _DICE.fullmatch(dice.strip())
         if found is None or int(found[2]) < 1:
             return None
-        many = "d" in dice.lower() and found[1]
-        times, sides = (int(found[1]), int(found[2])) if many else (1, int((found[1] or "") + found[2]))
         chance = self._chance(where)
-        return str(sum(chance.randint(1, sides) for _ in range(times)) + int(found[3] or 0))
+        return str(sum(chance.randint(1, int(found[2])) for _ in range(int(found[1] or 1))) + int(found[3] or 0))
 
     def _chance(self, where: str) -> random.Random:
         return random.Random(f"{self.seed}\0{where}".encode("utf-8", "surrogatepass"))

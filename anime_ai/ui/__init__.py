@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
-OWNERS = ("dataset", "training", "pictures")
+OWNERS = ("personas", "dataset", "training", "pictures")
 """Tabs that a visitor sees closed."""
 
 
@@ -28,6 +28,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.knowledge_tab import KnowledgeTab
     from anime_ai.ui.labels import label
     from anime_ai.ui.page import Page
+    from anime_ai.ui.persona_tab import PersonaTab
     from anime_ai.ui.pictures_tab import PicturesTab
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
@@ -35,6 +36,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     page, gate = Page(), Gate(health)
     tabs = {
         "chat": ChatTab,
+        "personas": PersonaTab,
         "dataset": DatasetTab,
         "training": TrainingTab,
         "knowledge": KnowledgeTab,
@@ -53,7 +55,9 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
                         built[name] = _build(make, studio, page, tab, demo)
                     gate.add(name, tab, notice, inside if name in OWNERS else None)
         gate.connect(page, demo)
-        chat, pictures = built.get("chat"), built.get("pictures")
+        chat, pictures, personas = (built.get(name) for name in ("chat", "pictures", "personas"))
+        if isinstance(chat, ChatTab) and isinstance(personas, PersonaTab):
+            personas.connect_chat(page, chat, gate.tabs["chat"][0], whole)
         if isinstance(chat, ChatTab) and isinstance(pictures, PicturesTab):
             pictures.connect_chat(page, chat.attachment, whole)
     return demo

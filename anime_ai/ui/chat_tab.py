@@ -17,11 +17,11 @@ from anime_ai.errors import AnimeAIError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.texts import text
 from anime_ai.ui.attaching import Attachment
+from anime_ai.ui.card_routes import avatar_url, who_asks
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
-from anime_ai.ui.portraits import portrait_url
-from anime_ai.ui.said import inert, side_by_side, sources, thought, with_marks, with_picture
+from anime_ai.ui.said import fired, inert, side_by_side, sources, thought, with_marks, with_picture
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
@@ -88,6 +88,7 @@ class ChatTab:
         """The greeting and the conversation in the chatbot's form; her thoughts are folded."""
         shown: list[dict[str, Any]] = []
         found: dict[str, Any] = {}
+        lore: dict[str, Any] = {}
         persona = self._persona(conversation.persona)
         if persona and persona.greeting:
             shown.append({"role": "assistant", "content": inert(persona.greeting)})
@@ -95,13 +96,15 @@ class ChatTab:
             if message.thinking.strip():
                 shown.append(thought(message.thinking, language))
             if message.role == "user":
-                found = message.meta.get("retrieval") or {}
+                found, lore = (message.meta.get(name) or {} for name in ("retrieval", "lore"))
                 shown.append({"role": "user", "content": with_picture(message.content, message.meta)})
             elif message.content:
                 shown.append({"role": "assistant", "content": with_marks(message.content, message.meta, found)})
                 if found:
                     shown.append(sources(found, language))
-                found = {}
+                if lore:
+                    shown.append(fired(lore, language))
+                found, lore = {}, {}
         return shown
 
     def answering_line(self, adapter: str, language: str) -> str:
@@ -122,8 +125,13 @@ class ChatTab:
             choices.append((text(key, language, label=choice.label, persona=choice.persona or "—"), choice.id))
         return choices
 
+    @staticmethod
+    def called(persona: Persona) -> str:
+        """How a persona is offered: by both of her names where they differ."""
+        return persona.name if persona.name == persona.character else f"{persona.name} · {persona.character}"
+
     def _persona(self, name: str) -> Persona | None:
-        return next((persona for persona in self.studio.personas.list() if persona.name == name), None)
+        return self.studio.personas.named(name)
 
     def _opened(self, person: Person, conversation: Conversation, adapter: str | None = None) -> list[Any]:
         """Updates of conversation, persona, adapter, talk, line, knowledge."""
@@ -135,7 +143,7 @@ class ChatTab:
         ]
         wanted = [adapter, last, *fitting, ""]
         chosen = next(id for id in wanted if id is not None and id in known)
-        personas = [(f"{one.name} · {one.character}", one.name) for one in self.studio.personas.list()]
+        personas = [(self.called(one), one.name) for one in self.studio.personas.list(who_asks(person))]
         return [
             conversation.id,
             gr.update(choices=personas, value=conversation.persona),
@@ -148,7 +156,7 @@ class ChatTab:
     def _avatar(self, conversation: Conversation) -> tuple[None, dict[str, str] | None]:
         """No picture of the person, and hers where she has one."""
         persona = self._persona(conversation.persona)
-        url = portrait_url(persona.id) if persona else ""
+        url = avatar_url(persona)
         return None, {"url": url} if url else None
 
     def _bases(self, person: Person, conversation: Conversation) -> Any:
@@ -161,14 +169,14 @@ class ChatTab:
 
     def arrive(self, person: Person) -> list[Any]:
         """A page load: the conversation that this person was in, else a first one with the default persona."""
-        names = [persona.name for persona in self.studio.personas.list()]
+        names = [persona.name for persona in self.studio.personas.list(who_asks(person))]
         last = next((one for one in self.studio.conversations.list(person.id) if not one.closed), None)
         persona = last.persona if last and last.persona in names else self.studio.settings.persona
         persona = persona if persona in names else names[0]
         return self._opened(person, self.studio.conversations.open(person.id, persona))
 
     def choose_persona(self, person: Person, persona: str) -> list[Any]:
-        known = self.studio.personas.find(str(persona))
+        known = self.studio.personas.find(str(persona), who_asks(person))
         return self._opened(person, self.studio.conversations.open(person.id, known.name))
 
     def choose_adapter(self, person: Person, adapter: str) -> str:
@@ -385,6 +393,7 @@ class ChatTab:
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         opened = [self.conversation, self.persona, self.adapter, self.talk, self.line, self.knowledge]
+        self.opened = opened
         card = self.attachment
         asked = [self.conversation, self.adapter, *self.sampling, card.picture, card.words, card.who]
         shown = [self.talk, self.message, self.send_button, self.stop_button, self.line, *card.outputs]

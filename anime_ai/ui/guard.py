@@ -41,7 +41,10 @@ JSON_SECONDS = 20.0
 UPLOAD_SECONDS = 600.0
 IDLE_SECONDS = 20.0
 API = "/gradio_api/"
-OWN = ("/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip")
+OWN = (
+    *("/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip"),
+    *("/persona/", "/card/", "/world/"),
+)
 """What is handed to the person whose it is alone."""
 PAGES = ("/", "/config", "/config/")
 FILES = ("/assets/", "/static/", "/svelte/", f"/{PORTRAITS}/")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from anime_ai.errors import SettingsError
 from anime_ai.ui import create_app
+from anime_ai.ui.card_routes import cards_of
 from anime_ai.ui.dataset_route import download_of
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
@@ -85,6 +86,7 @@ def launch(
             "routes": [
                 Route("/download/{dataset}.json", download_of(studio)),
                 *pictures_of(studio),
+                *cards_of(studio),
                 portraits(),
             ],
             "openapi_url": None,

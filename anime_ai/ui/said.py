@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from anime_ai.texts import text
+from anime_ai.ui.persona_view import lore_lines
 
 NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
 
@@ -68,3 +69,12 @@ def side_by_side(names: dict[str, str], answers: dict[str, str]) -> str:
         for id, answer in answers.items()
     )
     return f'<div class="two">{cards}</div>'
+
+
+def fired(found: dict[str, Any], language: str) -> dict[str, Any]:
+    """Which entries of her books a question called up, folded: why, their tokens, and what was left out."""
+    told = [hit for hit in found.get("hits", ()) if not hit["left_out"]]
+    tokens = sum(int(hit["tokens"]) for hit in told)
+    title = text("ui.chat.lore", language, count=len(told), tokens=tokens)
+    lines = "\n".join(lore_lines(found, language))
+    return {"role": "assistant", "content": inert(lines), "metadata": {"title": title, "status": "done"}}
