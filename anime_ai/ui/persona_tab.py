@@ -26,7 +26,6 @@ from anime_ai.vision.pictures import SUFFIXES as PICTURES
 if TYPE_CHECKING:
     from anime_ai.persona.cards import Persona
     from anime_ai.studio import Studio
-    from anime_ai.ui.chat_tab import ChatTab
 
 MOST_MENDS = 12
 """Lines of what was mended that are shown for one file."""
@@ -359,7 +358,7 @@ class PersonaTab:
         told = [*entry, *book.numbers, book.recursive]
         page.on(book.book_button.click, self.save_book, role="owner", inputs=told, outputs=saved)
 
-    def connect_chat(self, page: Page, chat: ChatTab, chat_tab: Any, tabs: gr.Tabs) -> None:
+    def connect_chat(self, page: Page, chat: Any, chat_tab: Any, tabs: gr.Tabs) -> None:
         """The way to a talk with a persona, and a chat that offers those who have come meanwhile."""
 
         def talk_to(person: Person, state: Any) -> list[Any]:
