@@ -79,11 +79,11 @@ def start(arguments: list[str], log: Path, cwd: Path | None = None, env: Mapping
     return Process(child.pid, _look(child.pid)[0] or time.time())
 
 
-def start_module(module: str, arguments: list[str], log: Path) -> Process:
+def start_module(module: str, arguments: list[str], log: Path, env: Mapping[str, str] | None = None) -> Process:
     """Start a module of this program in a Python of its own, from whatever folder; see `start`."""
     root = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join(path for path in (root, os.environ.get("PYTHONPATH", "")) if path)
-    return start([sys.executable, "-m", module, *arguments], log, env={"PYTHONPATH": paths})
+    return start([sys.executable, "-m", module, *arguments], log, env={"PYTHONPATH": paths, **(env or {})})
 
 
 def current() -> Process:

@@ -71,9 +71,9 @@ def convert_adapter(base: Base, adapter: Path, target: Path, kind: str = "q8_0",
     """The adapter alone, to be put on a GGUF of its base. What LoRA's format cannot hold is merged into the base, which
     is then written whole as `kind`, and said."""
     config = _config_of(base)
-    with Weights(base, adapter) as weights:
-        why = "model.merged_tokens" * weights.changes_tokens or "model.merged_dora" * weights.changes_magnitudes
-        if not why:
+    why = merge_reason(base, adapter)
+    if not why:
+        with Weights(base, adapter) as weights:
             names = _names(config, weights)
             pairs = list(weights.lora())
 
@@ -92,6 +92,14 @@ def convert_adapter(base: Base, adapter: Path, target: Path, kind: str = "q8_0",
             return _write(target, ARCHITECTURES[config["architectures"][0]], head, tensors, 2 * len(pairs), tell)
     done = convert(base, target, kind, adapter, tell)
     return Converted(done.file, done.bytes, done.tensors, why)
+
+
+def merge_reason(base: Base, adapter: Path) -> str:
+    """Why LoRA's format cannot hold an adapter (a text key under "notice."), "" where it can."""
+    with Weights(base, adapter) as weights:
+        if weights.changes_tokens:
+            return "model.merged_tokens"
+        return "model.merged_dora" if weights.changes_magnitudes else ""
 
 
 def _config_of(base: Base) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""One base in llama.cpp with the adapters that were asked for: converted, loaded, started again when one comes in or
+the child has died. Knows neither slots nor answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from anime_ai.models.adapters import check_adapter
+from anime_ai.models.bases import Base
+from anime_ai.models.engine import Adapter
+from anime_ai.models.ggufs import Fitted, Ggufs
+from anime_ai.models.llama_server import LlamaServer, Loaded
+
+KEPT_ADAPTERS = 8
+
+
+@dataclass(frozen=True)
+class Live:
+    """A child that runs, its number among all that this host has started, and the adapters' scales for an answer."""
+
+    server: LlamaServer
+    number: int
+    scales: list[float]
+
+
+class Host:
+    """`before_end` is called with a child that is about to be ended for another adapter's sake."""
+
+    def __init__(
+        self, base: Base, kind: str, ggufs: Ggufs, folder: Path, shape: Loaded, before_end: Callable[[Live], None]
+    ) -> None:
+        self.base, self.kind, self.ggufs, self.folder = base, kind, ggufs, folder
+        self._shape, self._before_end = shape, before_end
+        self._server: LlamaServer | None = None
+        self._number = 0
+        self._adapters: OrderedDict[str, Fitted] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None and self._server.alive
+
+    def known(self, adapter: Adapter | None) -> str:
+        """The adapter's name here, "" for the base alone; it is converted at its first time. Raises ModelError."""
+        if adapter is None:
+            return ""
+        name = hashlib.sha256(adapter.key.encode()).hexdigest()[:16]
+        with self._lock:
+            if name not in self._adapters:
+                check_adapter(adapter.path, self.base)
+                self._adapters[name] = self.ggufs.fit(self.base, adapter, self.kind)
+                while len(self._adapters) > KEPT_ADAPTERS:
+                    self._adapters.popitem(last=False)
+            self._adapters.move_to_end(name)
+        return name
+
+    def ready(self, name: str) -> Live:
+        """A child that can answer under the adapter `name`. Nobody else may be answering under another one: it may have
+        to be ended for this. Raises ModelError."""
+        with self._lock:
+            wanted = self._adapters[name] if name else None
+            server = self._server
+            if server is None or not server.alive or not _holds(server.loaded, self._model(wanted), wanted):
+                server = self._restart(wanted)
+            return Live(server, self._number, _scales(server.loaded, wanted))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+            self._server = None
+
+    def _model(self, wanted: Fitted | None) -> Path:
+        return wanted.file if wanted and wanted.merged else self.ggufs.file(self.base, self.kind)
+
+    def _restart(self, wanted: Fitted | None) -> LlamaServer:
+        if self._server is not None:
+            if self._server.alive:
+                self._before_end(Live(self._server, self._number, _scales(self._server.loaded, None)))
+            self._server.close()
+            self._server = None
+        self.ggufs.make(self.base, self.kind)
+        model = self._model(wanted)
+        loras = () if wanted and wanted.merged else tuple(one.file for one in self._adapters.values() if not one.merged)
+        shape = self._shape
+        server = LlamaServer(Loaded(model, loras, shape.cells, shape.slots, shape.gpu_layers), self.folder)
+        server.start()
+        self._server = server
+        self._number += 1
+        return server
+
+
+def _holds(loaded: Loaded, model: Path, wanted: Fitted | None) -> bool:
+    return loaded.model == model and (wanted is None or wanted.merged or wanted.file in loaded.adapters)
+
+
+def _scales(loaded: Loaded, wanted: Fitted | None) -> list[float]:
+    return [float(wanted is not None and file == wanted.file) for file in loaded.adapters]

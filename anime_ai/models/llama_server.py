@@ -1,0 +1,223 @@
+"""llama.cpp at work in a child process: starting it, asking it, ending it. Knows slots and token ids, neither
+conversations nor prompts.
+
+A slot holds one line of tokens with its keys and values; asking it again reads only what is new behind the common part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from anime_ai.errors import ModelError
+from anime_ai.files import read_json
+from anime_ai.models.llama_child import KEY
+from anime_ai.processes import Process, current, is_alive, kill_tree, start_module, usable_cpus
+
+STARTED_WITHIN = 300.0
+"""Seconds that a file of some gigabytes may take on a slow disk."""
+SILENT = 120.0
+"""Seconds without a word after which the child counts as hung; it tells every few dozen tokens that it reads."""
+SMALL = 50_000_000
+"""Bytes of a model under which a second thread costs more than it gives."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a child holds: a GGUF file, LoRA files by their place, `cells` of context that its `slots` share."""
+
+    model: Path = Path()
+    adapters: tuple[Path, ...] = ()
+    cells: int = 4096
+    slots: int = 4
+    gpu_layers: int = 0
+
+
+@dataclass(frozen=True)
+class Said:
+    """New tokens of an answer. Under `alternatives` each comes with its likeliest (token id, log-probability) pairs,
+    its own first. `ended`: this was all, by the model's own end mark."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    ended: bool = False
+
+
+class LlamaServer:
+    """One child. Make it, `start` it, `close` it. `folder` holds its log, `folder/states` the slots that are saved."""
+
+    def __init__(self, loaded: Loaded, folder: Path) -> None:
+        self.loaded, self.folder = loaded, folder
+        self.states = folder / "states"
+        self._log = folder / "llama.log"
+        self._process: Process | None = None
+        self._client: httpx.Client | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and is_alive(self._process)
+
+    def start(self) -> None:
+        """Start the child and wait until it answers. Raises ModelError with llama.cpp's own reason."""
+        self.states.mkdir(parents=True, exist_ok=True)
+        ready = self.folder / f"ready-{secrets.token_hex(4)}.json"
+        key = secrets.token_urlsafe(32)
+        self._log.unlink(missing_ok=True)
+        told = {
+            "model": str(self.loaded.model),
+            "adapters": [str(path) for path in self.loaded.adapters],
+            "cells": self.loaded.cells,
+            "slots": self.loaded.slots,
+            "gpu_layers": self.loaded.gpu_layers,
+            "threads": 1 if self.loaded.model.stat().st_size < SMALL else usable_cpus(),
+            "states": str(self.states),
+            "ready": str(ready),
+            "parent": list(astuple(current())),
+        }
+        arguments = [json.dumps(told)]
+        self._process = start_module("anime_ai.models.llama_child", arguments, self._log, env={KEY: key})
+        try:
+            address = self._address(ready)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            ready.unlink(missing_ok=True)
+        self._client = httpx.Client(
+            base_url=address,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(SILENT, connect=5.0),
+            trust_env=False,  # no proxy stands before loopback
+        )
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._process is not None:
+            kill_tree(self._process, grace_s=0.0)
+        if self._client is not None:
+            self._client.close()
+        self._process = self._client = None
+
+    def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Iterator[Said]:
+        """Read tokens into a slot, answering nothing. Closing the iterator ends the reading."""
+        return self.complete(slot, ids, scales, {"n_predict": 0})
+
+    def complete(
+        self, slot: int, ids: tuple[int, ...], scales: list[float], options: dict[str, Any]
+    ) -> Generator[Said, None, None]:
+        """An answer behind `ids`, adapters at `scales` by their places (zeros are said, too: the last ones would stay).
+
+        `options` are llama.cpp's names (https://github.com/ggml-org/llama.cpp/tree/master/tools/server). Closing the
+        iterator ends the answer within a token, the reading within `llama_child.READ` of them. Raises ModelError.
+        """
+        body = {
+            "prompt": list(ids),
+            "id_slot": slot,
+            "lora": [{"id": place, "scale": scale} for place, scale in enumerate(scales)],
+            "cache_prompt": True,
+            "stream": True,
+            "return_tokens": True,
+            "return_progress": True,
+            **options,
+        }
+        try:
+            with self._connected().stream("POST", "/completion", json=body) as response:
+                if response.status_code != 200:
+                    raise self._failed(response.read())
+                for line in response.iter_lines():
+                    _, _, data = line.partition(": ")
+                    if not data:
+                        continue
+                    event = json.loads(data)
+                    if "error" in event or line.startswith("error"):
+                        raise self._failed(data.encode())
+                    yield _said(event)
+        except (httpx.HTTPError, json.JSONDecodeError) as error:
+            raise self._gone(error) from error
+
+    def save(self, slot: int, name: str) -> int:
+        """Save a slot's tokens with their keys and values as `states/name`; the number of tokens."""
+        return int(self._slot("save", slot, name).get("n_saved", 0))
+
+    def restore(self, slot: int, name: str) -> int:
+        """The other way round. The file must be whole: llama.cpp ends the process over a broken one."""
+        return int(self._slot("restore", slot, name).get("n_restored", 0))
+
+    def _slot(self, action: str, slot: int, name: str) -> dict[str, Any]:
+        try:
+            answer = self._connected().post(f"/slots/{slot}", params={"action": action}, json={"filename": name})
+        except httpx.HTTPError as error:
+            raise self._gone(error) from error
+        if answer.status_code != 200:
+            raise self._failed(answer.content)
+        return dict(answer.json())
+
+    def _connected(self) -> httpx.Client:
+        if self._client is None or not self.alive:
+            raise ModelError("model.llama_gone", why=self._reason() or "…")
+        return self._client
+
+    def _address(self, ready: Path) -> str:
+        assert self._process is not None
+        end = time.monotonic() + STARTED_WITHIN
+        while time.monotonic() < end:
+            told = read_json(ready)
+            if isinstance(told, dict):
+                return str(told["address"])
+            if not is_alive(self._process):
+                break
+            time.sleep(0.01)
+        why = self._reason()
+        raise ModelError("model.llama_start" if why else "model.llama_start_silent", name=self.loaded.model.name, why=why)
+
+    def _gone(self, error: Exception) -> ModelError:
+        # A connection is reset some moments before the process counts as ended.
+        end = time.monotonic() + 1.0
+        while self.alive and isinstance(error, httpx.TransportError) and time.monotonic() < end:
+            time.sleep(0.02)
+        return ModelError("model.llama_gone", why=self._reason() or str(error) or type(error).__name__)
+
+    def _failed(self, told: bytes) -> ModelError:
+        message = told.decode("utf-8", "replace")[:200]
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            found = json.loads(told)
+            message = str(found.get("error", found)["message"])[:200]
+        return ModelError("model.llama_refused", why=message)
+
+    def _reason(self) -> str:
+        """The first error in the child's log: what comes behind it follows from it."""
+        try:
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        for line in lines:
+            _, mark, said = line.partition(" E ")
+            if mark:
+                return said.rpartition("error loading model: ")[2].strip().replace(str(self.loaded.model), "…")[:200]
+        return lines[-1].strip()[:200] if lines and "Error" in lines[-1] else ""
+
+
+def _said(event: dict[str, Any]) -> Said:
+    if "prompt_progress" in event:
+        return Said(())  # it carries a token 0 that nobody said
+    listed = event.get("completion_probabilities") or []
+    logprobs = tuple(
+        (
+            (int(one["id"]), float(one["logprob"])),
+            *((int(top["id"]), float(top["logprob"])) for top in one.get("top_logprobs", []) if top["id"] != one["id"]),
+        )
+        for one in listed
+    )
+    return Said(tuple(int(id) for id in event.get("tokens") or ()), logprobs, event.get("stop_type") == "eos")
+
+

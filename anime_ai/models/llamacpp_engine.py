@@ -1,0 +1,232 @@
+"""The engine over llama.cpp: one base as a GGUF file, any of its LoRA adapters, several answers at once.
+
+Conversations have a slot each, as long as there are enough; answers under different adapters take turns of `SLICE`
+tokens. What a persona's conversations share is read once and kept on the disk. Knows no prompts' meaning.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anime_ai.files import read_json
+from anime_ai.models.bases import Base
+from anime_ai.models.engine import Adapter, Piece, Sampling
+from anime_ai.models.ggufs import Ggufs
+from anime_ai.models.llama_host import Host, Live
+from anime_ai.models.llama_server import Loaded, Said
+from anime_ai.models.seats import Seat, Seats
+from anime_ai.models.states import States
+from anime_ai.models.text_stream import TextStream
+from anime_ai.models.turns import Turns
+from anime_ai.prompting import Layout, Prompt
+
+SLICE = 16
+"""Tokens that an answer makes before it pauses for one under another adapter."""
+SLOTS = 4
+SHARED = 32
+"""Tokens from which on a shared part is kept on the disk; fewer are read as fast."""
+NOBODY = "\0"
+"""The conversation of what is read for no conversation yet."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """`context`: tokens of one conversation; `states`: bytes of saved states on the disk."""
+
+    context: int = 4096
+    states: int = 2 * 2**30
+
+
+class LlamaCppEngine:
+    """See `anime_ai.models.engine.Engine`. Nothing is converted or started before the first answer."""
+
+    def __init__(self, base: Base, ggufs: Ggufs, folder: Path, kind: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008 (frozen)
+        self.base, self.bounds = base, bounds
+        shape = Loaded(cells=2 * bounds.context, slots=SLOTS)
+        self._host = Host(base, kind, ggufs, folder, shape, self._park_all)
+        self._seats = Seats(SLOTS)
+        self._turns = Turns()
+        self._states = States(folder / "states", bounds.states)
+        self._states.clear("talk")
+        self._tokenizer: Any = None
+        self._loading = threading.Lock()
+        self._layouts: dict[tuple[str, str], Layout] = {}
+
+    @property
+    def loaded(self) -> bool:
+        return self._host.running
+
+    def tokenizer(self) -> Any:
+        from anime_ai.models.transformers_engine import load_tokenizer
+
+        with self._loading:
+            if self._tokenizer is None:
+                self._tokenizer = load_tokenizer(self.base)
+            return self._tokenizer
+
+    def layout(self, format: str, think: str) -> Layout:
+        if (format, think) not in self._layouts:
+            self._layouts[format, think] = Layout(self.tokenizer(), format, think)
+        return self._layouts[format, think]
+
+    def context_length(self) -> int:
+        config = read_json(self.base.path / "config.json") or {}
+        return min(int(config.get("max_position_embeddings", self.bounds.context)), self.bounds.context)
+
+    def close(self) -> None:
+        """End the child; answers at work end with an error."""
+        self._host.close()
+        self._states.clear("talk")
+
+    def stream(
+        self,
+        prompt: Prompt,
+        adapter: Adapter | None = None,
+        cache_key: str = "",
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
+        stop: threading.Event | None = None,
+    ) -> Generator[Piece, None, None]:
+        stop = stop or threading.Event()
+        owner = (self._host.known(adapter), cache_key)
+        seat = self._seats.take(owner, stop)
+        if seat is None:
+            return
+        words = TextStream(self.tokenizer(), prompt.stop_texts)
+        answer: list[int] = []
+        try:
+            while not stop.is_set() and len(answer) < sampling.max_new_tokens:
+                with self._turns.turn(owner[0], stop) as mine:
+                    if not mine:
+                        break
+                    paused = yield from self._slice(prompt, seat, owner, answer, words, sampling, stop)
+                if not paused:
+                    break
+        finally:
+            self._seats.give(seat)
+
+    def prepare(self, prompt: Prompt, adapter: Adapter | None = None, stop: threading.Event | None = None) -> None:
+        """Read what all conversations behind this prompt's card share, and keep it, unless that was done: the first
+        turn of each then begins at once."""
+        stop = stop or threading.Event()
+        owner = (self._host.known(adapter), NOBODY)
+        if prompt.shared < SHARED or self._states.has("shared", *self._shared(prompt, owner[0])):
+            return
+        seat = self._seats.take(owner, stop)
+        if seat is None:
+            return
+        try:
+            with self._turns.turn(owner[0], stop) as mine:
+                if mine:
+                    self._settle(self._host.ready(owner[0]), seat, owner, prompt, stop)
+        finally:
+            self._seats.give(seat)
+
+    def _slice(
+        self,
+        prompt: Prompt,
+        seat: Seat,
+        owner: tuple[str, str],
+        answer: list[int],
+        words: TextStream,
+        sampling: Sampling,
+        stop: threading.Event,
+    ) -> Generator[Piece, None, bool]:
+        """Pieces of one turn, their tokens added to `answer`; returns whether it only pauses."""
+        live = self._host.ready(owner[0])
+        self._settle(live, seat, owner, prompt, stop)
+        began, ids = len(answer), (*prompt.ids, *answer)
+        try:
+            with closing(live.server.complete(seat.slot, ids, live.scales, options(sampling, began))) as events:
+                for said in events:
+                    if stop.is_set():
+                        return False
+                    for token in said.ids:
+                        if token in prompt.stop_ids:
+                            yield Piece(words.close(), (token,), ended=True)
+                            return False
+                        answer.append(token)
+                        text = words.feed(token)
+                        yield Piece(text, (token,), ended=words.stopped)
+                        if words.stopped:
+                            return False
+                    if len(answer) - began >= SLICE and self._turns.wanted():
+                        return True
+            rest = words.close()
+            if rest:
+                yield Piece(rest)
+            return False
+        finally:
+            seat.ids = (*prompt.ids, *answer)
+
+    def _settle(
+        self, live: Live, seat: Seat, owner: tuple[str, str], prompt: Prompt, stop: threading.Event
+    ) -> None:
+        """Make the seat the owner's: keep what was in it, bring back what was theirs, else the shared part, which is
+        read and kept where it was not yet."""
+        if seat.server != live.number:
+            seat.ids = ()
+        if seat.owner != owner:
+            self._park(live, seat)
+            seat.owner, seat.ids = owner, ()
+        fresh = seat.server != live.number or not seat.ids
+        seat.server = live.number
+        if fresh and self._restored(live, seat, prompt, "talk", self._model_key, *owner):
+            return
+        if prompt.shared < SHARED or seat.ids[: prompt.shared] == prompt.ids[: prompt.shared]:
+            return
+        if self._restored(live, seat, prompt, "shared", *self._shared(prompt, owner[0])):
+            return
+        with closing(live.server.read(seat.slot, prompt.ids[: prompt.shared], live.scales)) as events:
+            for _ in events:
+                if stop.is_set():
+                    return
+        seat.ids = prompt.ids[: prompt.shared]
+        self._states.save(live.server, seat.slot, "shared", *self._shared(prompt, owner[0]))
+
+    def _restored(self, live: Live, seat: Seat, prompt: Prompt, kind: str, *parts: Any) -> bool:
+        if not self._states.has(kind, *parts):
+            return False
+        # llama.cpp drops what was restored unless the slot's last request ran under the same adapters.
+        for _ in live.server.read(seat.slot, prompt.ids[:1], live.scales):
+            pass
+        return self._states.restore(live.server, seat.slot, kind, *parts)
+
+    def _park(self, live: Live, seat: Seat) -> None:
+        if seat.owner and seat.owner[1] not in ("", NOBODY) and seat.server == live.number and seat.ids:
+            self._states.save(live.server, seat.slot, "talk", self._model_key, *seat.owner)
+
+    def _park_all(self, live: Live) -> None:
+        for seat in self._seats.all:
+            self._park(live, seat)
+
+    def _shared(self, prompt: Prompt, name: str) -> tuple[Any, ...]:
+        """All that the state behind a shared part depends on."""
+        return (*self._model_key, name, prompt.ids[: prompt.shared])
+
+    @cached_property
+    def _model_key(self) -> tuple[Any, ...]:
+        from importlib.metadata import version
+
+        return (version("xllamacpp"), self.base.fingerprint(), self._host.kind, 2 * self.bounds.context, "f16")
+
+
+def options(sampling: Sampling, made: int) -> dict[str, Any]:
+    """A sampling in llama.cpp's names, in the order of the filters in which transformers has them. `made` tokens are
+    there already: an answer that goes on draws on, not again what it has drawn."""
+    seed = -1 if sampling.seed is None else (sampling.seed + made) % 2**32
+    return {
+        "n_predict": sampling.max_new_tokens - made,
+        "seed": seed,
+        "samplers": ["penalties", "dry", "temperature", "top_k", "top_p", "min_p"],
+        "temperature": max(0.0, sampling.temperature),
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repetition_penalty,
+    }
