@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +35,8 @@ class Weights:
         for file in sorted(base.path.glob("*.safetensors")):
             for name, shape in read_header(file).items():
                 self.shapes[name], self._files[name] = shape, file
-        self._opened: dict[Path, Any] = {}
         self._changes: dict[str, Any] = {}
         self._config: dict[str, Any] = {}
-        self._stack = ExitStack()
 
     def __enter__(self) -> Weights:
         if self.adapter is not None:
@@ -51,8 +48,6 @@ class Weights:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
-        self._opened.clear()
         self._changes.clear()
 
     @property
@@ -69,14 +64,12 @@ class Weights:
         """A tensor's rows in order, as float32, some at a time; a vector in one piece."""
         from safetensors import safe_open
 
-        file = self._files[name]
-        if file not in self._opened:
-            self._opened[file] = self._stack.enter_context(safe_open(str(file), "pt"))
-        lazy = self._opened[file].get_slice(name)
         count = self.shapes[name][0]
         step = count if len(self.shapes[name]) == 1 else ROWS
         for start in range(0, count, step):
-            rows = lazy[start : start + step].float().numpy()
+            # Opened for each: what was read of a mapped file counts as this process's memory until it is closed.
+            with safe_open(str(self._files[name]), "pt") as opened:
+                rows = opened.get_slice(name)[start : start + step].float().numpy()
             yield self._merged(name, start, rows)
 
     def _merged(self, name: str, start: int, rows: np.ndarray) -> np.ndarray:
