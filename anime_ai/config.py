@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
 
     model_name: str = Field("auto", description="base model: auto, a Hub id, or a folder")
-    engine: Literal["auto", "transformers", "remote"] = "auto"
+    engine: Literal["auto", "transformers", "llamacpp", "remote"] = "auto"
     remote_url: str = Field("", description="address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
     remote_key: SecretStr = Field(SecretStr(""), description="its key")
     remote_model: str = Field("", description="the server's name of the model; empty: the only one that it has")
@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     remote_connect_timeout: float = Field(8.0, gt=0, le=600, description="seconds until a connection stands")
     remote_first_timeout: float = Field(120.0, gt=0, le=3600, description="seconds until the first word")
     remote_stall_timeout: float = Field(30.0, gt=0, le=3600, description="seconds between two words")
+    gguf_type: Literal["auto", "f16", "q8_0", "q5_1", "q4_0"] = "auto"
+    context_length: int = Field(4096, ge=512, le=131_072, description="tokens of a conversation in llama.cpp")
+    states_mb: int = Field(2048, ge=0, description="read prompts that llama.cpp keeps on the disk, in MB")
     batch_size: int = Field(2, ge=1, le=256, description="rows per training step on one device")
     fp16: bool = Field(True, description="16-bit training where the device can; bf16 is preferred to fp16")
     max_length: int = Field(512, ge=32, le=32768, description="tokens of a training row")
@@ -70,6 +73,10 @@ class Settings(BaseSettings):
     @cached_property
     def studio_dir(self) -> Path:
         return self.output_dir / "studio"
+
+    @cached_property
+    def gguf_dir(self) -> Path:
+        return self.studio_dir / "gguf"
 
     @cached_property
     def runs_dir(self) -> Path:

@@ -190,6 +190,14 @@ def usable_memory() -> int:
     return min([psutil.virtual_memory().total, *_memory_limits(Path("/"))])
 
 
+def free_memory() -> int:
+    """Bytes of main memory that this process could still take. What a control group's files lie in can be given back."""
+    limits = _memory_limits(Path("/"))
+    held = [anonymous for folder in _control_group("memory", Path("/")) for anonymous in _anonymous(folder)]
+    left = [min(limits) - max(held)] if limits and held else []
+    return max(0, min([psutil.virtual_memory().available, *left]))
+
+
 def _reap() -> None:
     """Wait for own children that have ended, so that no zombie stays."""
     with _children_lock:
@@ -308,3 +316,13 @@ def _memory_limits(system: Path) -> list[int]:
         for name in ("memory.max", "memory.limit_in_bytes"):
             found += [int(limit) for limit in _numbers(folder / name) if limit > 0]
     return found
+
+
+def _anonymous(folder: Path) -> list[int]:
+    """Bytes of a control group that belong to no file."""
+    try:
+        lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+    words = [line.split() for line in lines]
+    return [int(pair[1]) for pair in words if len(pair) == 2 and pair[0] in ("anon", "total_rss") and pair[1].isdigit()]

@@ -5,20 +5,40 @@ Knows the engines by name and imports none of them before it is opened.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from anime_ai.config import Settings
 from anime_ai.models.bases import Base
-from anime_ai.models.device import Device
+from anime_ai.models.device import SMALL, Device, pick_device
 from anime_ai.models.engine import Engine
 
 
-def engine_name(settings: Settings, base: Base) -> str:
-    """The engine that `open_engine` would open for `base`."""
-    return "transformers" if settings.engine == "auto" else settings.engine
+def engine_name(settings: Settings, base: Base, device: Device | None = None) -> str:
+    """The engine that `open_engine` would open for `base` on `device`, by default this machine's best.
+
+    `auto` is transformers on a CUDA card; elsewhere llama.cpp where the base's GGUF file is there, or made in a second
+    as the starter's is.
+    """
+    if settings.engine != "auto":
+        return settings.engine
+    if find_spec("xllamacpp") is None or (device or pick_device()).kind == "cuda":
+        return "transformers"
+    from anime_ai.models.ggufs import Ggufs
+
+    quick = base.starter or Ggufs(settings.gguf_dir).has(base, gguf_type(settings, base))
+    return "llamacpp" if quick else "transformers"
+
+
+def gguf_type(settings: Settings, base: Base) -> str:
+    """The type of the GGUF file that llama.cpp runs: 16 bits where the model is small, else the fastest."""
+    if settings.gguf_type != "auto":
+        return settings.gguf_type
+    return "f16" if base.parameters() < SMALL else "q4_0"
 
 
 def starter_answers(settings: Settings, base: Base) -> bool:
     """Whether it is the starter that answers, and not a server's model that borrows its tokenizer."""
-    return base.starter and engine_name(settings, base) != "remote"
+    return base.starter and settings.engine != "remote"
 
 
 def server_name(settings: Settings) -> str:
@@ -34,10 +54,18 @@ def open_engine(settings: Settings, base: Base, device: Device | None = None) ->
     """An engine for `base`; `device` where it is not to choose its own. Nothing is loaded yet.
 
     Raises ModelError where the settings of a server make no sense."""
-    if engine_name(settings, base) == "remote":
+    named = engine_name(settings, base, device)
+    if named == "remote":
         from anime_ai.models.remote_engine import RemoteEngine
 
         return RemoteEngine(base, settings)
+    if named == "llamacpp":
+        from anime_ai.models.ggufs import Ggufs
+        from anime_ai.models.llamacpp_engine import Bounds, LlamaCppEngine
+
+        bounds = Bounds(settings.context_length, settings.states_mb * 2**20)
+        folder = settings.studio_dir / "llama"
+        return LlamaCppEngine(base, Ggufs(settings.gguf_dir), folder, gguf_type(settings, base), bounds)
     from anime_ai.models.transformers_engine import TransformersEngine
 
     return TransformersEngine(base, settings.fp16, device)

@@ -1,6 +1,7 @@
 """The GGUF files that this app made of bases and adapters, in one folder. Knows no engine.
 
-A file's name says what it was made of, so that new weights never meet an old file; each is written beside, then renamed.
+A file's name says what it was made of, so that new weights never meet an old file; each is written
+beside, then renamed.
 """
 
 from __future__ import annotations

@@ -11,13 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anime_ai.errors import ModelError
+from anime_ai.files import read_json
 from anime_ai.models.adapters import check_adapter
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter
 from anime_ai.models.ggufs import Fitted, Ggufs
 from anime_ai.models.llama_server import LlamaServer, Loaded
+from anime_ai.processes import free_memory
 
 KEPT_ADAPTERS = 8
+FIXED = 256 * 2**20
+"""Bytes of a child that neither weights nor context explain."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +94,24 @@ class Host:
         model = self._model(wanted)
         loras = () if wanted and wanted.merged else tuple(one.file for one in self._adapters.values() if not one.merged)
         shape = self._shape
-        server = LlamaServer(Loaded(model, loras, shape.cells, shape.slots, shape.gpu_layers), self.folder)
+        loaded = Loaded(model, loras, shape.cells, shape.slots, shape.gpu_layers)
+        needed, free = needed_memory(self.base, loaded), free_memory()
+        if needed > free:
+            raise ModelError("model.llama_memory", name=self.base.id, needed=needed // 2**20, free=free // 2**20)
+        server = LlamaServer(loaded, self.folder)
         server.start()
         self._server = server
         self._number += 1
         return server
+
+
+def needed_memory(base: Base, loaded: Loaded) -> int:
+    """Bytes that a child takes: the weights, keys and values in 16 bits, and what it computes in."""
+    config = read_json(base.path / "config.json") or {}
+    heads = int(config.get("num_attention_heads", 1))
+    width = int(config.get("head_dim") or int(config.get("hidden_size", 0)) // heads)
+    pairs = int(config.get("num_hidden_layers", 0)) * int(config.get("num_key_value_heads", heads))
+    return loaded.model.stat().st_size + 4 * loaded.cells * pairs * width + FIXED
 
 
 def _holds(loaded: Loaded, model: Path, wanted: Fitted | None) -> bool:

@@ -7,12 +7,10 @@ A slot holds one line of tokens with its keys and values; asking it again reads 
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +106,7 @@ class LlamaServer:
             self._client.close()
         self._process = self._client = None
 
-    def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Iterator[Said]:
+    def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Generator[Said, None, None]:
         """Read tokens into a slot, answering nothing. Closing the iterator ends the reading."""
         return self.complete(slot, ids, scales, {"n_predict": 0})
 
@@ -178,7 +176,9 @@ class LlamaServer:
                 break
             time.sleep(0.01)
         why = self._reason()
-        raise ModelError("model.llama_start" if why else "model.llama_start_silent", name=self.loaded.model.name, why=why)
+        raise ModelError(
+            "model.llama_start" if why else "model.llama_start_silent", name=self.loaded.model.name, why=why
+        )
 
     def _gone(self, error: Exception) -> ModelError:
         # A connection is reset some moments before the process counts as ended.
@@ -219,5 +219,3 @@ def _said(event: dict[str, Any]) -> Said:
         for one in listed
     )
     return Said(tuple(int(id) for id in event.get("tokens") or ()), logprobs, event.get("stop_type") == "eos")
-
-

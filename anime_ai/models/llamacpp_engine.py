@@ -16,10 +16,11 @@ from typing import Any
 
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base
+from anime_ai.models.device import Device
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.llama_host import Host, Live
-from anime_ai.models.llama_server import Loaded, Said
+from anime_ai.models.llama_server import Loaded
 from anime_ai.models.seats import Seat, Seats
 from anime_ai.models.states import States
 from anime_ai.models.text_stream import TextStream
@@ -48,6 +49,7 @@ class LlamaCppEngine:
 
     def __init__(self, base: Base, ggufs: Ggufs, folder: Path, kind: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008 (frozen)
         self.base, self.bounds = base, bounds
+        self.device: Device | None = None
         shape = Loaded(cells=2 * bounds.context, slots=SLOTS)
         self._host = Host(base, kind, ggufs, folder, shape, self._park_all)
         self._seats = Seats(SLOTS)
@@ -164,9 +166,7 @@ class LlamaCppEngine:
         finally:
             seat.ids = (*prompt.ids, *answer)
 
-    def _settle(
-        self, live: Live, seat: Seat, owner: tuple[str, str], prompt: Prompt, stop: threading.Event
-    ) -> None:
+    def _settle(self, live: Live, seat: Seat, owner: tuple[str, str], prompt: Prompt, stop: threading.Event) -> None:
         """Make the seat the owner's: keep what was in it, bring back what was theirs, else the shared part, which is
         read and kept where it was not yet."""
         if seat.server != live.number:
