@@ -191,7 +191,7 @@ def usable_memory() -> int:
 
 
 def free_memory() -> int:
-    """Bytes of main memory that this process could still take. What a control group's files lie in can be given back."""
+    """Bytes of main memory that this process could still take; what holds copies of files counts as free."""
     limits = _memory_limits(Path("/"))
     held = [anonymous for folder in _control_group("memory", Path("/")) for anonymous in _anonymous(folder)]
     left = [min(limits) - max(held)] if limits and held else []

@@ -19,6 +19,7 @@ import httpx
 
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
+from anime_ai.models.engine import Likelihood
 from anime_ai.models.llama_child import KEY
 from anime_ai.processes import Process, current, is_alive, kill_tree, start_module, usable_cpus
 
@@ -43,12 +44,13 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Said:
-    """New tokens of an answer. Under `alternatives` each comes with its likeliest (token id, log-probability) pairs,
-    its own first. `ended`: this was all, by the model's own end mark."""
+    """New tokens of an answer, with their likelihoods where they were asked for. `ended`: this was all, by the model's
+    own end mark. `reused`: prompt tokens that the slot held already, told while the rest is read."""
 
     ids: tuple[int, ...]
-    logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()
+    likelihoods: tuple[Likelihood, ...] = ()
     ended: bool = False
+    reused: int = 0
 
 
 class LlamaServer:
@@ -96,6 +98,8 @@ class LlamaServer:
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(SILENT, connect=5.0),
             trust_env=False,  # no proxy stands before loopback
+            # The child closes a connection that was idle for long, or used often, just when it is used again.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     def close(self) -> None:
@@ -209,13 +213,12 @@ class LlamaServer:
 
 def _said(event: dict[str, Any]) -> Said:
     if "prompt_progress" in event:
-        return Said(())  # it carries a token 0 that nobody said
-    listed = event.get("completion_probabilities") or []
-    logprobs = tuple(
-        (
-            (int(one["id"]), float(one["logprob"])),
-            *((int(top["id"]), float(top["logprob"])) for top in one.get("top_logprobs", []) if top["id"] != one["id"]),
-        )
-        for one in listed
-    )
-    return Said(tuple(int(id) for id in event.get("tokens") or ()), logprobs, event.get("stop_type") == "eos")
+        return Said((), reused=int(event["prompt_progress"]["cache"]))  # it carries a token 0 that nobody said
+    likelihoods = tuple(_likelihood(one) for one in event.get("completion_probabilities") or ())
+    ids = tuple(int(id) for id in event.get("tokens") or ())
+    return Said(ids, likelihoods, event.get("stop_type") == "eos")
+
+
+def _likelihood(told: dict[str, Any]) -> Likelihood:
+    best = tuple(_likelihood(one) for one in told.get("top_logprobs") or ())
+    return Likelihood(int(told["id"]), str(told["token"]), float(told["logprob"]), best)

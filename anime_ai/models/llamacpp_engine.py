@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
-from anime_ai.models.engine import Adapter, Piece, Sampling
+from anime_ai.models.engine import Adapter, Likelihood, Piece, Sampling
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.llama_host import Host, Live
 from anime_ai.models.llama_server import Loaded
@@ -32,6 +32,8 @@ SLICE = 16
 SLOTS = 4
 SHARED = 32
 """Tokens from which on a shared part is kept on the disk; fewer are read as fast."""
+LONGEST = 2**17
+"""Tokens in which DRY looks for repetitions: all, of any context."""
 NOBODY = "\0"
 """The conversation of what is read for no conversation yet."""
 
@@ -148,13 +150,14 @@ class LlamaCppEngine:
                 for said in events:
                     if stop.is_set():
                         return False
-                    for token in said.ids:
+                    for place, token in enumerate(said.ids):
+                        told = _asked(said.likelihoods[place : place + 1], sampling)
                         if token in prompt.stop_ids:
-                            yield Piece(words.close(), (token,), ended=True)
+                            yield Piece(words.close(), (token,), ended=True, likelihoods=told)
                             return False
                         answer.append(token)
                         text = words.feed(token)
-                        yield Piece(text, (token,), ended=words.stopped)
+                        yield Piece(text, (token,), ended=words.stopped, likelihoods=told)
                         if words.stopped:
                             return False
                     if len(answer) - began >= SLICE and self._turns.wanted():
@@ -218,15 +221,30 @@ class LlamaCppEngine:
 
 def options(sampling: Sampling, made: int) -> dict[str, Any]:
     """A sampling in llama.cpp's names, in the order of the filters in which transformers has them. `made` tokens are
-    there already: an answer that goes on draws on, not again what it has drawn."""
-    seed = -1 if sampling.seed is None else (sampling.seed + made) % 2**32
-    return {
+    there already: an answer that goes on draws on, not again what it has drawn.
+
+    llama.cpp's repetition penalty looks at the last 64 tokens, be they the answer's or the prompt's.
+    """
+    told: dict[str, Any] = {
         "n_predict": sampling.max_new_tokens - made,
-        "seed": seed,
+        "seed": -1 if sampling.seed is None else (sampling.seed + made) % 2**32,
         "samplers": ["penalties", "dry", "temperature", "top_k", "top_p", "min_p"],
-        "temperature": max(0.0, sampling.temperature),
+        "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repeat_penalty": sampling.repetition_penalty,
+        "dry_multiplier": sampling.dry_multiplier,
+        "dry_base": sampling.dry_base,
+        "dry_allowed_length": sampling.dry_allowed_length,
+        "dry_penalty_last_n": LONGEST,
+        "dry_sequence_breakers": list(sampling.dry_breakers),
     }
+    if sampling.logprobs is not None:
+        # One at least, or there are none at all.
+        told["n_probs"] = max(1, sampling.logprobs)
+    return told
+
+
+def _asked(told: tuple[Likelihood, ...], sampling: Sampling) -> tuple[Likelihood, ...]:
+    return tuple(replace(one, best=one.best[: sampling.logprobs]) for one in told)

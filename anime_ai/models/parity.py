@@ -1,0 +1,73 @@
+"""Whether an export says what the model that it was made of says: greedy tokens and next-token distributions of two
+engines side by side. Knows no format.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from anime_ai.models.engine import GREEDY, Adapter, Engine, Likelihood
+from anime_ai.prompting import Dialogue
+
+TOKENS = 48
+LIKELIEST = 64
+FLOOR = 1e-6
+"""The least that a bucket counts: rounding leaves sums a hair beside 1."""
+LEAST = {"f16": 0.95, "q8_0": 0.85}
+"""The share of equal answers below which an export of this type has failed; coarser types are told, not judged."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """`equal` of `total` answers are the same token for token; `divergence` is the mean KL divergence of the first
+    token's distributions, in nats, over the reference's likeliest tokens and one bucket for all others: the true one
+    is no less. `differing` are the questions of the others."""
+
+    equal: int
+    total: int
+    divergence: float
+    differing: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return self.equal / self.total if self.total else 1.0
+
+    def holds(self, kind: str) -> bool:
+        """Whether an export of type `kind` is as true as it has to be."""
+        return self.share >= LEAST.get(kind, 0.0)
+
+
+def compare(
+    reference: Engine,
+    other: Engine,
+    questions: Sequence[str],
+    card: str = "",
+    adapter: Adapter | None = None,
+    others: Adapter | None = None,
+) -> Parity:
+    """Both engines' answers to `questions` behind `card`; `adapter` on the reference, `others` on the other engine
+    (None: it is merged in there, or there is none). Raises ModelError."""
+    sampling = replace(GREEDY, max_new_tokens=TOKENS, logprobs=LIKELIEST)
+    differing, divergences = [], []
+    for question in questions:
+        prompt = reference.layout("auto", "silent").prompt(Dialogue(card=card, question=question))
+        said = [
+            list(engine.stream(prompt, one, "", sampling)) for engine, one in ((reference, adapter), (other, others))
+        ]
+        ids = [[token for piece in pieces for token in piece.ids] for pieces in said]
+        if ids[0] != ids[1]:
+            differing.append(question)
+        first = [next(told for piece in pieces for told in piece.likelihoods) for pieces in said]
+        divergences.append(divergence(first[0].best, first[1].best))
+    mean = sum(divergences) / len(divergences) if divergences else 0.0
+    return Parity(len(questions) - len(differing), len(questions), mean, tuple(differing))
+
+
+def divergence(true: Iterable[Likelihood], told: Iterable[Likelihood]) -> float:
+    """KL(true ‖ told) in nats over the tokens that both tell and one bucket for the rest."""
+    other = {one.id: math.exp(one.logprob) for one in told}
+    pairs = [(math.exp(one.logprob), other[one.id]) for one in true if one.id in other]
+    rest = tuple(max(FLOOR, 1.0 - sum(pair[side] for pair in pairs)) for side in (0, 1))
+    return sum(p * math.log(p / max(q, FLOOR)) for p, q in [*pairs, rest] if p > 0)
