@@ -91,6 +91,7 @@ class Studio:
         """Let go of everything; trainers at work go on."""
         self.runs.close()
         self.downloads.close()
+        self.chat.close()
         self.knowledge.close()
         self.database.close()
 

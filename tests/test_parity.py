@@ -1,4 +1,4 @@
-"""An export says what its model says: base, adapter and merge on the starter, in two types; a false one is found out."""
+"""An export says what its model says: base, adapter and merge on the starter, in two types; a false one is told."""
 
 from __future__ import annotations
 

@@ -251,6 +251,13 @@ class Chat:
                 self._engine, self._aside = open_engine(self.settings, base, device), aside
             return self._engine
 
+    def close(self) -> None:
+        """Let go of the model."""
+        with self._choosing:
+            if self._engine is not None:
+                self._engine.close()
+            self._engine = None
+
     def make_room(self) -> None:
         """Let go of the model where it is on a GPU: a training is about to start there. The next answer loads it again,
         wherever there is room."""
