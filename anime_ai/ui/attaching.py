@@ -107,6 +107,7 @@ class Attachment:
                 allow_custom_value=True,
                 choices=[],
                 scale=5,
+                min_width=220,
             )
             self.who = gr.Dropdown(
                 label=label("ui.characters.who"),

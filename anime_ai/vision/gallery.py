@@ -32,8 +32,6 @@ FALSE = 0.05
 """How often a stranger may be taken for somebody known."""
 ENOUGH = 8
 """Pictures, of two characters at least, from which a gallery itself tells what is alike."""
-
-
 UNMEASURED = (0.75, 1.01)
 """Of a model that nobody measured: until a gallery tells more, it may be somebody and never surely is."""
 TOGETHER = 16

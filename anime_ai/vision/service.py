@@ -37,8 +37,6 @@ WORKERS = 2
 """Threads that read and keep pictures meanwhile."""
 RANKS = ("tagger", "clip", "list", "caption")
 """Kinds of models, the one that knows most about tags first."""
-
-
 LIKENS = ("clip", "list")
 """Kinds that understand Chinese words."""
 
