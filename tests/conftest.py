@@ -115,6 +115,23 @@ def tab(browser: Any, address: str) -> Iterator[Any]:
     found.context.close()
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Any:
+    """A random Qwen2 of 64 channels, to train on."""
+    from tiny_models import make_base
+
+    return make_base(tmp_path_factory.mktemp("base") / "tiny-qwen", tiny_tokenizer, hidden=64)
+
+
+@pytest.fixture
+def one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run asks one question of its checkpoints, and none of its rows'."""
+    from anime_ai.training import fitting, probing
+
+    monkeypatch.setattr(probing, "PROBES", ("你好",))
+    monkeypatch.setattr(fitting, "MORE_PROBES", 0)
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Any:
     """A finished run of the app's queue on the starter, on rows that answer the two original questions differently."""

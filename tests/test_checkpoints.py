@@ -6,27 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import make_base
 
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import TrainingError
 from anime_ai.files import read_json, write_json
 from anime_ai.models.bases import Base
-from anime_ai.training import checkpoints, fitting, probing, runs, trainer
+from anime_ai.training import checkpoints, runs, trainer
 from anime_ai.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_probe")
 ROWS = [Row(f"{word}怎么样？", f"{word}啊，还不错吧。", "傲娇") for word in "天地山水花鸟云"]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("checkpoints") / "tiny-qwen", tiny_tokenizer, hidden=64)
-
-
-@pytest.fixture(autouse=True)
-def _one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBES", ("你好",))
-    monkeypatch.setattr(fitting, "MORE_PROBES", 0)
 
 
 def prepared(folder: Path, base: Base, **values: object) -> Path:

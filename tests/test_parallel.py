@@ -7,27 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import make_base
 
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
 from anime_ai.models.bases import Base
-from anime_ai.training import fitting, parallel, probing, runs, slices, trainer
+from anime_ai.training import parallel, runs, slices, trainer
 from anime_ai.training.queue import RunQueue, wait
 from anime_ai.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_probe")
 ROWS = [Row(f"第{number}句？", f"这是第{number}答{'，真的' * (number % 3)}。", "傲娇") for number in range(10)]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("parallel") / "tiny-qwen", tiny_tokenizer, hidden=64)
-
-
-@pytest.fixture(autouse=True)
-def _one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBES", ("你好",))
-    monkeypatch.setattr(fitting, "MORE_PROBES", 0)
 
 
 def prepared(folder: Path, base: Base, rows: list[Row] = ROWS, **values: object) -> Path:

@@ -6,30 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import make_base
 
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import ModelError, TrainingError
 from anime_ai.models.bases import Base
-from anime_ai.training import checkpoints, fitting, probing, runs, trainer
+from anime_ai.training import checkpoints, runs, trainer
 from anime_ai.training.packing import Encoded, Packer, flat, tensors
 from anime_ai.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_probe")
 PAIRS = [
     Row(f"{word}怎么样？", f"哼，{word}才不好。", "傲娇", rejected=f"{word}很好呀。")
     for word in ("天", "地", "山", "水", "花", "鸟")
 ]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("preferences") / "tiny-qwen", tiny_tokenizer, hidden=64)
-
-
-@pytest.fixture(autouse=True)
-def _one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PROBES", ("你好",))
-    monkeypatch.setattr(fitting, "MORE_PROBES", 0)
 
 
 def prepared(folder: Path, base: Base, rows: list[Row], **values: object) -> Path:

@@ -1,4 +1,4 @@
-"""Bytes to rows: what a file is by its content, encodings, limits, archives, and what each broken file is answered."""
+"""Bytes to rows: what a file is by its content, tables, limits, and what each broken file is answered."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import io
 import json
 import pickle
 import random
-import stat
-import struct
 import time
 import zipfile
 from pathlib import Path
@@ -17,20 +15,15 @@ from typing import Any
 import pytest
 
 from anime_ai.dataset import files
-from anime_ai.dataset.archives import MOST_FILES
 from anime_ai.dataset.files import good_rows
 from anime_ai.dataset.formats import Mapping, Note
 from anime_ai.dataset.intake import Choices, look, read, read_file
 from anime_ai.dataset.rows import Problem, Row
-from anime_ai.encodings import decode
 from anime_ai.errors import DatasetError
 from anime_ai.texts import LANGUAGES
 
 GOOD: list[dict[str, Any]] = [{"input": "在吗", "output": "哼，不在。"}, {"input": "冷吗", "output": "不冷。"}]
 ROWS = (Row("在吗", "哼，不在。"), Row("冷吗", "不冷。"))
-SIMPLIFIED = "今天放学以后要不要一起去图书馆？我找到一本很有意思的书，你一定会喜欢的。"
-TRADITIONAL = "今天放學以後要不要一起去圖書館？我找到一本很有意思的書，你一定會喜歡的。"
-JAPANESE = "今日の放課後、いっしょに図書館へ行きませんか。とても面白い本を見つけました。"
 
 
 def as_json(values: Any) -> bytes:
@@ -237,86 +230,6 @@ def test_broken_json_names_line_and_column() -> None:
     assert (error.values["line"], error.values["column"]) == (2, 17)
 
 
-# Encodings
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize(
-    "text", [json.dumps(GOOD, ensure_ascii=False), "问,答\n在吗,哼\n", "小明：在吗\n雪见：哼\n小明：好\n雪见：嗯\n"]
-)
-def test_unicode_is_recognised_with_and_without_a_mark(encoding: str, text: str) -> None:
-    decoded = decode(text.encode(encoding))
-    assert (decoded.text, decoded.sure, decoded.others) == (text, True, ())
-    assert read(text.encode(encoding), "x").rows
-    assert not any(note.key == "unsure_encoding" for note in read(text.encode(encoding), "x").notes)
-
-
-@pytest.mark.parametrize(
-    ("text", "encoding"), [(SIMPLIFIED, "gb18030"), (TRADITIONAL, "big5"), (JAPANESE, "shift_jis")]
-)
-def test_an_everyday_encoding_is_found(text: str, encoding: str) -> None:
-    decoded = decode(text.encode(encoding))
-    assert (decoded.text, decoded.encoding) == (text, encoding)
-    values = [{"input": text, "output": text}]
-    for content in (json.dumps(values, ensure_ascii=False), f"input,output\n{text},{text}\n"):
-        reading = read(content.encode(encoding), "x")
-        assert reading.rows == (Row(text, text),)
-        assert reading.encoding == encoding
-
-
-@pytest.mark.parametrize(
-    ("text", "encoding", "codec"), [("①㈱髙橋さんと話しました。", "cp932", "cp932"), ("裏面", "big5hkscs", "big5")]
-)
-def test_what_windows_writes_beyond_the_standard(text: str, encoding: str, codec: str) -> None:
-    assert decode((TRADITIONAL + text if codec == "big5" else text).encode(encoding)).text.endswith(text)
-
-
-def test_what_is_unsure_is_said_with_alternatives() -> None:
-    content = "input,output\n你好,再见\n".encode("gb18030")
-    preview = look(content, "短.csv")
-    assert not preview.encoding.sure
-    assert preview.encoding.encoding == "gb18030"
-    assert preview.rows == (Row("你好", "再见"),)
-    for encoding, begins in preview.encoding.others:
-        assert begins
-        assert begins.split()[-1] in content.decode(encoding)
-    (note,) = [note for note in preview.notes if note.key == "unsure_encoding"]
-    assert "gb18030" in note.say("zh")
-    assert note in read(content, "短.csv").notes
-    named = look(content, "短.csv", Choices(encoding="gbk"))
-    assert named.encoding.sure
-    assert named.rows == preview.rows
-    assert not any(note.key == "unsure_encoding" for note in named.notes)
-
-
-@pytest.mark.parametrize("encoding", ["klingon", "hex", "idna", "utf-8\0"])
-def test_an_encoding_that_is_none(encoding: str) -> None:
-    assert refused("在吗".encode(), Choices(encoding=encoding)).key in (
-        "dataset.unknown_encoding",
-        "dataset.wrong_encoding",
-    )
-
-
-def test_a_wrong_encoding_is_told_with_its_place() -> None:
-    error = refused(as_json(GOOD), Choices(encoding="ascii"))
-    assert (error.key, error.values["position"]) == ("dataset.wrong_encoding", 12)
-
-
-def test_nothing_is_ever_replaced() -> None:
-    rng = random.Random(3)
-    for _ in range(300):
-        text = "".join(rng.choice(SIMPLIFIED + TRADITIONAL + JAPANESE + "abc,\n") for _ in range(rng.randint(5, 60)))
-        content = bytearray(text.encode(rng.choice(("utf-8", "gb18030", "utf-16"))))
-        for _ in range(rng.randint(0, 3)):
-            content[rng.randrange(len(content))] = rng.randrange(256)
-        try:
-            decoded = decode(bytes(content))
-        except UnicodeDecodeError:
-            continue
-        assert "\ufffd" not in decoded.text or "\ufffd".encode() in content or decoded.encoding.startswith("utf-16")
-        assert decoded.text == bytes(content).decode(decoded.encoding).removeprefix("\ufeff")
-
-
 # Tables
 
 
@@ -379,88 +292,6 @@ def test_many_answers_of_few_records_are_counted_too(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(files, "MAX_ROWS", 3)
     turns = [{"from": who, "value": "x"} for _ in range(4) for who in ("human", "gpt")]
     assert refused(as_json([{"conversations": turns}]), Choices(each_answer=True)).key == "dataset.too_many_rows"
-
-
-# Archives
-
-
-@pytest.mark.parametrize("name", ["../a.json", "a/../../b.json", "/etc/passwd", "..\\a.json", "C:\\a.json"])
-def test_a_zip_whose_names_lead_out_is_refused(name: str) -> None:
-    assert refused(as_zip({"good.json": as_json(GOOD), name: as_json(GOOD)})).key == "dataset.zip_path"
-
-
-def test_links_nested_zips_and_office_files_are_refused() -> None:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        link = zipfile.ZipInfo("link.json")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/passwd")
-    assert refused(target.getvalue()).key == "dataset.zip_link"
-    inner = as_zip({"a.json": as_json(GOOD)})
-    assert refused(as_zip({"inner.json": inner})).key == "dataset.zip_nested"
-    assert refused(as_zip({"[Content_Types].xml": b"<x/>"})).key == "dataset.kind"
-
-
-def test_bombs_are_refused_as_declared_and_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = as_zip({"a.json": b" " * (20 * 2**20)})
-    error = refused(bomb)
-    assert error.key == "dataset.zip_ratio"
-    assert error.values["ratio"] > 200
-    many = as_zip({f"{number}.json": b"[]" for number in range(MOST_FILES + 1)}, zipfile.ZIP_STORED)
-    assert refused(many).key == "dataset.zip_many"
-    # A header that declares less than there is: nothing beyond what is declared is unpacked.
-    lies = bytearray(as_zip({"a.json": as_json(GOOD * 500)}))
-    place = lies.rindex(b"PK\x01\x02") + 24
-    lies[place : place + 4] = struct.pack("<I", 10)
-    assert refused(bytes(lies)).key == "dataset.broken_file"
-    monkeypatch.setattr(files, "MAX_BYTES", 10_000)
-    assert refused(as_zip({"a.json": as_json(GOOD * 500)})).key == "dataset.unpacks_too_large"
-
-
-def test_a_damaged_or_locked_zip_says_so() -> None:
-    whole = as_zip({"a.json": as_json(GOOD * 50)}, zipfile.ZIP_STORED)
-    broken = bytearray(whole)
-    broken[60] ^= 0xFF
-    assert refused(bytes(broken)).key == "dataset.broken_file"
-    assert refused(whole[:-10]).key == "dataset.broken_file"
-    locked = bytearray(whole)
-    locked[locked.index(b"PK\x01\x02") + 8] |= 1
-    assert refused(bytes(locked)).key == "dataset.zip_locked"
-
-
-def test_what_is_no_data_in_a_zip_is_named_and_the_rest_is_read() -> None:
-    content = as_zip({"README.md": "小明说：“你好。”".encode(), "a.json": as_json(GOOD), "b.png": b"\x89PNG\r\n\x1a\n"})
-    reading = read(content, "x.zip")
-    assert reading.rows == ROWS
-    assert [(note.key, dict(note.values)["name"]) for note in reading.notes] == [
-        ("not_data", "README.md"),
-        ("skipped", "b.png"),
-    ]
-    assert "b.png" in reading.notes[1].say("zh")
-    assert reading.notes[1].say("zh") != reading.notes[1].say("en")
-    assert refused(as_zip({"b.png": b"\x89PNG\r\n\x1a\n"})).key == "dataset.kind"
-    assert refused(as_zip({})).key == "dataset.zip_empty"
-
-
-def test_every_file_of_a_zip_has_its_own_format_and_problems_name_it() -> None:
-    alpaca = [{"instruction": "a", "input": "", "output": "b"}, {"instruction": "a", "input": "", "output": ""}]
-    content = as_zip({"一.jsonl": as_lines(GOOD), "二.json": as_json(alpaca)})
-    reading = read(content, "x.zip")
-    assert reading.rows == (*ROWS, Row("a", "b"))
-    assert reading.format == "mixed"
-    assert [(one.row, one.field, one.key) for one in reading.problems] == [(2, "二.json: output", "blank")]
-    mapped = read(content, "x.zip", Choices(mapping=Mapping(input="output", output="instruction")))
-    assert mapped.rows[2] == Row("b", "a")
-    assert mapped.rows[:2] == ROWS
-
-
-def test_a_zip_that_windows_wrote_in_chinese() -> None:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("XXXX.json", as_json([{"input": "a", "output": ""}]))
-        archive.writestr("b.json", as_json(GOOD))
-    content = target.getvalue().replace(b"XXXX", "对话".encode("gbk"))
-    assert read(content, "x.zip").problems[0].field == "对话.json: output"
 
 
 # Parquet
