@@ -80,7 +80,10 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """The slots of a prompt, in the order in which they are rendered. Empty ones leave no trace."""
+    """The slots of a prompt, in the order in which they are rendered. Empty ones leave no trace.
+
+    `begun`: the beginning of the answer, which goes on from there; `thought`: that of a thought that has not ended.
+    """
 
     card: str = ""
     examples: tuple[Exchange, ...] = ()
@@ -89,6 +92,8 @@ class Dialogue:
     history: tuple[Exchange, ...] = ()
     question: str = ""
     brought: str = ""
+    begun: str = ""
+    thought: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,14 +213,16 @@ class Layout:
         """
         shared, head = self._head(dialogue)
         turns = [self._exchange(exchange) for exchange in dialogue.history]
-        tail = [*self._user(dialogue.question, dialogue.brought), *self._answer_opening()]
+        going_on = dialogue.begun or (self._opening and dialogue.thought)
+        opening = self._going_on(dialogue) if going_on else self._answer_opening()
+        tail = [*self._user(dialogue.question, dialogue.brought), *opening]
         first = 0
         if budget is not None:
             fixed = _length(head) + _length(tail)
             if fixed > budget:
                 raise PromptError("prompt.too_long", tokens=fixed, most=budget)
-            opening = _length(self._answer_opening())
-            tails = [_length(self._user(said.user, said.brought)) + opening for said in dialogue.history]
+            answer = _length(self._answer_opening())
+            tails = [_length(self._user(said.user, said.brought)) + answer for said in dialogue.history]
             costs = [_length(turn) for turn in turns]
             first = _first_kept(costs, [*tails, _length(tail)], budget - _length(head))
         pieces = [*head, *(piece for turn in turns[first:] for piece in turn), *tail]
@@ -225,7 +232,7 @@ class Layout:
             self._messages(dialogue, first),
             self.stop_ids,
             self.stop_texts,
-            self.opens_thought,
+            not dialogue.begun if going_on else self.opens_thought,
             dropped=first,
         )
 
@@ -356,6 +363,11 @@ class Layout:
     def _answer_opening(self) -> list[_Piece]:
         return [self._mark(self._form.assistant), self._mark(self._silent if self.think == "silent" else self._opening)]
 
+    def _going_on(self, dialogue: Dialogue) -> list[_Piece]:
+        """The opening of an answer and what stands of it already."""
+        before, text = (self._silent, dialogue.begun) if dialogue.begun else (self._opening, dialogue.thought)
+        return [self._mark(self._form.assistant), self._mark(before), self._text(text)]
+
     def _answer(self, answer: str, inner: str) -> tuple[list[_Piece], list[_Piece]]:
         """What follows the chat-time prompt: masked pieces, then trained ones."""
         closing = self._mark(f"\n{END_THINK}\n\n")
@@ -372,6 +384,7 @@ class Layout:
             said.append(("user", self.clean(_user_text(exchange.user, exchange.brought))))
             said.append(("assistant", self.clean(exchange.reply)))
         said.append(("user", self.clean(_user_text(dialogue.question, dialogue.brought))))
+        said.append(("assistant", self.clean(dialogue.begun)))
         return tuple({"role": role, "content": content} for role, content in said if content)
 
 
@@ -379,14 +392,14 @@ class ThoughtSplitter:
     """Tells thought from speech in a streamed answer, however it is cut into pieces.
 
     Blank space around the thought and before the speech belongs to the layout and is dropped. `inside`: whether the
-    thought is open, from the prompt on or since the answer opened it.
+    thought is open, from the prompt on or since the answer opened it. `going_on`: something stands before it.
     """
 
-    def __init__(self, inside: bool) -> None:
+    def __init__(self, inside: bool, going_on: bool = False) -> None:
         self.inside = inside
         self._held = ""
-        self._opening = not inside
-        self._started = False
+        self._opening = not (inside or going_on)
+        self._started = going_on
 
     def feed(self, text: str) -> tuple[str, str]:
         """New thought and new speech. What may become a mark is held back until it is decided."""

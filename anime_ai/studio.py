@@ -16,6 +16,8 @@ from pathlib import Path
 
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.lore import LoreBooks
+from anime_ai.chat.samplings import Samplings
+from anime_ai.chat.search import Search
 from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.snapshots import Snapshots
@@ -62,6 +64,8 @@ class Studio:
         self.conversations = Conversations(database)
         self.personas = PersonaLibrary(database, settings.studio_dir / "personas")
         self.worlds = WorldBooks(database)
+        self.samplings = Samplings(database)
+        self.search = Search(database)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.runs = RunQueue(settings, self._launch)

@@ -18,7 +18,8 @@ from anime_ai.chat.answers import Speaker
 from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.model import CALM, EngineChatModel, calm, to_dialogue
-from anime_ai.chat.service import LOOK, Attached, Chat
+from anime_ai.chat.service import LOOK, Chat
+from anime_ai.chat.turns import Attached, How
 from anime_ai.config import Settings
 from anime_ai.errors import AccessError, AnimeAIError, ModelError
 from anime_ai.knowledge.service import Knowledge
@@ -81,8 +82,8 @@ def chat(
     return chat
 
 
-def heard(chat: Chat, text: str, conversation: str, **options: Any) -> Any:
-    return list(chat.reply("me", conversation, text, **{"sampling": SHORT, **options}))[-1]
+def heard(chat: Chat, text: str, conversation: str, picture: Attached | None = None, **options: Any) -> Any:
+    return list(chat.reply("me", conversation, text, How(**{"sampling": SHORT, **options}), picture))[-1]
 
 
 def test_user_text_with_template_syntax_stays_text(engine: TransformersEngine) -> None:
@@ -208,7 +209,11 @@ def test_an_answer_is_kept_with_what_made_it(chat: Chat) -> None:
     assert [(one.role, one.content) for one in kept] == [("user", "晚上好"), ("assistant", last.text)]
     assert last.done
     assert last.message_id == kept[1].id
+    sampling = kept[1].meta.pop("sampling")
     assert kept[1].meta == {"adapter": "", "base": chat.settings.model_name, "done": not last.stopped, "tokens": 16}
+    seed = sampling.pop("seed")
+    assert Sampling(**sampling, seed=seed) == replace(SHORT, seed=seed)
+    assert isinstance(seed, int)
     assert last.tokens == 16
     assert last.stopped, "the tiny model is cut by its number of tokens"
 
@@ -232,7 +237,7 @@ def test_turns_render_as_the_conversation_went(chat: Chat, engine: TransformersE
 def test_closing_keeps_the_partial_answer_and_frees_everything(chat: Chat, engine: TransformersEngine) -> None:
     talk = chat.conversations.open("me", "傲娇")
     stop = threading.Event()
-    replies = chat.reply("me", talk.id, "你好呀", sampling=SHORT, stop=stop)
+    replies = chat.reply("me", talk.id, "你好呀", How(sampling=SHORT, stop=stop))
     for reply in replies:
         if len(reply.text) >= 3:
             break
@@ -248,7 +253,7 @@ def test_closing_keeps_the_partial_answer_and_frees_everything(chat: Chat, engin
 
 def test_a_reply_that_loses_its_reader_is_ended(chat: Chat, engine: TransformersEngine) -> None:
     talk = chat.conversations.open("me", "傲娇")
-    replies = chat.reply("me", talk.id, "你好呀", sampling=SHORT)
+    replies = chat.reply("me", talk.id, "你好呀", How(sampling=SHORT))
     next(iter(replies))
     del replies
     assert not engine._busy.locked()
@@ -259,7 +264,7 @@ def test_stop_keeps_what_was_said(chat: Chat) -> None:
     talk = chat.conversations.open("me", "傲娇")
     stop = threading.Event()
     replies = []
-    for reply in chat.reply("me", talk.id, "你好呀", sampling=SHORT, stop=stop):
+    for reply in chat.reply("me", talk.id, "你好呀", How(sampling=SHORT, stop=stop)):
         replies.append(reply)
         stop.set()
     assert replies[-1].done
@@ -270,7 +275,7 @@ def test_stop_keeps_what_was_said(chat: Chat) -> None:
 
 def test_a_second_message_is_refused_while_she_answers(chat: Chat) -> None:
     talk, other = chat.conversations.open("me", "傲娇"), chat.conversations.open("you", "傲娇")
-    first = chat.reply("me", talk.id, "你好呀", sampling=SHORT)
+    first = chat.reply("me", talk.id, "你好呀", How(sampling=SHORT))
     next(first)
     with pytest.raises(AnimeAIError) as caught:
         heard(chat, "你好呀", talk.id)
@@ -280,7 +285,7 @@ def test_a_second_message_is_refused_while_she_answers(chat: Chat) -> None:
     first.close()  # type: ignore[attr-defined]
     said = [one.content for one in chat.conversations.get("me", talk.id).messages if one.role == "user"]
     assert said == ["你好呀"]
-    assert list(chat.reply("you", other.id, "你好呀", sampling=SHORT))[-1].done
+    assert list(chat.reply("you", other.id, "你好呀", How(sampling=SHORT)))[-1].done
 
 
 def test_another_persons_conversation_and_a_blank_message_store_nothing(chat: Chat) -> None:
@@ -398,3 +403,128 @@ def test_the_starter_is_drawn_from_calmly_and_copies_without_chance() -> None:
     assert calm(lively, reads=False) == replace(lively, temperature=CALM)
     assert calm(cool, reads=False) == cool
     assert calm(lively, reads=True).temperature == 0
+
+
+def line(chat: Chat, conversation: str) -> list[tuple[str, str]]:
+    return [(one.role, one.content) for one in chat.conversations.get("me", conversation).messages]
+
+
+def test_another_answer_stands_beside_the_first_and_is_asked_the_same(chat: Chat, engine: TransformersEngine) -> None:
+    chat._engine = Watched(engine)  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    heard(chat, "你好呀", talk.id)
+    first = heard(chat, "今天做什么", talk.id)
+    second = list(chat.again("me", first.message_id, How(sampling=replace(SHORT, temperature=1.5, seed=3))))[-1]
+    one, two = chat._engine.prompts[-2:]  # type: ignore[union-attr]
+    assert one.ids == two.ids
+    assert second.text != first.text
+    assert line(chat, talk.id)[-2:] == [("user", "今天做什么"), ("assistant", second.text)]
+    shown = chat.conversations.get("me", talk.id).messages[-1]
+    assert shown.siblings == (first.message_id, second.message_id)
+    chat.conversations.branches.switch("me", first.message_id)
+    assert line(chat, talk.id)[-1] == ("assistant", first.text)
+
+
+def test_an_answer_that_failed_leaves_what_was_shown(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    first = heard(chat, "你好呀", talk.id)
+    before = line(chat, talk.id)
+    with pytest.raises(AnimeAIError):
+        list(chat.again("me", first.message_id, How(think="no such way")))
+    stopped = threading.Event()
+    stopped.set()
+    list(chat.again("me", first.message_id, How(sampling=SHORT, stop=stopped)))
+    assert line(chat, talk.id) == before
+
+
+def test_a_reworded_question_is_answered_in_a_branch_of_its_own(chat: Chat, engine: TransformersEngine) -> None:
+    chat._engine = Watched(engine)  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    heard(chat, "你好呀", talk.id, picture=Attached("p1", "图里有一只猫。"))
+    heard(chat, "后来呢", talk.id)
+    asked = chat.conversations.get("me", talk.id).messages[0]
+    with pytest.raises(AnimeAIError):
+        list(chat.reword("me", asked.id, "  "))
+    answer = list(chat.reword("me", asked.id, "晚上好", How(sampling=SHORT)))[-1]
+    assert line(chat, talk.id) == [("user", "晚上好"), ("assistant", answer.text)]
+    said = engine.tokenizer().decode(chat._engine.prompts[-1].ids)  # type: ignore[union-attr]
+    assert said.index("图里有一只猫") < said.index("晚上好")
+    assert "你好呀" not in said
+    with pytest.raises(AnimeAIError):
+        list(chat.reword("me", answer.message_id, "不是问题", How(sampling=SHORT)))
+
+
+def test_she_goes_on_from_her_text_also_where_somebody_changed_it(chat: Chat, engine: TransformersEngine) -> None:
+    watched = chat._engine = Watched(engine)  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    first = heard(chat, "你好呀", talk.id)
+    longer = list(chat.go_on("me", first.message_id, How(sampling=SHORT)))[-1]
+    assert longer.message_id == first.message_id
+    assert longer.text.startswith(first.text.rstrip())
+    assert len(longer.text) > len(first.text)
+    assert line(chat, talk.id) == [("user", "你好呀"), ("assistant", longer.text)]
+    assert chat.conversations.get("me", talk.id).messages[-1].meta["tokens"] == first.tokens + longer.tokens
+    edited = chat.conversations.branches.edit("me", first.message_id, "才不告诉你，其实\n")
+    went_on = list(chat.go_on("me", edited.id, How(sampling=SHORT)))[-1]
+    assert went_on.text.startswith("才不告诉你，其实")
+    prompt = watched.prompts[-1]
+    asked_alone = engine.layout("auto", "silent").prompt(
+        Dialogue(card=chat.personas.system_line("傲娇"), greeting=chat.personas.greeting("傲娇"), question="你好呀")
+    )
+    said = engine.tokenizer().encode("才不告诉你，其实", add_special_tokens=False)
+    assert list(prompt.ids) == [*asked_alone.ids, *said]
+    assert prompt.messages[-1] == {"role": "assistant", "content": "才不告诉你，其实"}
+
+
+def test_a_greeting_is_not_answered_again(chat: Chat) -> None:
+    talk = chat.start("me", "傲娇")
+    assert [one.content for one in talk.messages] == [chat.personas.greeting("傲娇")]
+    assert len(talk.messages[0].siblings) == len(chat.personas.greetings("傲娇"))
+    for way in (chat.again, chat.go_on):
+        with pytest.raises(AnimeAIError) as caught:
+            list(way("me", talk.messages[0].id))
+        assert caught.value.key == "chat.no_question"
+    assert chat.open("me", "傲娇").messages == talk.messages
+
+
+def test_the_same_seed_alone_on_the_same_engine_gives_the_same_answer(chat: Chat) -> None:
+    drawn = Sampling(temperature=1.0, max_new_tokens=24, seed=5)
+    talk = chat.conversations.open("me", "傲娇")
+    first = list(chat.reply("me", talk.id, "你好呀", How(sampling=drawn)))[-1]
+    same = list(chat.again("me", first.message_id, How(sampling=drawn)))[-1]
+    other = list(chat.again("me", first.message_id, How(sampling=replace(drawn, seed=6))))[-1]
+    assert same.text == first.text
+    assert other.text != first.text
+    untold = list(chat.again("me", first.message_id, How(sampling=replace(drawn, seed=None))))[-1]
+    seed = chat.conversations.get("me", talk.id).messages[-1].meta["sampling"]["seed"]
+    assert list(chat.again("me", first.message_id, How(sampling=replace(drawn, seed=seed))))[-1].text == untold.text
+
+
+def test_thoughts_are_timed_marked_when_cut_and_never_read_again(chat: Chat, engine: TransformersEngine) -> None:
+    watched = chat._engine = Watched(engine)  # type: ignore[assignment]
+    talk = chat.conversations.open("me", "傲娇")
+    chat.conversations.settle("me", talk.id, think="open")
+    thought = heard(chat, "你好呀", talk.id)
+    assert watched.prompts[-1].opens_thought
+    assert thought.cut
+    kept = chat.conversations.get("me", talk.id).messages[-1]
+    assert kept.thinking == thought.thinking != ""
+    assert kept.meta["cut"] is True
+    assert kept.meta["thought_s"] >= 0
+    further = list(chat.go_on("me", kept.id, How(sampling=SHORT)))[-1]
+    assert further.thinking.startswith(thought.thinking)
+    assert len(further.thinking) > len(thought.thinking)
+    heard(chat, "再说一遍", talk.id, think="silent")
+    assert not watched.prompts[-1].opens_thought, "a message may have a way of its own"
+    assert thought.thinking[:8] not in engine.tokenizer().decode(watched.prompts[-1].ids)
+
+
+def test_what_goes_on_loses_no_blank() -> None:
+    chunks = iter(
+        [
+            AIMessageChunk("", additional_kwargs={"inside_thought": False, "going_on": True}),
+            AIMessageChunk(" world"),
+            AIMessageChunk("\n<think>"),
+        ]
+    )
+    assert sum(split_thought(chunks), Spoken()).text == " world\n<think>"

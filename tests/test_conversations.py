@@ -6,12 +6,15 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from anime_ai.chat.conversations import TITLE, Conversations
+from anime_ai.chat.branches import Branches
+from anime_ai.chat.conversations import TITLE, Conversation, Conversations
+from anime_ai.chat.tree import Message
 from anime_ai.errors import AccessError
-from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
+from anime_ai.storage import ConversationRecord, Database, new_id
 
 
 @pytest.fixture
@@ -23,6 +26,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def conversations(database: Database) -> Conversations:
     return Conversations(database)
+
+
+@pytest.fixture
+def branches(database: Database) -> Branches:
+    return Branches(database)
 
 
 def test_messages_come_back_in_order_in_the_same_conversation(conversations: Conversations, tmp_path: Path) -> None:
@@ -45,24 +53,30 @@ def test_persons_and_personas_have_conversations_of_their_own(conversations: Con
     assert conversations.list("nobody") == []
 
 
-def test_close_starts_afresh_and_keeps_everything(conversations: Conversations) -> None:
+def test_a_new_conversation_leaves_the_old_one_whole(conversations: Conversations) -> None:
     first = conversations.open("a", "傲娇")
     conversations.append("a", first.id, "user", "早")
-    conversations.close("a", first.id)
-    second = conversations.open("a", "傲娇")
+    second = conversations.start("a", "傲娇")
     assert second.id != first.id
+    assert conversations.open("a", "傲娇").id == second.id
     assert second.messages == ()
     assert [message.content for message in conversations.get("a", first.id).messages] == ["早"]
-    assert {one.id: one.closed for one in conversations.list("a")} == {first.id: True, second.id: False}
+    assert {one.id for one in conversations.list("a")} == {first.id, second.id}
 
 
-def test_newest_open_conversation_is_opened(conversations: Conversations, database: Database) -> None:
+def test_what_was_open_last_is_opened(conversations: Conversations, database: Database) -> None:
     with database.session() as session:
-        session.add(ConversationRecord(id="old", person="a", persona="傲娇", updated=1.0))
-        session.add(ConversationRecord(id="new", person="a", persona="傲娇", updated=2.0))
+        session.add(ConversationRecord(id="old", person="a", persona="傲娇", opened=1.0))
+        session.add(ConversationRecord(id="new", person="a", persona="傲娇", opened=2.0))
     assert conversations.open("a", "傲娇").id == "new"
     conversations.append("a", "old", "user", "回来了")
     assert conversations.open("a", "傲娇").id == "old"
+    conversations.get("a", "new", opened=True)
+    assert conversations.open("a", "傲娇").id == "new"
+    last = conversations.last("a")
+    assert last is not None
+    assert last.id == "new"
+    assert conversations.last("b") is None
 
 
 def test_partial_answers_grow(conversations: Conversations) -> None:
@@ -76,25 +90,40 @@ def test_partial_answers_grow(conversations: Conversations) -> None:
     assert conversations.get("a", opened.id).messages[0].meta == {}
 
 
-CALLS: list[Callable[[Conversations, str, str], object]] = [
-    lambda own, conversation, message: own.get("mallory", conversation),
-    lambda own, conversation, message: own.append("mallory", conversation, "user", "x"),
-    lambda own, conversation, message: own.update("mallory", message, "x"),
-    lambda own, conversation, message: own.close("mallory", conversation),
+CALLS: list[Callable[[Conversations, Branches, str, str], object]] = [
+    lambda own, branches, conversation, message: own.get("mallory", conversation),
+    lambda own, branches, conversation, message: own.get("mallory", conversation, opened=True),
+    lambda own, branches, conversation, message: own.append("mallory", conversation, "user", "x"),
+    lambda own, branches, conversation, message: own.greet("mallory", conversation, ["x"]),
+    lambda own, branches, conversation, message: own.update("mallory", message, "x"),
+    lambda own, branches, conversation, message: own.rename("mallory", conversation, "x"),
+    lambda own, branches, conversation, message: own.pin("mallory", conversation, True),
+    lambda own, branches, conversation, message: own.settle("mallory", conversation, think="open"),
+    lambda own, branches, conversation, message: own.ask_of("mallory", conversation, []),
+    lambda own, branches, conversation, message: own.remove("mallory", conversation),
+    lambda own, branches, conversation, message: branches.message("mallory", message),
+    lambda own, branches, conversation, message: branches.conversation_of("mallory", message),
+    lambda own, branches, conversation, message: branches.whole("mallory", conversation),
+    lambda own, branches, conversation, message: branches.edit("mallory", message, "x"),
+    lambda own, branches, conversation, message: branches.switch("mallory", message),
+    lambda own, branches, conversation, message: branches.rewind("mallory", conversation, message),
+    lambda own, branches, conversation, message: branches.forward("mallory", conversation),
+    lambda own, branches, conversation, message: branches.delete("mallory", message),
+    lambda own, branches, conversation, message: branches.branch("mallory", message),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_anothers_conversation_looks_like_none(
-    call: Callable[[Conversations, str, str], object], conversations: Conversations
+    call: Callable[[Conversations, Branches, str, str], object], conversations: Conversations, branches: Branches
 ) -> None:
     opened = conversations.open("alice", "傲娇")
     message = conversations.append("alice", opened.id, "user", "秘密")
     before = conversations.get("alice", opened.id)
     with pytest.raises(AccessError) as foreign:
-        call(conversations, opened.id, message.id)
+        call(conversations, branches, opened.id, message.id)
     with pytest.raises(AccessError) as missing:
-        call(conversations, new_id(), new_id())
+        call(conversations, branches, new_id(), new_id())
     assert foreign.value.key == missing.value.key == "chat.not_yours"
     assert foreign.value.values == missing.value.values == {}
     assert conversations.get("alice", opened.id) == before
@@ -138,28 +167,10 @@ def test_order_survives_a_clock_that_runs_backwards(
 ) -> None:
     opened = conversations.open("a", "傲娇")
     clock = itertools.count(2_000_000_000.0, -1.0)
-    monkeypatch.setattr("anime_ai.chat.conversations.time.time", lambda: next(clock))
+    monkeypatch.setattr("anime_ai.chat.tree.time.time", lambda: next(clock))
     for number in range(6):
         conversations.append("a", opened.id, "user", str(number))
     assert [message.content for message in conversations.get("a", opened.id).messages] == list("012345")
-
-
-def test_a_branch_is_read_along_its_parents(conversations: Conversations, database: Database) -> None:
-    opened = conversations.open("a", "傲娇")
-    question = conversations.append("a", opened.id, "user", "问")
-    first = conversations.append("a", opened.id, "assistant", "旧答案")
-    with database.session() as session:
-        old = session.get_one(MessageRecord, first.id)
-        session.add(
-            MessageRecord(
-                conversation_id=opened.id,
-                parent_id=question.id,
-                role="assistant",
-                content="新答案",
-                created=old.created + 1,
-            )
-        )
-    assert [message.content for message in conversations.get("a", opened.id).messages] == ["问", "新答案"]
 
 
 def test_text_that_no_database_takes_is_stored_safely(conversations: Conversations) -> None:
@@ -169,3 +180,176 @@ def test_text_that_no_database_takes_is_stored_safely(conversations: Conversatio
     assert stored.content == "a\ufffdb\ufffdc😀"
     assert stored.thinking == "\ufffd"
     assert stored.meta == {"x": "\ud800"}
+
+
+def test_greetings_are_the_first_alternatives(conversations: Conversations, branches: Branches) -> None:
+    opened = conversations.start("a", "傲娇", ["来了？", "又是你。", "哼。"])
+    (greeting,) = opened.messages
+    assert (greeting.role, greeting.content, len(greeting.siblings)) == ("assistant", "来了？", 3)
+    branches.switch("a", greeting.siblings[1])
+    conversations.append("a", opened.id, "user", "早")
+    assert [one.content for one in conversations.get("a", opened.id).messages] == ["又是你。", "早"]
+    branches.switch("a", greeting.id)
+    branches.switch("a", greeting.siblings[1])
+    assert [one.content for one in conversations.get("a", opened.id).messages] == ["又是你。", "早"]
+    empty = conversations.open("b", "傲娇")
+    assert conversations.greet("b", empty.id, ["来了？"]).messages[0].content == "来了？"
+    assert len(conversations.greet("b", empty.id, ["又一次"]).messages) == 1
+    branches.delete("b", conversations.get("b", empty.id).messages[0].id)
+    assert conversations.greet("b", empty.id, ["又一次"]).messages == ()
+
+
+def test_an_edit_stands_beside_what_was_said(conversations: Conversations, branches: Branches) -> None:
+    opened = conversations.open("a", "傲娇")
+    for role, said in (("user", "问"), ("assistant", "答"), ("user", "再问"), ("assistant", "再答")):
+        conversations.append("a", opened.id, role, said)
+    asked = conversations.get("a", opened.id).messages[2]
+    edited = branches.edit("a", asked.id, "换个问法")
+    line = conversations.get("a", opened.id).messages
+    assert [one.content for one in line] == ["问", "答", "换个问法"]
+    assert edited.siblings == line[2].siblings == (asked.id, edited.id)
+    branches.switch("a", asked.id)
+    assert [one.content for one in conversations.get("a", opened.id).messages] == ["问", "答", "再问", "再答"]
+
+
+def test_undo_shows_less_and_loses_nothing(conversations: Conversations, branches: Branches) -> None:
+    opened = conversations.open("a", "傲娇")
+    said = [conversations.append("a", opened.id, "user", str(number)) for number in range(4)]
+    branches.rewind("a", opened.id, said[1].id)
+    shorter = conversations.get("a", opened.id)
+    assert [one.content for one in shorter.messages] == ["0", "1"]
+    assert shorter.ahead
+    branches.rewind("a", opened.id, "")
+    assert conversations.get("a", opened.id).messages == ()
+    branches.forward("a", opened.id)
+    whole = conversations.get("a", opened.id)
+    assert [one.content for one in whole.messages] == list("0123")
+    assert not whole.ahead
+
+
+def test_a_branch_is_a_conversation_of_its_own(conversations: Conversations, branches: Branches) -> None:
+    opened = conversations.open("a", "傲娇")
+    said = [conversations.append("a", opened.id, "user", str(number)) for number in range(4)]
+    other = branches.branch("a", said[2].id)
+    conversations.append("a", other, "user", "别处")
+    assert [one.content for one in conversations.get("a", other).messages] == ["0", "1", "2", "别处"]
+    assert [one.content for one in conversations.get("a", opened.id).messages] == list("0123")
+    conversations.remove("a", opened.id)
+    assert [one.id for one in conversations.list("a")] == [other]
+
+
+def test_a_long_line_is_deleted_from_its_beginning(conversations: Conversations, branches: Branches) -> None:
+    """Deleted along its references, it would be deeper than SQLite follows."""
+    told, parent = [], ""
+    for number in range(1200):
+        told.append(Message(str(number), "user", "长", parent=parent))
+        parent = str(number)
+    for way in ("delete", "remove"):
+        made = branches.restore("a", "傲娇", "长", told, parent)
+        line = conversations.get("a", made).messages
+        assert len(line) == 1200
+        if way == "delete":
+            branches.delete("a", line[0].id)
+            assert conversations.get("a", made).messages == ()
+        else:
+            conversations.remove("a", made)
+            assert made not in [one.id for one in conversations.list("a")]
+
+
+class Model:
+    """The tree as plain dicts: what the database has to agree with after every step."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+        self.words: dict[str, str] = {}
+        self.shown: dict[str, int] = {}
+        self.leaf, self.clock = "", 0
+
+    def line(self, leaf: str) -> list[str]:
+        return [] if not leaf else [*self.line(self.parent[leaf]), leaf]
+
+    def siblings(self, id: str) -> list[str]:
+        return [one for one in self.parent if self.parent[one] == self.parent[id]]
+
+    def turn(self, leaf: str) -> None:
+        self.clock += 1
+        for id in self.line(leaf):
+            if id not in self.line(self.leaf):
+                self.shown[id] = self.clock
+        self.leaf = leaf
+
+    def end(self, id: str) -> str:
+        children = [one for one in self.parent if self.parent[one] == id]
+        return self.end(max(children, key=self.shown.__getitem__)) if children else id
+
+    def add(self, id: str, parent: str, words: str) -> None:
+        self.parent[id], self.words[id] = parent, words
+        self.clock += 1
+        self.shown[id], self.leaf = self.clock, id
+
+    def delete(self, id: str) -> None:
+        on_line, parent = id in self.line(self.leaf), self.parent[id]
+        gone = {id}
+        while more := {one for one in self.parent if self.parent[one] in gone} - gone:
+            gone |= more
+        for one in gone:
+            del self.parent[one], self.words[one], self.shown[one]
+        if on_line:
+            self.leaf = "" if parent not in self.parent else parent
+            self.turn(self.end(parent if parent in self.parent else ""))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_walk_through_a_tree_agrees_with_the_model(
+    seed: int, conversations: Conversations, branches: Branches
+) -> None:
+    random, model = Random(seed), Model()
+    opened = conversations.start("a", "傲娇", ["一", "二"])
+    first = conversations.get("a", opened.id).messages[0]
+    for id, words in zip(first.siblings, "一二", strict=True):
+        model.add(id, "", words)
+    model.turn(first.id)
+    model.shown[first.id] = model.clock = model.clock + 1
+    others: list[tuple[str, list[str]]] = []
+    for step in range(70):
+        line = model.line(model.leaf)
+        there = random.choice([*model.parent]) if model.parent else ""
+        way = random.choice(["append", "append", "append", "answer", "edit", "switch", "rewind", "forward", "delete"])
+        if way == "append" or not there:
+            role = random.choice(["user", "assistant"])
+            model.add(conversations.append("a", opened.id, role, str(step)).id, model.leaf, str(step))
+        elif way == "answer" and line:  # another answer beside the last one
+            parent = model.parent[line[-1]]
+            new = conversations.append("a", opened.id, "assistant", str(step), behind=parent)
+            model.add(new.id, parent, str(step))
+        elif way == "edit":
+            model.add(branches.edit("a", there, str(step)).id, model.parent[there], str(step))
+        elif way == "switch":
+            branches.switch("a", there)
+            model.turn(model.end(there))
+        elif way == "rewind":
+            branches.rewind("a", opened.id, there)
+            model.turn(there)
+        elif way == "forward":
+            branches.forward("a", opened.id)
+            model.turn(model.end(model.leaf))
+        elif way == "delete" and random.random() < 0.5:
+            branches.delete("a", there)
+            model.delete(there)
+        if there in model.parent and random.random() < 0.1:
+            others.append((branches.branch("a", there), [model.words[id] for id in model.line(there)]))
+        agree(model, conversations.get("a", opened.id), branches.whole("a", opened.id))
+    for other, words in others:
+        assert [one.content for one in conversations.get("a", other).messages] == words
+
+
+def agree(model: Model, found: Conversation, whole: list[Message]) -> None:
+    assert [one.id for one in found.messages] == model.line(model.leaf)
+    assert [one.content for one in found.messages] == [model.words[id] for id in model.line(model.leaf)]
+    assert [list(one.siblings) for one in found.messages] == [model.siblings(id) for id in model.line(model.leaf)]
+    assert found.ahead == (model.leaf in model.parent.values())
+    assert {one.id: (one.parent, one.content) for one in whole} == {
+        id: (model.parent[id], model.words[id]) for id in model.parent
+    }
+    places = {one.id: place for place, one in enumerate(whole)}
+    assert all(places[one.parent] < places[one.id] for one in whole if one.parent)

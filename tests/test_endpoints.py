@@ -17,13 +17,16 @@ import pytest
 from PIL import Image
 from ui_fakes import Api, built, open_studio, served
 
+from anime_ai.models.engine import Sampling
 from anime_ai.studio import Studio
 from anime_ai.texts import text
+from anime_ai.ui.sampling_form import SamplingForm
 from anime_ai.vision.observation import Observation, Tag
 
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
-    *("compare", "stop_comparing"),
+    *("compare", "stop_comparing", "act_on_message", "act_on_talk", "find_talk", "branch"),
+    *("choose_think", "choose_preset", "keep_knobs"),
     *("choose_knowledge", "choose_base", "choose", "search", "try_out", "offer_personas"),
 }
 """What a visitor may call. Whoever adds to this list has thought about what a stranger does with it."""
@@ -168,7 +171,7 @@ def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visit
     arrive = visitor.dependency(visitor.index("arrive"))
     visitor.call(arrive["id"])
     send = visitor.index("send")
-    told = visitor.call(send, [SECRET, None, "", 0.6, 0.95, 1.05, 64, "", "", [], ""])
+    told = visitor.call(send, [SECRET, None, "", False, *SamplingForm._set(Sampling())[1:], "", [], ""])
     assert SECRET in json.dumps(told, ensure_ascii=False)
     for one in stranger.config["dependencies"]:
         blank = [None] * len(one["inputs"])

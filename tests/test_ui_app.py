@@ -17,13 +17,16 @@ import pytest
 from ui_fakes import Api, open_studio, served
 
 from anime_ai.config import ROOT
+from anime_ai.models.engine import Sampling
 from anime_ai.studio import Studio
 from anime_ai.texts import text
 from anime_ai.training import runs
 from anime_ai.ui.importing import FIELDS
+from anime_ai.ui.sampling_form import SamplingForm
 
 pytestmark = [pytest.mark.slow]
-PLAIN = [0.6, 0.95, 1.05, 64, ""]
+PLAIN = [False, *SamplingForm._set(Sampling(max_new_tokens=64))[1:]]
+"""Without thoughts, and the knobs as they are."""
 NO_PICTURE = ["", [], ""]
 
 
@@ -76,9 +79,9 @@ def client(address: str) -> Iterator[Client]:
 
 def test_the_chat_tab_by_gradios_client(client: Client) -> None:
     assert "纪棠" in json.dumps(client.call("arrive"), ensure_ascii=False)
-    talk, *_ = client.call("send", "早上好", "", *PLAIN, [], None)
-    assert [message["role"] for message in talk] == ["assistant", "user", "assistant"]
-    assert "base说：早上好" in json.dumps(talk, ensure_ascii=False)
+    line, *_ = client.call("send", "早上好", "", *PLAIN, [], None)
+    assert re.findall(r'<article class="message-row (\w+)"', line) == ["bot", "user", "bot"]
+    assert "base说：早上好" in line
 
 
 def test_the_dataset_tab_by_gradios_client(client: Client, studio: Studio, tmp_path: Path) -> None:

@@ -169,13 +169,13 @@ def test_an_answer_carries_marks_and_what_was_looked_up(studio: Studio) -> None:
     assert [(one.start, one.end, one.passage) for one in last.cited] == [(0, 8, 1)]
     kept = studio.conversations.get(OWNER.id, talk.id)
     assert SAID in kept.messages[0].meta["brought"]
-    shown = ChatTab(studio).messages(kept, "zh")
-    answer, looked_up = shown[-2:]
+    shown = ChatTab(studio).talking.shown(OWNER, kept)
     link = f'<a class="cite" href="#chunk-{chunk.id}">①</a>'
-    assert answer["content"] == f"哼，七月七日啦。{link}自己记着！"
-    assert looked_up["metadata"]["title"] == "这次查到的资料"
-    assert SAID in looked_up["content"]
-    assert "查的是：雪见的生日是哪天？" in looked_up["content"]
+    assert f">哼，七月七日啦。{link}自己记着！</div>" in shown
+    looked_up = shown.partition('<details class="sources">')[2].partition("</details>")[0]
+    assert looked_up.startswith("<summary>这次查到的资料</summary>")
+    assert SAID in looked_up
+    assert "查的是：雪见的生日是哪天？" in looked_up
 
 
 def test_small_talk_looks_nothing_up(studio: Studio) -> None:

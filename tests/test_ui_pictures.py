@@ -250,11 +250,11 @@ def test_a_picture_that_was_shown_goes_into_the_chat(tab: PicturesTab, studio: S
 
 def test_who_is_named_on_the_card_is_what_she_is_told(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(OWNER)[0])
+    conversation = str(talk.arrive(OWNER)[2])
     picture, _, _, words, _ = Attachment(studio).attach(OWNER, blue(tmp_path))
-    list(talk.send(OWNER, "她是谁？", conversation, "", *PLAIN, picture, words["value"], "雪见"))
+    list(talk.talking.send(OWNER, "她是谁？", conversation, "", *PLAIN, picture, words["value"], "雪见"))
     kept = studio.conversations.get(OWNER.id, conversation).messages
-    assert "看起来是雪见" in kept[0].meta["brought"]
+    assert "看起来是雪见" in kept[1].meta["brought"]
     assert [one.name for one in studio.vision.album.characters(OWNER.id)] == ["雪见"]
 
 
@@ -262,21 +262,22 @@ def test_a_picture_goes_with_a_message_as_it_was_corrected(tab: PicturesTab, stu
     chat = studio.chat
     assert isinstance(chat, FakeChat)
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(OWNER)[0])
+    conversation = str(talk.arrive(OWNER)[2])
     picture, card, _, words, who = Attachment(studio).attach(OWNER, blue(tmp_path))
     assert card["visible"]
     assert words["value"] == ["蓝色头发", "一个女孩"]
     told = ["一个女孩", "银色头发", "偷偷地笑"]
-    steps = list(talk.send(OWNER, "", conversation, "", *PLAIN, picture, told, "hatsune miku"))
+    steps = list(talk.talking.send(OWNER, "", conversation, "", *PLAIN, picture, told, "hatsune miku"))
     assert steps[0][5] == "", "the card is empty again"
     assert steps[0][6]["visible"] is False
     kept = studio.conversations.get(OWNER.id, conversation).messages
-    assert "银色的头发" in kept[0].meta["brought"]
-    assert "蓝色的头发" not in kept[0].meta["brought"]
-    assert "偷偷地笑" in kept[0].meta["brought"]
-    assert kept[1].content.endswith(kept[0].meta["brought"].partition("】")[2])
-    shown = talk.messages(studio.conversations.get(OWNER.id, conversation), "zh")
-    assert f'<img class="shown" src="picture/{picture}.webp"' in shown[1]["content"]
+    brought = kept[1].meta["brought"]
+    assert "银色的头发" in brought
+    assert "蓝色的头发" not in brought
+    assert "偷偷地笑" in brought
+    assert kept[2].content.endswith(brought.partition("】")[2])
+    shown = talk.talking.shown(OWNER, studio.conversations.get(OWNER.id, conversation))
+    assert f'<img class="shown" src="picture/{picture}.webp"' in shown
     assert studio.vision.album.get(OWNER.id, picture).corrected
 
 
@@ -286,7 +287,7 @@ def test_a_picture_comes_back_where_she_could_not_answer(tab: PicturesTab, studi
     talk = ChatTab(studio)
     picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
     steps: list[Any] = []
-    asked = talk.send(OWNER, "看", str(talk.arrive(OWNER)[0]), "", *PLAIN, picture, None)
+    asked = talk.talking.send(OWNER, "看", str(talk.arrive(OWNER)[2]), "", *PLAIN, picture, None)
     with pytest.raises(RuntimeError):
         collected(asked, steps)
     assert (steps[0][5], steps[-1][5]) == ("", picture)
@@ -296,10 +297,10 @@ def test_a_picture_comes_back_where_she_could_not_answer(tab: PicturesTab, studi
 def test_anothers_picture_goes_nowhere(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
     picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(VISITOR)[0])
+    conversation = str(talk.arrive(VISITOR)[2])
     with pytest.raises(VisionError):
-        list(talk.send(VISITOR, "看", conversation, "", *PLAIN, picture, []))
-    assert not studio.conversations.get(VISITOR.id, conversation).messages
+        list(talk.talking.send(VISITOR, "看", conversation, "", *PLAIN, picture, []))
+    assert len(studio.conversations.get(VISITOR.id, conversation).messages) == 1, "her greeting"
 
 
 def test_a_card_that_is_left_is_empty(tab: PicturesTab, studio: Studio) -> None:

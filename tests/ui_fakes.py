@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from anime_ai.chat.service import Chat
+from anime_ai.chat.turns import How
 from anime_ai.config import DATA, ROOT, Settings
 from anime_ai.storage import Database
 from anime_ai.studio import Studio
@@ -53,21 +54,25 @@ class FakeChat(Chat):
         self.thinking = ""
         self.pace = float(os.environ.get("ANIME_AI_TEST_PACE", "0"))
         self.ended = threading.Event()
-        self.seeds: list[int | None] = []
+        self.hows: list[How] = []
 
-    def _speak(
-        self, conversation: Any, question: Any, choice: Any, sampling: Any, stop: Any, think: Any, brought: str = ""
-    ) -> Any:
+    @property
+    def seeds(self) -> list[int | None]:
+        return [how.sampling.seed for how in self.hows]
+
+    def _speak(self, conversation: Any, turn: Any, choice: Any, how: Any) -> Any:
         self.ended.clear()
-        self.seeds.append(sampling.seed)
-        told = brought.partition("】")[2] or question
+        self.hows.append(how)
+        told = turn.brought.partition("】")[2] or turn.question
         answer = self.answers.pop(0) if self.answers else f"{choice.id or 'base'}说：{told}"
         if isinstance(answer, Exception):
             raise answer
         try:
+            if self.thinking:
+                yield Said("", self.thinking)
             for end in range(1, len(answer) + 1):
                 time.sleep(self.pace)
-                if stop.is_set():
+                if how.stop is not None and how.stop.is_set():
                     return
                 yield Said(answer[:end], self.thinking, ended=end == len(answer), tokens=end)
         finally:

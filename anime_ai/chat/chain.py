@@ -47,14 +47,21 @@ PROMPT = ChatPromptTemplate(
         MessagesPlaceholder("facts", optional=True),
         MessagesPlaceholder("history", optional=True),
         MessagesPlaceholder("question"),
+        MessagesPlaceholder("begun", optional=True),
     ]
 )
-"""Slots: `card`, and messages: `facts`, `history` (the greeting first), `question` (one, made by `asked`)."""
+"""Slots: `card`, and messages: `facts`, `history` (the greeting first), `question` (one, made by `asked`), and `begun`
+(made by `begun`) where an answer goes on."""
 
 
 def asked(question: str, brought: str = "") -> list[BaseMessage]:
     """A user's question and what it brings along, for the slots `question` and `history`."""
     return [HumanMessage(question, additional_kwargs={"brought": brought} if brought else {})]
+
+
+def begun(text: str, thought: str = "") -> list[BaseMessage]:
+    """What stands of an answer already, or of its thought, for the slot `begun`."""
+    return [AIMessage(text, additional_kwargs={"begun": True, "thought": thought})]
 
 
 def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
@@ -63,7 +70,7 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
     for chunk in chunks:
         notes = chunk.additional_kwargs
         if splitter is None:
-            splitter = ThoughtSplitter(bool(notes.get("inside_thought")))
+            splitter = ThoughtSplitter(bool(notes.get("inside_thought")), bool(notes.get("going_on")))
         thinking, text = splitter.feed(str(chunk.text))
         tokens = chunk.usage_metadata["output_tokens"] if chunk.usage_metadata else 0
         yield Spoken(text, thinking, tokens, bool(notes.get("ended")), splitter.inside)

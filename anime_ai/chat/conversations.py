@@ -1,7 +1,7 @@
-"""Conversations and their messages, each belonging to one person. Knows neither models nor pages.
+"""Conversations, each belonging to one person. Knows neither models nor pages; `anime_ai.chat.branches` moves in them.
 
 Every call names the person. What is another person's answers exactly as what does not exist, so that nobody learns from
-guessing ids. Messages form a tree; it is read as the line that ends at the newest message.
+guessing ids.
 """
 
 from __future__ import annotations
@@ -15,29 +15,23 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from anime_ai.chat import tree
+from anime_ai.chat.branches import Branches
+from anime_ai.chat.tree import AT_ONCE, TICK, Message, Tree, erase, owned, storable, told
 from anime_ai.errors import AccessError
-from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
+from anime_ai.storage import ConversationRecord, Database, MessageRecord
 
 TITLE = 40
 """Characters of the first message that become a conversation's title."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message: `role` is "user" or "assistant", `meta` JSON values such as the model and the time."""
-
-    id: str
-    role: str
-    content: str
-    thinking: str = ""
-    meta: dict[str, Any] = field(default_factory=dict)
+LONGEST_TITLE = 120
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation and its messages, oldest first; `updated` in seconds since 1970.
+    """A conversation and the messages of the line that is shown, oldest first; `updated` in seconds since 1970.
 
-    `knowledge`: ids of the knowledge bases that it asks, None for all that this person may read.
+    `knowledge`: ids of the knowledge bases that it asks, None for all that this person may read. `settings`: JSON
+    values of this conversation alone, such as `think`. `ahead`: whether messages follow behind the end of the line.
     """
 
     id: str
@@ -45,8 +39,10 @@ class Conversation:
     title: str
     messages: tuple[Message, ...]
     updated: float
-    closed: bool = False
+    pinned: bool = False
     knowledge: tuple[str, ...] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    ahead: bool = False
 
 
 class Conversations:
@@ -54,38 +50,59 @@ class Conversations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.branches = Branches(database)
 
     def open(self, person: str, persona: str) -> Conversation:
-        """The person's newest conversation with this persona that is not closed, else a new one."""
+        """The conversation with this persona that the person had open last, else a new one."""
         with self._database.session() as session:
             record = session.scalars(
                 select(ConversationRecord)
-                .where(
-                    ConversationRecord.person == person,
-                    ConversationRecord.persona == persona,
-                    ConversationRecord.closed.is_(False),
-                )
-                .order_by(ConversationRecord.updated.desc())
+                .where(ConversationRecord.person == person, ConversationRecord.persona == persona)
+                .order_by(ConversationRecord.opened.desc())
                 .limit(1)
             ).first()
             if record is None:
-                record = ConversationRecord(id=new_id(), person=person, persona=persona)
-                session.add(record)
-                session.flush()
+                return _new(session, person, persona, ())
+            record.opened = time.time()
             return _conversation(session, record)
 
-    def get(self, person: str, conversation_id: str) -> Conversation:
-        """One conversation with all messages, closed or not."""
+    def start(self, person: str, persona: str, greetings: Sequence[str] = ()) -> Conversation:
+        """A new conversation; the greetings are its first alternatives, and the first of them is shown."""
+        with self._database.session() as session:
+            return _new(session, person, persona, greetings)
+
+    def greet(self, person: str, conversation_id: str, greetings: Sequence[str]) -> Conversation:
+        """Put the greetings at the head of a conversation that nothing was ever said in."""
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            if not record.settings.get("greeted") and not Tree.of(session, conversation_id).nodes:
+                _greet(session, record, greetings)
+            return _conversation(session, record)
+
+    def get(self, person: str, conversation_id: str, opened: bool = False) -> Conversation:
+        """One conversation. `opened`: the person has it before them now."""
+        if not opened:
+            with self._database.reading() as session:
+                return _conversation(session, owned(session, person, conversation_id))
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id)
+            record.opened = time.time()
+            return _conversation(session, record)
+
+    def last(self, person: str) -> Conversation | None:
+        """The conversation that the person had open last, without its messages."""
         with self._database.reading() as session:
-            return _conversation(session, _owned(session, person, conversation_id))
+            mine = select(ConversationRecord).where(ConversationRecord.person == person)
+            record = session.scalars(mine.order_by(ConversationRecord.opened.desc()).limit(1)).first()
+            return _summary(record) if record else None
 
     def list(self, person: str) -> builtins.list[Conversation]:
-        """The person's conversations, newest first, without their messages."""
+        """The person's conversations, pinned ones first, then the newest, without their messages."""
         with self._database.reading() as session:
             records = session.scalars(
                 select(ConversationRecord)
                 .where(ConversationRecord.person == person)
-                .order_by(ConversationRecord.updated.desc())
+                .order_by(ConversationRecord.pinned.desc(), ConversationRecord.updated.desc())
             )
             return [_summary(record) for record in records]
 
@@ -97,33 +114,28 @@ class Conversations:
         content: str,
         thinking: str = "",
         meta: dict[str, Any] | None = None,
+        behind: str | None = None,
     ) -> Message:
-        """A new message behind the newest one. Characters that no database can store are replaced by U+FFFD."""
+        """A new message at the end of the line, or `behind` another one ("" begins a line), where the line then ends.
+
+        Characters that no database can store are replaced by U+FFFD.
+        """
         with self._database.session() as session:
-            record = _owned(session, person, conversation_id, lock=True)
-            line = _line(session, conversation_id)
-            message = MessageRecord(
-                id=new_id(),
-                conversation_id=conversation_id,
-                parent_id=line[-1].id if line else None,
-                role=role,
-                content=_storable(content),
-                thinking=_storable(thinking),
-                meta=meta or {},
-                # Never before its parent, whatever the clock does: the newest message ends the line.
-                created=max(time.time(), line[-1].created + 1e-6 if line else 0.0),
-            )
-            session.add(message)
-            record.updated = time.time()
+            record = owned(session, person, conversation_id, lock=True)
+            parent = record.leaf_id or "" if behind is None else behind
+            if parent and session.get(MessageRecord, parent) is None:
+                raise AccessError("chat.not_yours")
+            new = tree.add(session, record, parent, Message("", role, content, thinking, meta or {}))
+            record.updated = record.opened = time.time()
             if role == "user" and not record.title:
-                record.title = " ".join(message.content.split())[:TITLE]
-            return _message(message)
+                record.title = " ".join(new.content.split())[:TITLE]
+            return told(new, Tree.of(session, conversation_id).siblings(new.id))
 
     def update(
         self, person: str, message_id: str, content: str, thinking: str = "", meta: dict[str, Any] | None = None
     ) -> None:
         """Replace a message's text, as often as it grows; `meta` None leaves its values as they are."""
-        values: dict[str, Any] = {"content": _storable(content), "thinking": _storable(thinking)}
+        values: dict[str, Any] = {"content": storable(content), "thinking": storable(thinking)}
         if meta is not None:
             values["meta"] = meta
         own = select(ConversationRecord.id).where(ConversationRecord.person == person)
@@ -137,55 +149,75 @@ class Conversations:
             if done.rowcount == 0:  # type: ignore[attr-defined]
                 raise AccessError("chat.not_yours")
 
+    def rename(self, person: str, conversation_id: str, title: str) -> None:
+        """An empty title lets the next question name it."""
+        with self._database.session() as session:
+            owned(session, person, conversation_id).title = storable(" ".join(title.split()))[:LONGEST_TITLE]
+
+    def pin(self, person: str, conversation_id: str, pinned: bool) -> None:
+        with self._database.session() as session:
+            owned(session, person, conversation_id).pinned = pinned
+
+    def settle(self, person: str, conversation_id: str, **settings: Any) -> None:
+        """Change some of a conversation's own settings; JSON values."""
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            record.settings = {**record.settings, **settings}
+
     def ask_of(self, person: str, conversation_id: str, knowledge: Sequence[str] | None) -> None:
         """Choose the knowledge bases of a conversation; None is all, an empty choice none."""
         with self._database.session() as session:
-            record = _owned(session, person, conversation_id)
-            record.knowledge = None if knowledge is None else list(knowledge)
+            record = owned(session, person, conversation_id)
+            record.knowledge = None if knowledge is None else builtins.list(knowledge)
 
-    def close(self, person: str, conversation_id: str) -> None:
-        """Set a conversation aside: `open` starts afresh, nothing is deleted."""
+    def remove(self, person: str, conversation_id: str) -> None:
+        """Delete a conversation with all its messages for good."""
         with self._database.session() as session:
-            _owned(session, person, conversation_id).closed = True
+            record = owned(session, person, conversation_id, lock=True)
+            erase(session, builtins.list(Tree.of(session, conversation_id).nodes))
+            session.delete(record)
 
 
-def _owned(session: Session, person: str, conversation_id: str, lock: bool = False) -> ConversationRecord:
-    """The record, on request locked until the transaction ends, so that two appends make one line."""
-    wanted = select(ConversationRecord).where(
-        ConversationRecord.id == conversation_id, ConversationRecord.person == person
-    )
-    record = session.scalars(wanted.with_for_update() if lock else wanted).first()
-    if record is None:
-        raise AccessError("chat.not_yours")
-    return record
+def _new(session: Session, person: str, persona: str, greetings: Sequence[str]) -> Conversation:
+    record = ConversationRecord(person=person, persona=persona, settings={})
+    session.add(record)
+    session.flush()
+    if greetings:
+        _greet(session, record, greetings)
+    return _conversation(session, record)
 
 
-def _line(session: Session, conversation_id: str) -> list[MessageRecord]:
-    """The messages from the first to the newest, along the parents."""
-    records = session.scalars(
-        select(MessageRecord).where(MessageRecord.conversation_id == conversation_id).order_by(MessageRecord.created)
-    ).all()
-    by_id = {record.id: record for record in records}
-    line: list[MessageRecord] = []
-    step = records[-1] if records else None
-    while step is not None:
-        line.append(step)
-        step = by_id.get(step.parent_id or "")
-    return line[::-1]
+def _greet(session: Session, record: ConversationRecord, greetings: Sequence[str]) -> None:
+    said = [tree.add(session, record, "", Message("", "assistant", one, meta={"greeting": True})) for one in greetings]
+    if said:
+        said[0].visited = said[-1].visited + TICK
+    record.leaf_id = said[0].id if said else None
+    record.settings = {**record.settings, "greeted": True}
+    session.flush()
 
 
-def _message(record: MessageRecord) -> Message:
-    return Message(record.id, record.role, record.content, record.thinking, record.meta)
-
-
-def _summary(record: ConversationRecord, messages: tuple[Message, ...] = ()) -> Conversation:
+def _summary(record: ConversationRecord, messages: tuple[Message, ...] = (), ahead: bool = False) -> Conversation:
     knowledge = None if record.knowledge is None else tuple(map(str, record.knowledge))
-    return Conversation(record.id, record.persona, record.title, messages, record.updated, record.closed, knowledge)
+    return Conversation(
+        record.id,
+        record.persona,
+        record.title,
+        messages,
+        record.updated,
+        record.pinned,
+        knowledge,
+        record.settings,
+        ahead,
+    )
 
 
 def _conversation(session: Session, record: ConversationRecord) -> Conversation:
-    return _summary(record, tuple(_message(message) for message in _line(session, record.id)))
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    found = Tree.of(session, record.id)
+    leaf = record.leaf_id or ""
+    line = found.line(leaf)
+    records: dict[str, MessageRecord] = {}
+    for start in range(0, len(line), AT_ONCE):
+        wanted = select(MessageRecord).where(MessageRecord.id.in_(line[start : start + AT_ONCE]))
+        records |= {one.id: one for one in session.scalars(wanted)}
+    messages = tuple(told(records[id], found.siblings(id)) for id in line)
+    return _summary(record, messages, ahead=leaf in found.children)

@@ -2,7 +2,8 @@
 
 Messages become the slots of a prompt: the first system message is the card, later ones are facts about the user, an
 assistant message before the first user message is the greeting, and `additional_kwargs["brought"]` of a user message is
-what that turn brought along.
+what that turn brought along. An assistant message behind the question, with `additional_kwargs["begun"]`, is the
+beginning of the answer.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ CALM = 0.3
 class EngineChatModel(BaseChatModel):
     """Streams one answer of an engine. Closing the stream, or setting `stopping`, ends the generation.
 
-    The first chunk's `additional_kwargs` tell `inside_thought` and `dropped`, the last one's `ended`; tokens are told
-    as LangChain counts them, in `usage_metadata`.
+    The first chunk's `additional_kwargs` tell `inside_thought`, `dropped` and `going_on`, the last one's `ended`;
+    tokens are told as LangChain counts them, in `usage_metadata`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -70,6 +71,8 @@ class EngineChatModel(BaseChatModel):
         if self.tiny:  # it may lose its way into what it has read most of: passages
             prompt = replace(prompt, stop_texts=(*prompt.stop_texts, PASSAGE))
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
+        if dialogue.begun or (dialogue.thought and prompt.opens_thought):
+            opening["going_on"] = True
         yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
             for piece in pieces:
@@ -111,6 +114,7 @@ def to_dialogue(messages: Sequence[BaseMessage]) -> Dialogue:
     greeting = ""
     if turns and isinstance(turns[0], AIMessage):
         greeting = _text(turns.pop(0))
+    begun = turns.pop() if turns and turns[-1].additional_kwargs.get("begun") else AIMessage("")
     question = turns.pop() if turns and isinstance(turns[-1], HumanMessage) else HumanMessage("")
     history: list[Exchange] = []
     asked: HumanMessage | None = None
@@ -128,6 +132,8 @@ def to_dialogue(messages: Sequence[BaseMessage]) -> Dialogue:
         history=tuple(history),
         question=_text(question),
         brought=_brought(question),
+        begun=_text(begun),
+        thought=str(begun.additional_kwargs.get("thought", "")),
     )
 
 

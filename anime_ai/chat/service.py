@@ -5,37 +5,36 @@ The model is loaded at the first reply; one base is held at a time.
 
 from __future__ import annotations
 
+import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from anime_ai.chat.conversations import Conversation, Conversations
-from anime_ai.chat.lore import LoreBooks, as_text, card_text
-from anime_ai.chat.lore import as_json as lore_json
+from anime_ai.chat.keeping import Keeping, Reply, reply_of
+from anime_ai.chat.lore import LoreBooks, card_text
+from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
+from anime_ai.chat.tree import Message
+from anime_ai.chat.turns import Attached, How, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
-from anime_ai.knowledge.passages import Citation
-from anime_ai.knowledge.service import Knowledge, Retrieval
-from anime_ai.models.adapters import base_of, read_card
+from anime_ai.knowledge.service import Knowledge
+from anime_ai.models.adapters import base_of, fingerprint, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
-from anime_ai.prompting import observation, passages
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
 SHIPPED = ASSETS / "starter" / "adapters"
-SAVE_EVERY = 0.5
-"""Seconds between two saves of an answer that is being written."""
 LOOK = "你看看这张图。"
 """What is asked with a picture that comes without a word."""
 
@@ -50,6 +49,10 @@ class AdapterChoice:
     base: str
     path: Path | None = None
 
+    def fingerprint(self) -> str:
+        """The SHA-256 of the adapter's weights, "" for the base alone."""
+        return fingerprint(self.path) if self.path else ""
+
 
 @dataclass(frozen=True)
 class Answering:
@@ -59,31 +62,6 @@ class Answering:
     starter: bool
     loaded: bool
     notice: str
-
-
-@dataclass(frozen=True)
-class Attached:
-    """A picture that a message brings along: its id in the album, and what is seen in it, in a sentence."""
-
-    picture_id: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought.
-
-    `cited`: when it is done, which stretches of it rest on which of the passages that she was given.
-    """
-
-    message_id: str
-    text: str
-    thinking: str = ""
-    done: bool = False
-    stopped: bool = False
-    cut: bool = False
-    tokens: int = 0
-    cited: tuple[Citation, ...] = ()
 
 
 class Chat:
@@ -155,15 +133,33 @@ class Chat:
                 return choice
         raise ModelError("model.unknown_adapter", adapter=adapter_id)
 
+    def start(self, person: str, persona: str) -> Conversation:
+        """A new conversation with a persona; her greetings are its first alternatives."""
+        return self.conversations.start(person, persona, self.personas.greetings(persona))
+
+    def open(self, person: str, persona: str) -> Conversation:
+        """The conversation with a persona that the person had open last, else a new one; greeted where it is empty."""
+        return self.greeted(person, self.conversations.open(person, persona).id)
+
+    def greeted(self, person: str, conversation_id: str) -> Conversation:
+        """A conversation as it is opened: her greetings stand in it where nothing was said yet."""
+        found = self.conversations.get(person, conversation_id, opened=True)
+        if found.messages or found.ahead:
+            return found
+        return self.conversations.greet(person, found.id, self.personas.greetings(found.persona))
+
+    def policy(self, conversation: Conversation, adapter_id: str) -> str:
+        """How she thinks in a conversation: as it says, else as the adapter was trained, else as the settings say."""
+        choice = self.choice(adapter_id)
+        trained = read_card(choice.path) if choice.path else {}
+        return str(conversation.settings.get("think") or trained.get("think") or self.settings.think)
+
     def reply(
         self,
         person: str,
         conversation_id: str,
         message: str,
-        adapter_id: str = "",
-        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
-        stop: threading.Event | None = None,
-        think: str | None = None,
+        how: How = How(),  # noqa: B008 (frozen)
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
         """Her answer to `message` as it grows, kept in the conversation from the first word on. What is seen in
@@ -175,19 +171,75 @@ class Chat:
         said = message.strip() or (LOOK if picture else "")
         if not said:
             raise AnimeAIError("chat.blank")
-        choice = self.choice(adapter_id)
+        choice = self.choice(how.adapter_id)
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
-            # A small model reads one thing at a time.
-            small = self._reads_little(choice)
-            lore = Lore() if picture and small else self.lore_of(conversation, said, choice)
-            bases = [] if small and (picture or lore.told) else self.bases_of(person, conversation)
-            found = self.knowledge.retrieve(said, bases, small)
-            brought, meta = _brought(found, picture, lore, small)
-            self.conversations.append(person, conversation_id, "user", said, meta=meta)
-            pieces = self._speak(conversation, said, choice, sampling, stop or threading.Event(), think, brought)
-            cite = partial(self.knowledge.cite, retrieval=found, base_ids=bases)
-            yield from self._keep(person, conversation_id, choice, pieces, cite)
+            meta = self._looked_up(person, conversation, said, choice, picture)
+            asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            yield from self._answer(person, conversation, asked, choice, how)
+
+    def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
+        """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
+        said = text.strip()
+        if not said:
+            raise AnimeAIError("chat.blank")
+        choice = self.choice(how.adapter_id)
+        branches = self.conversations.branches
+        old = branches.message(person, message_id)
+        if old.role != "user":
+            raise AnimeAIError("chat.no_question")
+        conversation_id = branches.conversation_of(person, message_id)
+        with self._alone(person, conversation_id):
+            conversation = self.conversations.get(person, conversation_id)
+            meta = self._looked_up(person, conversation, said, choice, kept_picture(old))
+            asked = branches.edit(person, message_id, said, meta)
+            conversation = self.conversations.get(person, conversation_id)
+            yield from self._answer(person, conversation, asked, choice, how)
+
+    def again(self, person: str, message_id: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
+        """Another answer beside one of hers, or an answer to a question that has none. What stands there stays."""
+        branches = self.conversations.branches
+        message = branches.message(person, message_id)
+        asked = message if message.role == "user" else self._question_of(person, message)
+        choice = self.choice(how.adapter_id)
+        conversation_id = branches.conversation_of(person, message_id)
+        with self._alone(person, conversation_id):
+            branches.rewind(person, conversation_id, asked.id)
+            conversation = self.conversations.get(person, conversation_id)
+            try:
+                yield from self._answer(person, conversation, asked, choice, how)
+            finally:  # nothing came: what was shown is shown again
+                if self.conversations.get(person, conversation_id).messages[-1].id == asked.id:
+                    branches.switch(person, message_id)
+
+    def go_on(self, person: str, message_id: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
+        """Let her go on with an answer of hers from its text, or from its thought where it ended in that."""
+        branches = self.conversations.branches
+        message = branches.message(person, message_id)
+        asked = self._question_of(person, message)
+        choice = self.choice(how.adapter_id)
+        conversation_id = branches.conversation_of(person, message_id)
+        with self._alone(person, conversation_id):
+            branches.rewind(person, conversation_id, message_id)
+            conversation = self.conversations.get(person, conversation_id)
+            yield from self._answer(person, conversation, asked, choice, how, message)
+
+    def _question_of(self, person: str, answer: Message) -> Message:
+        """The question that an answer answers. Raises AnimeAIError for a greeting, which answers none."""
+        asked = self.conversations.branches.message(person, answer.parent) if answer.parent else None
+        if answer.role != "assistant" or asked is None or asked.role != "user":
+            raise AnimeAIError("chat.no_question")
+        return asked
+
+    def _looked_up(
+        self, person: str, conversation: Conversation, said: str, choice: AdapterChoice, picture: Attached | None
+    ) -> dict[str, Any]:
+        """What a question brings along, as its message keeps it."""
+        # A small model reads one thing at a time.
+        small = self._reads_little(choice)
+        lore = Lore() if picture and small else self.lore_of(conversation, said, choice)
+        bases = [] if small and (picture or lore.told) else self.bases_of(person, conversation)
+        return bring(self.knowledge.retrieve(said, bases, small), picture, lore, small)
 
     def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
         """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
@@ -226,16 +278,16 @@ class Chat:
         if not question.strip():
             raise AnimeAIError("chat.blank")
         fresh = Conversation("", persona, "", (), 0.0)
-        choice = self.choice(adapter_id)
+        how = How(adapter_id, sampling, stop=stop)
+        pieces = self._speak(fresh, Turn(question.strip()), self.choice(adapter_id), how)
         total = None
-        pieces = self._speak(fresh, question.strip(), choice, sampling, stop or threading.Event(), None)
         try:
             for total in pieces:
-                yield _reply("", total)
+                yield reply_of("", total)
         finally:
             pieces.close()
         if total is not None:
-            yield _reply("", total, done=True)
+            yield reply_of("", total, done=True)
 
     def engine(self, base: Base) -> Engine:
         """The engine of a base model; a second base takes the place of the first. While a training has the GPU for
@@ -272,20 +324,32 @@ class Chat:
             return self.settings.model_name
         return DEFAULT if on_disk(DEFAULT) else STARTER
 
-    def _speak(
+    def _answer(
         self,
+        person: str,
         conversation: Conversation,
-        question: str,
+        asked: Message,
         choice: AdapterChoice,
-        sampling: Sampling,
-        stop: threading.Event,
-        think: str | None,
-        brought: str = "",
-    ) -> Any:
-        """A generator of `Spoken` totals."""
-        from langchain_core.messages import AIMessage, BaseMessage
+        how: How,
+        begun: Message | None = None,
+    ) -> Iterator[Reply]:
+        """Answer a question, or go on with what was `begun`, and keep it."""
+        if how.sampling.seed is None:  # so that it can be told, and said again
+            how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
+        before = line_before((*conversation.messages, asked), asked.id)
+        text, thought = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
+        turn = Turn(asked.content, str(asked.meta.get("brought", "")), before, text, "" if text else thought)
+        pieces = self._speak(conversation, turn, choice, how)
+        found = kept_retrieval(asked)
+        cite = partial(self.knowledge.cite, retrieval=found, base_ids=self.bases_of(person, conversation))
+        meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
+        meta["sampling"] = as_meta(how.sampling)
+        keeping = Keeping(self.conversations, person, conversation.id, asked.id, meta, begun)
+        yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
 
-        from anime_ai.chat.chain import Spoken, asked, reply_chain
+    def _speak(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> Any:
+        """A generator of `Spoken` totals."""
+        from anime_ai.chat.chain import Spoken, reply_chain
         from anime_ai.chat.model import EngineChatModel
 
         engine = self.engine(find_base(choice.base, self.settings))
@@ -294,27 +358,17 @@ class Chat:
             engine=engine,
             adapter=Adapter(choice.path) if choice.path else None,
             prompt_format=str(trained.get("prompt_format") or self.settings.prompt_format),
-            think=think or str(trained.get("think") or self.settings.think),
-            sampling=sampling,
+            think=how.think or self.policy(conversation, choice.id),
+            sampling=how.sampling,
             cache_key=conversation.id,
-            stopping=stop,
+            stopping=how.stop or threading.Event(),
             tiny=starter_answers(self.settings, engine.base),
         )
         check_layout(trained, engine, model)
-        history: list[BaseMessage] = []
-        for said in conversation.messages:
-            if said.content:
-                user = said.role == "user"
-                history += asked(said.content, said.meta.get("brought", "")) if user else [AIMessage(said.content)]
-        # She knows what she said first: the page shows it at the head of every conversation that she has a card for.
-        greeting = self.personas.greeting(conversation.persona) if conversation.id else ""
-        if greeting and not (history and isinstance(history[0], AIMessage)):
-            history.insert(0, AIMessage(greeting))
-        values = {
-            "card": self._card(conversation, engine, model, trained),
-            "history": history,
-            "question": asked(question, brought),
-        }
+        # She knows what she said first, also where an older conversation holds no message that says it.
+        unsaid = conversation.id and not conversation.settings.get("greeted")
+        greeting = self.personas.greeting(conversation.persona) if unsaid else ""
+        values = turn.values(self._card(conversation, engine, model, trained), greeting)
         total = Spoken()
         with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
             for spoken in stream:
@@ -330,39 +384,6 @@ class Chat:
             return str(trained.get("system_line") or self.personas.system_line(persona.name))
         layout = engine.layout(model.prompt_format, model.think)
         return card_text(persona, conversation.id, layout.length, engine.context_length())
-
-    def _keep(
-        self,
-        person: str,
-        conversation_id: str,
-        choice: AdapterChoice,
-        pieces: Any,
-        cite: Callable[[str], list[Citation]],
-    ) -> Iterator[Reply]:
-        meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
-        message_id, total, saved = "", None, 0.0
-        cited: list[Citation] = []
-        try:
-            for total in pieces:
-                if not (total.text or total.thinking):
-                    continue
-                if not message_id:
-                    kept = self.conversations.append(person, conversation_id, "assistant", total.text, meta=meta)
-                    message_id, saved = kept.id, time.monotonic()
-                elif time.monotonic() - saved > SAVE_EVERY:
-                    self.conversations.update(person, message_id, total.text, total.thinking)
-                    saved = time.monotonic()
-                yield _reply(message_id, total)
-        finally:
-            pieces.close()
-            if message_id and total is not None:
-                cited = cite(total.text)
-                done = {**meta, "done": total.ended, "tokens": total.tokens}
-                if cited:
-                    done["cited"] = [astuple(one) for one in cited]
-                self.conversations.update(person, message_id, total.text, total.thinking, done)
-        if total is not None:
-            yield replace(_reply(message_id, total, done=True), cited=tuple(cited))
 
     @contextmanager
     def _alone(self, person: str, conversation_id: str) -> Iterator[None]:
@@ -384,35 +405,5 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
 
 
-def _brought(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> tuple[str, dict[str, Any]]:
-    """What a turn brings along, and what its message keeps of it."""
-    parts = [as_text(lore, small), passages(passage.told() for passage in found.used)]
-    meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages else {}
-    if fired := lore_json(lore):
-        meta["lore"] = fired
-    if picture:
-        parts.append(observation(picture.sentence))
-        meta["picture"] = asdict(picture)
-    brought = "\n".join(part for part in parts if part)
-    return brought, {**meta, "brought": brought} if meta else {}
-
-
-def as_json(found: Retrieval) -> dict[str, Any]:
-    """What was found for a question, as a message keeps it."""
-    return {"question": found.question, "why": found.why, "passages": [asdict(one) for one in found.passages]}
-
-
 def _of_folder(id: str, folder: Path, label: str) -> AdapterChoice:
     return AdapterChoice(id, label, str(read_card(folder).get("persona", "")), base_of(folder), folder)
-
-
-def _reply(message_id: str, total: Any, done: bool = False) -> Reply:
-    return Reply(
-        message_id,
-        total.text,
-        total.thinking,
-        done=done,
-        stopped=done and not total.ended,
-        cut=done and total.cut,
-        tokens=total.tokens,
-    )

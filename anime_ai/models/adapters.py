@@ -5,6 +5,8 @@ Plain LoRA changes linear layers, and perhaps the embeddings of some tokens.
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,24 @@ def read_card(folder: Path) -> dict[str, object]:
     """The adapter's own notes; empty for an adapter that was made elsewhere."""
     card = read_json(folder / CARD)
     return card if isinstance(card, dict) else {}
+
+
+def fingerprint(folder: Path) -> str:
+    """The SHA-256 of an adapter's weights; "" where they are gone."""
+    try:
+        stamp = (folder / WEIGHTS).stat()
+        return _sha256(folder, stamp.st_mtime_ns, stamp.st_size)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _sha256(folder: Path, changed: int, size: int) -> str:
+    with open(folder / WEIGHTS, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def base_of(folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.chat.service import Attached
+from anime_ai.chat.turns import Attached
 from anime_ai.texts import text
 from anime_ai.ui.characters import Characters
 from anime_ai.ui.labels import label

@@ -95,7 +95,11 @@ def guarded(handler: Callable[..., Any], role: Role, refused: Any, event: bool) 
     def run_event(request: gr.Request, happened: gr.EventData, *values: Any) -> Any:
         return run(request, happened, *values)
 
-    call: Any = run_event if event else (stream if inspect.isgeneratorfunction(handler) else run)
+    def stream_event(request: gr.Request, happened: gr.EventData, *values: Any) -> Iterator[Any]:
+        yield from stream(request, happened, *values)
+
+    streams = inspect.isgeneratorfunction(handler)
+    call: Any = (stream_event if event else stream) if streams else (run_event if event else run)
     call.__name__ = handler.__name__
     call.role = role
     return call

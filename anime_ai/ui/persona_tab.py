@@ -366,6 +366,8 @@ class PersonaTab:
             return [*chat.choose_persona(person, found.name), gr.Tabs(selected="chat")]
 
         def offer_personas(person: Person, persona: str) -> Any:
+            if not persona:  # the page is only being loaded, and will be told
+                return gr.skip()
             known = self.library.list(who_asks(person))
             return gr.update(choices=[(chat.called(one), one.name) for one in known], value=persona)
 

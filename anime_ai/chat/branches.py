@@ -1,0 +1,130 @@
+"""Moving in a conversation's tree: alternatives, edits, branches, what is taken back. Knows no model.
+
+Like `anime_ai.chat.conversations`, every call names the person and raises AccessError for what is not theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select
+
+from anime_ai.chat import tree
+from anime_ai.chat.tree import Message, Tree, erase, owned, owned_message, told, turn_to
+from anime_ai.storage import ConversationRecord, Database, MessageRecord
+
+
+class Branches:
+    """The trees of all conversations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def message(self, person: str, message_id: str) -> Message:
+        with self._database.reading() as session:
+            record, message = owned_message(session, person, message_id, lock=False)
+            return told(message, Tree.of(session, record.id).siblings(message_id))
+
+    def conversation_of(self, person: str, message_id: str) -> str:
+        """The id of the conversation that a message stands in."""
+        with self._database.reading() as session:
+            return owned_message(session, person, message_id, lock=False)[0].id
+
+    def whole(self, person: str, conversation_id: str) -> list[Message]:
+        """All messages of the tree, parents before children, alternatives in their order."""
+        with self._database.reading() as session:
+            owned(session, person, conversation_id)
+            found = Tree.of(session, conversation_id)
+            wanted = select(MessageRecord).where(MessageRecord.conversation_id == conversation_id)
+            records = {one.id: one for one in session.scalars(wanted)}
+            order = [id for root in found.children.get("", ()) for id in found.below(root)]
+            return [told(records[id], found.siblings(id)) for id in order]
+
+    def edit(self, person: str, message_id: str, content: str, meta: dict[str, Any] | None = None) -> Message:
+        """Another wording of a message: an alternative to it, at which the line now ends. The old one stays."""
+        with self._database.session() as session:
+            record, old = owned_message(session, person, message_id)
+            kept = {**(meta or {}), "edited": old.id}
+            new = tree.add(session, record, old.parent_id or "", Message("", old.role, content, meta=kept))
+            record.updated = time.time()
+            return told(new, Tree.of(session, record.id).siblings(new.id))
+
+    def switch(self, person: str, message_id: str) -> None:
+        """Show the line through a message, to where it was shown last."""
+        with self._database.session() as session:
+            record, _ = owned_message(session, person, message_id)
+            found = Tree.of(session, record.id)
+            turn_to(session, record, found, found.end(message_id))
+
+    def show(self, person: str, message_id: str) -> None:
+        """Show a line that a message stands in: the one that is shown, where it does."""
+        with self._database.session() as session:
+            record, _ = owned_message(session, person, message_id)
+            found = Tree.of(session, record.id)
+            if message_id not in found.line(record.leaf_id or ""):
+                turn_to(session, record, found, found.end(message_id))
+
+    def rewind(self, person: str, conversation_id: str, message_id: str) -> None:
+        """Let the line end at a message, or before the first one (""). What follows stays in the tree."""
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            found = Tree.of(session, conversation_id)
+            turn_to(session, record, found, message_id if message_id in found.nodes else "")
+
+    def forward(self, person: str, conversation_id: str) -> None:
+        """Show again what follows behind the end of the line."""
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            found = Tree.of(session, conversation_id)
+            turn_to(session, record, found, found.end(record.leaf_id or ""))
+
+    def delete(self, person: str, message_id: str) -> None:
+        """Delete a message and all that hang on it for good."""
+        with self._database.session() as session:
+            record, message = owned_message(session, person, message_id)
+            found = Tree.of(session, record.id)
+            turn_to(session, record, found, found.without(message_id, record.leaf_id or ""))
+            session.expunge(message)
+            erase(session, found.below(message_id))
+
+    def branch(self, person: str, message_id: str) -> str:
+        """A new conversation out of the line up to a message, and its id."""
+        with self._database.session() as session:
+            record, message = owned_message(session, person, message_id)
+            found = Tree.of(session, record.id)
+            wanted = select(MessageRecord).where(MessageRecord.conversation_id == record.id)
+            records = {one.id: one for one in session.scalars(wanted)}
+            line = [told(records[id]) for id in found.line(message_id)]
+            fresh = _copied(session, record)
+            parent = ""
+            for one in line:
+                parent = tree.add(session, fresh, parent, one).id
+            return fresh.id
+
+    def restore(self, person: str, persona: str, title: str, messages: Iterable[Message], leaf: str) -> str:
+        """A new conversation out of messages from elsewhere, parents before children, and its id. Their ids count
+        among themselves only; `leaf` is one of them."""
+        with self._database.session() as session:
+            record = ConversationRecord(person=person, persona=persona, title=title, settings={"greeted": True})
+            session.add(record)
+            session.flush()
+            ids: dict[str, str] = {"": ""}
+            for one in messages:
+                ids[one.id] = tree.add(session, record, ids.get(one.parent, ""), one).id
+            turn_to(session, record, Tree.of(session, record.id), ids.get(leaf, ""))
+            return record.id
+
+
+def _copied(session: Any, record: ConversationRecord) -> ConversationRecord:
+    fresh = ConversationRecord(
+        person=record.person,
+        persona=record.persona,
+        title=record.title,
+        knowledge=record.knowledge,
+        settings=dict(record.settings),
+    )
+    session.add(fresh)
+    session.flush()
+    return fresh

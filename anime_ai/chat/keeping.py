@@ -1,0 +1,134 @@
+"""An answer on its way into the conversation: kept from the first word on, whatever ends it. Knows no model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from anime_ai.chat.conversations import Conversations
+from anime_ai.chat.tree import Message
+from anime_ai.knowledge.passages import Citation
+
+SAVE_EVERY = 0.5
+"""Seconds between two saves of an answer that is being written."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought.
+
+    `cited`: when it is done, which stretches of it rest on which of the passages that she was given.
+    """
+
+    message_id: str
+    text: str
+    thinking: str = ""
+    done: bool = False
+    stopped: bool = False
+    cut: bool = False
+    tokens: int = 0
+    cited: tuple[Citation, ...] = ()
+
+
+class Keeping:
+    """One answer behind the question `behind`; where it goes on, it grows in the message that was `begun`."""
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        person: str,
+        conversation_id: str,
+        behind: str,
+        meta: dict[str, Any],
+        begun: Message | None = None,
+    ) -> None:
+        self.conversations, self.person = conversations, person
+        self.conversation_id, self.behind = conversation_id, behind
+        self.meta = meta
+        self.message_id = begun.id if begun else ""
+        self.old = begun
+        self._before = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
+        self._saved = time.monotonic()
+        self._thinking_since = 0.0
+        self._thought_s = float(begun.meta.get("thought_s", 0.0)) if begun else 0.0
+
+    def keep(
+        self, pieces: Any, cite: Callable[[str], list[Citation]], adapter_sha: Callable[[], str]
+    ) -> Iterator[Reply]:
+        """The answer as it grows, out of a generator of `Spoken` totals. `adapter_sha` names what spoke."""
+        total = None
+        cited: list[Citation] = []
+        try:
+            for total in pieces:
+                self._watch(total)
+                if total.text or total.thinking:
+                    self._save(total)
+                    yield self._reply(total)
+        finally:
+            pieces.close()
+            if self.message_id and total is not None:
+                text, thinking = self._joined(total)
+                cited = cite(text)
+                meta = self._meta(total, cited, adapter_sha())
+                self.conversations.update(self.person, self.message_id, text, thinking, meta)
+        if total is not None:
+            yield replace(self._reply(total, done=True), cited=tuple(cited))
+
+    def _joined(self, total: Any) -> tuple[str, str]:
+        text, thinking = self._before
+        return text + total.text, thinking + total.thinking if not text else thinking
+
+    def _watch(self, total: Any) -> None:
+        """How long she has thought: from the first word of the thought to the first of her speech."""
+        now = time.monotonic()
+        if total.thinking and not total.text:
+            self._thinking_since = self._thinking_since or now
+        elif self._thinking_since:
+            self._thought_s += now - self._thinking_since
+            self._thinking_since = 0.0
+
+    def _save(self, total: Any) -> None:
+        text, thinking = self._joined(total)
+        if not self.message_id:
+            kept = self.conversations.append(
+                self.person, self.conversation_id, "assistant", text, thinking, self.meta, behind=self.behind
+            )
+            self.message_id, self._saved = kept.id, time.monotonic()
+        elif time.monotonic() - self._saved > SAVE_EVERY:
+            self.conversations.update(self.person, self.message_id, text, thinking)
+            self._saved = time.monotonic()
+
+    def _meta(self, total: Any, cited: list[Citation], adapter_sha: str) -> dict[str, Any]:
+        """What is kept of how the answer came about, when it is over."""
+        if self._thinking_since:
+            self._thought_s += time.monotonic() - self._thinking_since
+        old = self.old.meta if self.old else {}
+        meta = {**self.meta, "done": total.ended, "tokens": total.tokens + int(old.get("tokens", 0))}
+        meta |= {name: old[name] for name in ("edited",) if name in old}
+        if adapter_sha:
+            meta["adapter_sha256"] = adapter_sha
+        if self._thought_s:
+            meta["thought_s"] = round(self._thought_s, 1)
+        if total.cut:
+            meta["cut"] = True
+        if cited:
+            meta["cited"] = [astuple(one) for one in cited]
+        return meta
+
+    def _reply(self, total: Any, done: bool = False) -> Reply:
+        text, thinking = self._joined(total)
+        return replace(reply_of(self.message_id, total, done), text=text, thinking=thinking)
+
+
+def reply_of(message_id: str, total: Any, done: bool = False) -> Reply:
+    return Reply(
+        message_id,
+        total.text,
+        total.thinking,
+        done=done,
+        stopped=done and not total.ended,
+        cut=done and total.cut,
+        tokens=total.tokens,
+    )

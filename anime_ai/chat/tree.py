@@ -1,0 +1,192 @@
+"""The messages of a conversation as a tree, and the line through it that is shown. Knows no person and no model.
+
+Every message but the first ones has a parent. What has the same parent is an alternative: other greetings, other
+wordings of a question, other answers to it. The line ends at the conversation's leaf.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from anime_ai.errors import AccessError
+from anime_ai.storage import ConversationRecord, MessageRecord
+
+AT_ONCE = 500
+"""Ids of one question; SQLite takes no more than some thousand."""
+TICK = 1e-6
+"""Seconds by which a time is later than the one before it, at the least."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: `role` is "user" or "assistant", `meta` JSON values such as the model and the time.
+
+    `siblings`: the ids of it and of its alternatives, oldest first. `parent` "" begins a line. `created` in seconds
+    since 1970.
+    """
+
+    id: str
+    role: str
+    content: str
+    thinking: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    parent: str = ""
+    siblings: tuple[str, ...] = ()
+    created: float = 0.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A message's place. `visited`: when it last came onto the line."""
+
+    id: str
+    parent: str
+    visited: float
+
+
+class Tree:
+    """Made of its nodes, oldest first."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.nodes = {node.id: node for node in nodes}
+        self.children: dict[str, list[str]] = {}
+        for node in self.nodes.values():
+            self.children.setdefault(node.parent, []).append(node.id)
+
+    @classmethod
+    def of(cls, session: Session, conversation_id: str) -> Tree:
+        found = session.execute(
+            select(MessageRecord.id, MessageRecord.parent_id, MessageRecord.visited)
+            .where(MessageRecord.conversation_id == conversation_id)
+            .order_by(MessageRecord.created, MessageRecord.id)
+        )
+        return cls(Node(id, parent or "", visited) for id, parent, visited in found)
+
+    def line(self, leaf: str) -> list[str]:
+        """From the first message to `leaf`; nothing for "" and for what is not in the tree."""
+        found: list[str] = []
+        while leaf in self.nodes:
+            found.append(leaf)
+            leaf = self.nodes[leaf].parent
+        return found[::-1]
+
+    def siblings(self, id: str) -> list[str]:
+        """A message and its alternatives, oldest first."""
+        return self.children[self.nodes[id].parent]
+
+    def end(self, id: str) -> str:
+        """Where the line ends that goes through a message: at each fork it takes what was shown last. "" begins
+        before the first messages."""
+        while id in self.children:
+            id = max(self.children[id], key=lambda child: self.nodes[child].visited)
+        return id
+
+    def below(self, id: str) -> list[str]:
+        """A message and all that hang on it."""
+        found = [id]
+        for one in found:
+            found += self.children.get(one, ())
+        return found
+
+    def without(self, id: str, leaf: str) -> str:
+        """The leaf of the line when a message goes with all that hang on it: where it was, unless it goes too; then the
+        alternative that was shown last, else the message before."""
+        if id not in self.line(leaf):
+            return leaf
+        left = Tree(node for node in self.nodes.values() if node.id not in set(self.below(id)))
+        parent = self.nodes[id].parent
+        return left.end(parent)
+
+
+def owned(session: Session, person: str, conversation_id: str, lock: bool = False) -> ConversationRecord:
+    """The person's conversation, on request locked until the transaction ends, so that two appends make one line.
+
+    Raises AccessError, the same for another person's as for none.
+    """
+    wanted = select(ConversationRecord).where(
+        ConversationRecord.id == conversation_id, ConversationRecord.person == person
+    )
+    record = session.scalars(wanted.with_for_update() if lock else wanted).first()
+    if record is None:
+        raise AccessError("chat.not_yours")
+    return record
+
+
+def owned_message(
+    session: Session, person: str, message_id: str, lock: bool = True
+) -> tuple[ConversationRecord, MessageRecord]:
+    """A message of the person's and its conversation. Raises AccessError."""
+    message = session.get(MessageRecord, message_id)
+    if message is None:
+        raise AccessError("chat.not_yours")
+    return owned(session, person, message.conversation_id, lock), message
+
+
+def add(session: Session, record: ConversationRecord, parent: str, told: Message) -> MessageRecord:
+    """A new message behind `parent`, at which the line now ends. Its id is a fresh one."""
+    # Never before what is there already, whatever the clock does: alternatives are listed by their time.
+    newest = select(func.max(MessageRecord.created), func.max(MessageRecord.visited))
+    made, shown = session.execute(newest.where(MessageRecord.conversation_id == record.id)).one()
+    now = time.time()
+    message = MessageRecord(
+        conversation_id=record.id,
+        parent_id=parent or None,
+        role=told.role,
+        content=storable(told.content),
+        thinking=storable(told.thinking),
+        meta=told.meta,
+        created=max(now, (made or 0.0) + TICK),
+        visited=max(now, (shown or 0.0) + TICK),
+    )
+    session.add(message)
+    session.flush()
+    record.leaf_id = message.id
+    return message
+
+
+def turn_to(session: Session, record: ConversationRecord, tree: Tree, leaf: str) -> None:
+    """Let the line end at `leaf`; what comes onto it thereby is marked as shown."""
+    before = set(tree.line(record.leaf_id or ""))
+    fresh = [id for id in tree.line(leaf) if id not in before]
+    newest = max((node.visited for node in tree.nodes.values()), default=0.0)
+    for start in range(0, len(fresh), AT_ONCE):
+        session.execute(
+            update(MessageRecord)
+            .where(MessageRecord.id.in_(fresh[start : start + AT_ONCE]))
+            .values(visited=max(time.time(), newest + TICK))
+            .execution_options(synchronize_session=False)
+        )
+    record.leaf_id = leaf or None
+
+
+def erase(session: Session, ids: Sequence[str]) -> None:
+    """Delete messages. They let go of each other first: a chain of references is followed only so deep by a database
+    that deletes along it."""
+    for done in (update(MessageRecord).values(parent_id=None), delete(MessageRecord)):
+        for start in range(0, len(ids), AT_ONCE):
+            some = MessageRecord.id.in_(ids[start : start + AT_ONCE])
+            session.execute(done.where(some).execution_options(synchronize_session=False))  # type: ignore[attr-defined]
+
+
+def told(record: MessageRecord, siblings: Sequence[str] = ()) -> Message:
+    return Message(
+        record.id,
+        record.role,
+        record.content,
+        record.thinking,
+        record.meta,
+        record.parent_id or "",
+        tuple(siblings) or (record.id,),
+        record.created,
+    )
+
+
+def storable(text: str) -> str:
+    """Text that any database takes: NUL and lone surrogates become U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

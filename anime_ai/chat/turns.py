@@ -1,0 +1,108 @@
+"""One turn of a conversation: what is answered, how, and what the chain is given for it. Knows no engine.
+
+What she said in other branches, her thoughts, and what was never answered stay out of the prompt.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anime_ai.chat.lore import as_json as lore_json
+from anime_ai.chat.lore import as_text as lore_text
+from anime_ai.chat.tree import Message
+from anime_ai.knowledge.passages import Passage
+from anime_ai.knowledge.service import Retrieval
+from anime_ai.models.engine import Sampling
+from anime_ai.persona.lorebook import Lore
+from anime_ai.prompting import observation, passages
+
+
+@dataclass(frozen=True)
+class How:
+    """How an answer is made. `adapter_id` "" is the base alone; `think` "" is what the conversation or else the adapter
+    has; `stop` ends the generation within a token."""
+
+    adapter_id: str = ""
+    sampling: Sampling = Sampling()
+    think: str = ""
+    stop: threading.Event | None = None
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A picture that a message brings along: its id in the album, and what is seen in it, in a sentence."""
+
+    picture_id: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question behind what was said before. An answer that was begun goes on from `begun`, or, where it had not come
+    out of its thought, from `thought`."""
+
+    question: str
+    brought: str = ""
+    before: tuple[Message, ...] = ()
+    begun: str = ""
+    thought: str = ""
+
+    def values(self, card: str, greeting: str = "") -> dict[str, Any]:
+        """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it."""
+        from langchain_core.messages import AIMessage, BaseMessage
+
+        from anime_ai.chat.chain import asked, begun
+
+        history: list[BaseMessage] = []
+        for said in self.before:
+            if said.content:
+                user = said.role == "user"
+                history += asked(said.content, said.meta.get("brought", "")) if user else [AIMessage(said.content)]
+        if greeting and not (history and isinstance(history[0], AIMessage)):
+            history.insert(0, AIMessage(greeting))
+        values: dict[str, Any] = {"card": card, "history": history, "question": asked(self.question, self.brought)}
+        if self.begun or self.thought:
+            values["begun"] = begun(self.begun, self.thought)
+        return values
+
+
+def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> dict[str, Any]:
+    """What a question's message keeps of what it brings along: `brought` is what is read."""
+    parts = [lore_text(lore, small), passages(passage.told() for passage in found.used)]
+    meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages else {}
+    if fired := lore_json(lore):
+        meta["lore"] = fired
+    if picture:
+        parts.append(observation(picture.sentence))
+        meta["picture"] = asdict(picture)
+    brought = "\n".join(part for part in parts if part)
+    return {**meta, "brought": brought} if meta else {}
+
+
+def as_json(found: Retrieval) -> dict[str, Any]:
+    """What was found for a question, as a message keeps it."""
+    return {"question": found.question, "why": found.why, "passages": [asdict(one) for one in found.passages]}
+
+
+def kept_retrieval(message: Message) -> Retrieval:
+    """What was found for a question, out of its message."""
+    told = message.meta.get("retrieval") or {}
+    return Retrieval(
+        str(told.get("question", message.content)),
+        tuple(Passage(**one) for one in told.get("passages", ())),
+        str(told.get("why", "")),
+    )
+
+
+def kept_picture(message: Message) -> Attached | None:
+    picture = message.meta.get("picture")
+    return Attached(**picture) if picture else None
+
+
+def line_before(messages: Sequence[Message], message_id: str) -> tuple[Message, ...]:
+    """The messages of a line that stand before one of them."""
+    ids = [one.id for one in messages]
+    return tuple(messages[: ids.index(message_id)])

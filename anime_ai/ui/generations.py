@@ -1,0 +1,45 @@
+"""Which generation belongs to which conversation and page load, so that it can be stopped from either."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from anime_ai.errors import AnimeAIError
+
+
+class Generations:
+    """Those that run now."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[str, threading.Event]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, name: str, session: str) -> Iterator[threading.Event]:
+        """The stop event of a new generation. Raises AnimeAIError while `name` has one."""
+        stop = threading.Event()
+        with self._lock:
+            if name in self._running:
+                raise AnimeAIError("chat.busy")
+            self._running[name] = (session, stop)
+        try:
+            yield stop
+        finally:
+            stop.set()
+            with self._lock:
+                self._running.pop(name, None)
+
+    def stop(self, name: str) -> None:
+        with self._lock:
+            found = self._running.get(name)
+        if found:
+            found[1].set()
+
+    def leave(self, session: str) -> None:
+        """End whatever a closed page has started."""
+        with self._lock:
+            stops = [stop for owner, stop in self._running.values() if session and owner == session]
+        for stop in stops:
+            stop.set()

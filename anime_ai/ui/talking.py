@@ -1,0 +1,240 @@
+"""A conversation on the page: what is said in it, what can be done to its messages, the box to write in.
+
+Knows no prompt. Everything names messages by their ids in the database, never by their place on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from anime_ai.chat.samplings import KNOBS
+from anime_ai.chat.service import LOOK
+from anime_ai.chat.turns import How
+from anime_ai.errors import AnimeAIError
+from anime_ai.ui.attaching import Attachment
+from anime_ai.ui.card_routes import avatar_url
+from anime_ai.ui.generations import Generations
+from anime_ai.ui.labels import label
+from anime_ai.ui.persons import Person
+from anime_ai.ui.said import Voice, line, speaking
+
+if TYPE_CHECKING:
+    from anime_ai.chat.conversations import Conversation
+    from anime_ai.studio import Studio
+
+EXAMPLES = ("anime", "homework", "morning", "sad")
+MOST_CHARACTERS = 8000
+TALK = Path(__file__).with_name("talk.js")
+HOW = 2 + len(KNOBS)
+"""What the page sends of how an answer is made: adapter, thinking, knobs."""
+STREAMED = ("again", "go_on", "reword", "edit_go_on")
+
+
+class Talking:
+    """Handlers, and the components after `build`. `how` reads how an answer is to be made from what the page sent:
+    the adapter, whether she may think, the knobs of sampling. `beside` tells updates of the components `aside`, which
+    show something of the conversation too."""
+
+    aside: Sequence[Any] = ()
+
+    def __init__(
+        self, studio: Studio, generations: Generations, how: Callable[..., How], beside: Callable[..., list[Any]]
+    ) -> None:
+        self.studio, self.generations, self.how, self.beside = studio, generations, how, beside
+        self.attachment = Attachment(studio)
+
+    # What the handlers answer with.
+
+    def shown(self, person: Person, conversation: Conversation, whole: bool = False) -> str:
+        """The line as HTML."""
+        return line(conversation.messages, self.voice(conversation), person.language, conversation.ahead, whole=whole)
+
+    def voice(self, conversation: Conversation) -> Voice:
+        her = self.studio.personas.named(conversation.persona)
+        unsaid = her.greeting if her and not conversation.settings.get("greeted") else ""
+        return Voice(her.character if her else conversation.persona, avatar_url(her), unsaid)
+
+    def _get(self, person: Person, conversation_id: Any) -> Conversation:
+        return self.studio.conversations.get(person.id, str(conversation_id))
+
+    def _step(
+        self,
+        shown: Any = None,
+        live: Any = None,
+        message: Any = None,
+        busy: bool | None = None,
+        card: Any = None,
+        beside: Any = None,
+    ) -> list[Any]:
+        """Updates of `outputs`; what is None stays as it is."""
+        buttons = [gr.skip(), gr.skip()]
+        if busy is not None:
+            buttons = [gr.update(visible=not busy), gr.update(visible=busy)]
+        told = [gr.skip() if one is None else one for one in (shown, live, message)]
+        card = card or [gr.skip() for _ in Attachment.none()]
+        return [*told, *buttons, *card, *(beside or [gr.skip() for _ in self.aside])]
+
+    def _settled(self, person: Person, conversation_id: str, *, busy: bool | None = None, **more: Any) -> list[Any]:
+        """Updates that show a conversation as it stands, and nothing being said."""
+        found = self._get(person, conversation_id)
+        whole = more.pop("whole", False)
+        return self._step(self.shown(person, found, whole), "", busy=busy, beside=self.beside(person, found), **more)
+
+    # Handlers.
+
+    def send(self, person: Person, message: str, conversation_id: str, *rest: Any) -> Iterator[list[Any]]:
+        """Stream her answer. `rest`: what `how` reads, then the picture that goes along, the words on its card, and who
+        it is."""
+        how, picture = rest[:HOW], self.attachment.taken(person, *rest[HOW:])
+        said = checked(str(message or "").strip() or (LOOK if picture else ""))
+        conversation = self._get(person, conversation_id)
+        meta = {"picture": asdict(picture)} if picture else {}
+        card = self.attachment.put("", visible=False) if picture else []
+        back = self.attachment.put(picture.picture_id, visible=True) if picture else None
+
+        def ask(made: How) -> Any:
+            return self.studio.chat.reply(person.id, conversation.id, said, made, picture)
+
+        first = True
+        # What she could not answer goes back into the box, so that it need not be typed again.
+        for step in self._stream(person, conversation, ask, how, said, meta, {"message": said, "card": back}):
+            if first:
+                step[2] = ""
+                step[5 : 5 + len(card)] = card
+            yield step
+            first = False
+
+    def act_on_message(
+        self, person: Person, happened: gr.EventData, conversation_id: str, *rest: Any
+    ) -> Iterator[list[Any]]:
+        """Something was done to a message: updates of `outputs`. What is said anew streams; `rest` is what `how`
+        reads."""
+        told = happened._data if isinstance(happened._data, dict) else {}
+        act, id, text = str(told.get("act", "")), str(told.get("id", "")), str(told.get("text", ""))
+        conversation = self._get(person, conversation_id)
+        branches, chat = self.studio.conversations.branches, self.studio.chat
+        if id and branches.conversation_of(person.id, id) != conversation.id:
+            raise AnimeAIError("chat.not_here")
+        if act in STREAMED:
+            asked = "" if act != "reword" else checked(text.strip())
+            if act == "edit_go_on":
+                id = branches.edit(person.id, id, checked(text)).id
+            ways: dict[str, Callable[[How], Any]] = {
+                "again": lambda made: chat.again(person.id, id, made),
+                "reword": lambda made: chat.reword(person.id, id, asked, made),
+            }
+            ask = ways.get(act, lambda made: chat.go_on(person.id, id, made))
+            shorter = self._up_to(self._get(person, conversation.id), id, itself=act == "again")
+            yield from self._stream(person, shorter, ask, rest, asked)
+            return
+        message = None
+        if act == "edit":
+            branches.edit(person.id, id, checked(text))
+        elif act == "switch":
+            branches.switch(person.id, id)
+        elif act == "delete":
+            branches.delete(person.id, id)
+        elif act == "forward":
+            branches.forward(person.id, conversation.id)
+        elif act == "undo":
+            taken = branches.message(person.id, id)
+            branches.rewind(person.id, conversation.id, taken.parent)
+            message = taken.content
+        elif act != "earlier":
+            raise AnimeAIError("chat.not_here")
+        yield self._settled(person, conversation.id, message=message, whole=act == "earlier")
+
+    def _up_to(self, conversation: Conversation, id: str, itself: bool) -> Conversation:
+        """The conversation as it stands while something in it is said anew: before a message, or, of a question that is
+        answered again, up to it."""
+        ids = [one.id for one in conversation.messages]
+        place = ids.index(id) if id in ids else len(ids)
+        if itself and place < len(ids) and conversation.messages[place].role == "user":
+            place += 1
+        return replace(conversation, messages=conversation.messages[:place], ahead=False)
+
+    def _stream(
+        self,
+        person: Person,
+        conversation: Conversation,
+        ask: Callable[[How], Any],
+        how: Any,
+        asked: str = "",
+        meta: dict[str, Any] | None = None,
+        back: dict[str, Any] | None = None,
+    ) -> Iterator[list[Any]]:
+        """Updates while she answers; `back`: what is shown besides where she could not."""
+        voice, language = self.voice(conversation), person.language
+        with self.generations.one(conversation.id, person.session) as stop:
+            replies = ask(self.how(person, conversation, stop, *how))
+            try:
+                waiting = speaking(voice, language, "", "", asked, meta)
+                yield self._step(self.shown(person, conversation), waiting, busy=True)
+                for reply in replies:
+                    yield self._step(live=speaking(voice, language, reply.thinking, reply.text, asked, meta))
+            except Exception:
+                yield self._settled(person, conversation.id, busy=False, **(back or {}))
+                raise
+            finally:
+                replies.close()
+        yield self._settled(person, conversation.id, busy=False)
+
+    def stop(self, person: Person, conversation_id: str) -> None:
+        self.generations.stop(self._get(person, conversation_id).id)
+
+    # Components.
+
+    def build(self) -> None:
+        with gr.Column(elem_id="talk"):
+            self.line = gr.HTML(
+                f'<p class="empty">{label("ui.chat.empty")}</p>',
+                elem_id="line",
+                js_on_load=TALK.read_text(encoding="utf-8"),
+            )
+            self.live = gr.HTML(elem_id="live")
+        with gr.Row(elem_classes="chips", elem_id="chips"):
+            self.examples = [gr.Button(label(f"ui.chat.example.{name}"), size="sm") for name in EXAMPLES]
+        self.attachment.build_card()
+        with gr.Row(equal_height=True, elem_id="say"):
+            self.attachment.build_button()
+            self.message = gr.Textbox(
+                show_label=False,
+                label=label("ui.chat.message"),
+                placeholder=label("ui.chat.placeholder"),
+                lines=1,
+                max_lines=6,
+                max_length=MOST_CHARACTERS,
+                scale=8,
+                min_width=160,
+                autofocus=True,
+                container=False,
+                elem_id="message",
+            )
+            self.send_button = gr.Button(
+                label("ui.chat.send"), variant="primary", scale=1, min_width=84, elem_id="send"
+            )
+            self.stop_button = gr.Button(
+                label("ui.chat.stop"), variant="stop", scale=1, min_width=84, visible=False, elem_id="stop"
+            )
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [
+            *(self.line, self.live, self.message, self.send_button, self.stop_button),
+            *self.attachment.outputs,
+            *self.aside,
+        ]
+
+
+def checked(said: str) -> str:
+    """What somebody wrote. Raises AnimeAIError where it is nothing, or too long."""
+    if not said.strip():
+        raise AnimeAIError("chat.blank")
+    if len(said) > MOST_CHARACTERS:
+        raise AnimeAIError("ui.too_long", length=len(said), most=MOST_CHARACTERS)
+    return said
