@@ -21,7 +21,7 @@ from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Turn, bring, kept_picture, kept_retrieval, line_before
-from anime_ai.config import ASSETS, Settings
+from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.adapters import base_of, fingerprint, read_card
@@ -333,7 +333,11 @@ class Chat:
         how: How,
         begun: Message | None = None,
     ) -> Iterator[Reply]:
-        """Answer a question, or go on with what was `begun`, and keep it."""
+        """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
+        not, or not any more, there for this person."""
+        persona = self.personas.named(conversation.persona)
+        if persona is not None and not persona.published and person != OWNER:
+            raise PersonaError("persona.removed", name=conversation.persona)
         if how.sampling.seed is None:  # so that it can be told, and said again
             how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
         before = line_before((*conversation.messages, asked), asked.id)
