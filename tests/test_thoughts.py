@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from anime_ai.prompting import ThoughtSplitter
+from anime_ai.chat.thoughts import ThoughtSplitter
 
 
 def told_apart(text: str, inside: bool) -> tuple[str, str, bool]:

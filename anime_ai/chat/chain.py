@@ -15,7 +15,7 @@ from langchain_core.prompts import (
 from langchain_core.runnables import Runnable, RunnableGenerator
 
 from anime_ai.chat.model import EngineChatModel
-from anime_ai.prompting import ThoughtSplitter
+from anime_ai.chat.thoughts import ThoughtSplitter
 
 
 @dataclass(frozen=True)
