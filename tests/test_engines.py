@@ -15,7 +15,7 @@ from anime_ai.models.device import Device
 from anime_ai.models.engines import engine_name, gguf_type, open_engine
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.llamacpp_engine import LlamaCppEngine
-from anime_ai.models.transformers_engine import TransformersEngine
+from anime_ai.models.transformers_engine import TransformersEngine, look_up_pays
 
 
 def test_the_named_engine_is_opened_and_loads_nothing(settings: Settings) -> None:
@@ -53,3 +53,12 @@ def test_the_type_is_the_one_that_is_named_else_by_size(settings: Settings) -> N
 def test_an_engine_that_is_not_there_is_refused() -> None:
     with pytest.raises(SettingsError, match="ENGINE"):
         Settings.load(engine="warp")
+
+
+def test_looking_up_is_for_weights_of_16_bits(settings: Settings) -> None:
+    import torch
+
+    engine = TransformersEngine(find_base(STARTER, settings))
+    model = engine._ready()
+    assert not look_up_pays(model)
+    assert look_up_pays(model.to(torch.bfloat16))
