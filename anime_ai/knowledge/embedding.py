@@ -5,16 +5,20 @@ Knows no database.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anime_ai.errors import KnowledgeError
+from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.knowledge import tokens
+from anime_ai.models.hub import cached, fetch, is_hub_id
+from anime_ai.texts import text
 
 Vectors = NDArray[np.float32]
 HASHED = "hashed"
@@ -25,6 +29,10 @@ PREFIXES = {
 }
 """What stands before a question, as each model's card asks."""
 OFFERED = (HASHED, "BAAI/bge-small-zh-v1.5", "BAAI/bge-m3")
+PICKLED = frozenset({"BAAI/bge-m3"})
+"""Published as a pickle alone, of which torch reads tensors and refuses the rest (`weights_only`)."""
+WEIGHTS, PICKLE = "model.safetensors", "pytorch_model.bin"
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 
 
 class Embedding(Protocol):
@@ -64,31 +72,56 @@ class Hashed:
 
 @dataclass(frozen=True)
 class Transformer:
-    """A sentence-transformers model, loaded at the first text."""
+    """A sentence-transformers model, found or fetched, and loaded, at the first text. `name`: a folder or a Hub id."""
 
     name: str
-    path: str
+    timeout: float = 8.0
 
     def documents(self, texts: Sequence[str]) -> Vectors:
-        return _unit(self._model.encode(list(texts), batch_size=32, show_progress_bar=False))
+        return self._read(texts)
 
     def question(self, text: str) -> Vectors:
-        said = PREFIXES.get(self.name, "") + text
-        return _unit(self._model.encode([said], show_progress_bar=False))[0]
+        return self._read([PREFIXES.get(self.name, "") + text])[0]
+
+    def _read(self, texts: Sequence[str]) -> Vectors:
+        try:
+            return _unit(self._model.encode(list(texts), batch_size=32, show_progress_bar=False))
+        except AnimeAIError:
+            raise
+        except Exception as error:  # the libraries' own errors share no base
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise KnowledgeError("knowledge.embedding", name=self.name, why=why) from error
 
     @cached_property
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        try:
-            return SentenceTransformer(self.path, trust_remote_code=False, model_kwargs={"use_safetensors": True})
-        except (OSError, ValueError, RuntimeError) as error:
-            raise KnowledgeError("knowledge.embedding", name=self.name, why=str(error).split("\n")[0]) from error
+        safe = self.name not in PICKLED
+        folder = folder_of(self.name) or fetch(self.name, _FILES if safe else (*_FILES, PICKLE), self.timeout)
+        how = {"use_safetensors": safe, "weights_only": True}
+        return SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs=how)
 
 
-def find_embedding(name: str) -> Embedding:
-    """The embedding of this name: `hashed`, a folder, or a sentence-transformers model of the hub."""
-    return Hashed() if name in ("", HASHED) else Transformer(name, name)
+def find_embedding(name: str, timeout: float = 8.0) -> Embedding:
+    """The embedding of this name: `hashed`, a folder, or a sentence-transformers model of the Hub. Loads nothing.
+
+    `timeout`: seconds until a Hub that is silent counts as out of reach.
+    """
+    return Hashed() if name in ("", HASHED) else Transformer(name, timeout)
+
+
+def folder_of(name: str) -> Path | None:
+    """Where a model lies on this disk, all of it; None where it has to be fetched.
+
+    Raises KnowledgeError for what is neither a folder nor a Hub id.
+    """
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return Path(folder)
+    if not is_hub_id(name):
+        raise KnowledgeError("knowledge.embedding", name=name[:200], why=text("knowledge.no_model"))
+    there = [cached(name, file) for file in ("modules.json", PICKLE if name in PICKLED else WEIGHTS)]
+    return there[0].parent if there[0] and there[1] else None
 
 
 def _unit(vectors: Any) -> Vectors:

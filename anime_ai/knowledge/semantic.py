@@ -6,8 +6,11 @@ measured to help, 0 for the hashed embedding, which is measured to harm. What is
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +24,10 @@ from anime_ai.knowledge.vectors import VectorStore
 
 DEPTH = 50
 """How far down the ranking by words and the one by vectors are read."""
+PAUSE = 60.0
+"""Seconds for which vectors that could not be asked are left alone: a model that is gone costs a wait each time."""
 _SMOOTHING = 60
+log = logging.getLogger("anime_ai.knowledge")
 
 
 @dataclass(frozen=True)
@@ -33,16 +39,19 @@ class Dense:
 
 
 class Semantic:
-    """See the module. Threads may share it."""
+    """See the module. Threads may share it. `untried`: the settings name an embedding that `rebuild` has not seen."""
 
     def __init__(self, settings: Settings, library: Library) -> None:
         self._library = library
         self.vectors = VectorStore.of(settings)
+        self._timeout = settings.hub_timeout
         self._chosen = settings.studio_dir / "embedding.json"
         self.dense = self._chosen_before(settings.embedding)
         self._filling = threading.Lock()
         self._filled: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
+        self._switching = threading.Lock()
+        self._rested = 0.0
 
     def close(self) -> None:
         """Let go of the vectors; what was being filled goes on at the next start."""
@@ -52,36 +61,61 @@ class Semantic:
 
     def nearest(self, base_id: str, question: str, count: int) -> list[tuple[str, float]]:
         """The nearest chunks and their similarities, none where vectors are not believed or cannot be asked."""
-        if self.dense.trust <= 0:
+        if self.dense.trust <= 0 or time.monotonic() < self._rested:
             return []
-        with suppress(AnimeAIError):  # what can be found by words is found
+        try:
             if self.vectors.available:
                 self._keep_up(base_id)
                 embedding = self.dense.embedding
                 return self.vectors.search(base_id, embedding.name, embedding.question(question).tolist(), count)
+        except AnimeAIError as error:  # what can be found by words is found
+            log.warning("found by words alone: %s", error)
+            self._rested = time.monotonic() + PAUSE
         return []
 
     def rebuild(self) -> Dense:
         """Try the embedding anew, and make the vectors where they are missing."""
         return self.use(self.dense.embedding.name)
 
+    def switch(self, name: str) -> Future[Dense]:
+        """`use` behind the caller's back: nobody has to wait for it, and it ends with the process."""
+        done: Future[Dense] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(self.use(name))
+            except BaseException as error:
+                done.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return done
+
     def use(self, name: str) -> Dense:
         """Switch to another embedding: tried on the questions that ship, then filled while the old one answers.
 
-        Takes as long as that takes. Raises KnowledgeError for one that cannot be used; the old one stays.
+        Takes as long as that takes, a download included. Raises KnowledgeError, or ModelError where the model cannot
+        be fetched; the old embedding stays then.
         """
         from anime_ai.knowledge.trust import measure
 
         if not self.vectors.available:
             raise KnowledgeError("knowledge.vectors_held", path=self._chosen.parent / "vectors")
-        embedding = find_embedding(name)
-        dense = Dense(embedding, measure(embedding).trust)
-        for base_id in self._library.everything():
-            self._fill(base_id, dense)
-        self.dense = dense
-        write_json(self._chosen, {"embedding": embedding.name, "trust": dense.trust})
-        self.drop_others()
-        return dense
+        if not self._switching.acquire(blocking=False):
+            raise KnowledgeError("knowledge.switching")
+        try:
+            embedding = find_embedding(name, self._timeout)
+            dense = Dense(embedding, measure(embedding).trust)
+            self._filled.clear()
+            for base_id in self._library.everything():
+                self._fill(base_id, dense)
+            if self._closing.is_set():
+                return self.dense
+            self.dense, self.untried, self._rested = dense, False, 0.0
+            write_json(self._chosen, {"embedding": embedding.name, "trust": dense.trust})
+            self.drop_others()
+            return dense
+        finally:
+            self._switching.release()
 
     def drop_others(self) -> None:
         """Delete the vectors of other embeddings, and of bases that are gone."""
@@ -94,10 +128,13 @@ class Semantic:
         told = told if isinstance(told, dict) else {}
         name = named or str(told.get("embedding") or HASHED)
         trust = told.get("trust") if told.get("embedding") == name else 0.0
-        return Dense(find_embedding(name), float(trust) if isinstance(trust, (int, float)) else 0.0)
+        self.untried = told.get("embedding", HASHED) != name
+        return Dense(find_embedding(name, self._timeout), float(trust) if isinstance(trust, (int, float)) else 0.0)
 
     def _keep_up(self, base_id: str) -> None:
         dense = self.dense
+        if self._filling.locked():  # the next search looks again
+            return
         if self._filled.get((base_id, dense.embedding.name)) != self._library.revision(base_id):
             threading.Thread(target=self._fill_quietly, args=(base_id, dense), daemon=True).start()
 

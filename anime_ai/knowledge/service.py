@@ -50,11 +50,15 @@ class Added:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was looked for and what was found, best first; what is `used` enters the prompt, in this order."""
+    """What was looked for and what was found, best first; what is `used` enters the prompt, in this order.
+
+    `why`: the key of the reason where nothing enters, "" where nobody looked. `cut`: the score that a passage needs.
+    """
 
     question: str
     passages: tuple[Passage, ...] = ()
     why: str = ""
+    cut: float = 0.0
 
     @property
     def used(self) -> tuple[Passage, ...]:
@@ -111,6 +115,8 @@ class Knowledge:
 
     def paste(self, base_id: str, name: str, text: str, person: str = "") -> str:
         """Store a text that somebody typed; the document's id. A name that is taken gets a number."""
+        if len(text) > parsing.MOST_CHARACTERS:  # before it is taken apart
+            raise KnowledgeError("knowledge.too_long", most=parsing.MOST_CHARACTERS, blocks=parsing.MOST_BLOCKS)
         content = text.encode("utf-8", "replace")
         blocks = parsing.read(content, "text.md")
         taken = {info.name for info in self.library.documents(base_id, person)}
@@ -160,20 +166,22 @@ class Knowledge:
 
     def retrieve(self, question: str, base_ids: Sequence[str], small: bool = False) -> Retrieval:
         """What a turn of the chat brings along for `question`. `small`: for a model that reads short passages only."""
-        found = self.search(question, base_ids, MOST_PASSAGES + 2) if base_ids else []
+        if not base_ids:
+            return Retrieval(question)
+        found = self.search(question, base_ids, MOST_PASSAGES + 2)
         if not found:
             return Retrieval(question, (), "knowledge.why.nothing")
         if not asks(self._features(question, found, base_ids)):
-            return Retrieval(question, tuple(replace(one, used=False, why="knowledge.why.small_talk") for one in found))
-        best = max(passage.score for passage in found)
+            why = "knowledge.why.small_talk"
+            return Retrieval(question, tuple(replace(one, used=False, why=why) for one in found), why)
+        cut = 0.0 if self.reranker else BEHIND * max(passage.score for passage in found)
         judged = []
         for place, passage in enumerate(found):
             near = passage.dense_rank is not None and passage.dense_rank <= MOST_PASSAGES
-            far = not self.reranker and not near and passage.score < BEHIND * best
-            why = "knowledge.why.behind" if far else ""
+            why = "knowledge.why.behind" if passage.score < cut and not near else ""
             why = "knowledge.why.enough" if place >= (1 if small else MOST_PASSAGES) else why
             judged.append(replace(narrowed(passage, question, NARROW if small else WIDE), used=not why, why=why))
-        return Retrieval(question, tuple(judged))
+        return Retrieval(question, tuple(judged), cut=cut)
 
     def features(self, question: str, base_ids: Sequence[str]) -> tuple[float, ...]:
         """What tells a question from small talk, in numbers."""
@@ -188,8 +196,13 @@ class Knowledge:
 
     def _rarity(self, base_ids: Sequence[str]) -> Rarity:
         """How rare some terms are: in the base where each is least so."""
-        indexes = [index for index in map(self._index, base_ids) if len(index)]
-        return lambda terms: [min(values) for values in zip(*(one.rarity(terms) for one in indexes), strict=True)]
+        indexes = [self._index(base_id) for base_id in base_ids]
+
+        def rarity(terms: set[int]) -> list[float]:
+            told = [one.rarity(terms) for one in indexes if len(one)]
+            return [min(values) for values in zip(*told, strict=True)] if told else [0.0] * len(terms)
+
+        return rarity
 
     def _index(self, base_id: str) -> Index:
         with self._opening:

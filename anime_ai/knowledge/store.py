@@ -224,6 +224,7 @@ class Library:
                 sha256=sha256,
                 text=text,
                 pages=max((block.page for block in blocks), default=0),
+                characters=len(text),
             )
             session.add(document)
             session.flush()
@@ -393,7 +394,7 @@ def _documents(session: Session, wanted: Any, chunks: Any) -> list[DocumentInfo]
             DocumentRecord.sha256,
             DocumentRecord.pages,
             func.coalesce(number.c.chunks, 0),
-            func.length(DocumentRecord.text),
+            DocumentRecord.characters,
             DocumentRecord.updated,
         )
         .outerjoin(number, number.c.document_id == DocumentRecord.id)
