@@ -388,6 +388,8 @@ def knowledge_search(
     with _knowledge(output_dir) as knowledge:
         bases = [knowledge.library.base(base).id] if base else [one.id for one in knowledge.library.bases()]
         found = knowledge.search(query, bases, k)
+        if knowledge.semantic.untried:
+            say(text("cli.knowledge.untried", name=knowledge.semantic.dense.embedding.name))
     if as_json:
         names = ("document", "page", "start", "end", "text", "score", "lexical_rank", "dense_rank")
         give([{name: getattr(one, name) for name in names} for one in found])

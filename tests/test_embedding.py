@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import http.server
+import json
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import numpy as np
 import pytest
 
 from anime_ai.config import Settings
-from anime_ai.errors import KnowledgeError
+from anime_ai.errors import KnowledgeError, ModelError
+from anime_ai.knowledge import semantic, trust
 from anime_ai.knowledge.chunks import Block
-from anime_ai.knowledge.embedding import HASHED, Embedding, Hashed, find_embedding
+from anime_ai.knowledge.embedding import HASHED, PREFIXES, Embedding, Hashed, Vectors, find_embedding
 from anime_ai.knowledge.semantic import Dense, fused
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.knowledge.trust import measure
+from anime_ai.knowledge.trust import Trial, measure
 from anime_ai.knowledge.vectors import VectorStore
 from anime_ai.storage import Database
 
@@ -128,6 +137,174 @@ def test_an_embedding_that_is_not_there_is_said_and_the_old_one_stays(knowledge:
         knowledge.semantic.use(str(tmp_path / "nowhere"))
     assert refused.value.key == "knowledge.embedding"
     assert knowledge.semantic.dense.embedding.name == HASHED
+
+
+def test_the_old_vectors_answer_until_the_new_ones_are_there(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switched behind the caller's back; a second switch meanwhile is refused, a failing one changes nothing."""
+
+    class Slow(Hashed):
+        name = "slow"
+        reading, go_on = threading.Event(), threading.Event()
+
+        def documents(self, texts: Sequence[str]) -> Vectors:
+            self.reading.set()
+            assert self.go_on.wait(60)
+            return super().documents(texts)
+
+    slow = Slow(dimensions=64, name="slow")
+    named: dict[str, Embedding] = {"slow": slow, HASHED: Hashed()}
+    believing = Trial(({0.0: 0.5, 1.0: 0.9, **dict.fromkeys((0.25, 0.5, 2.0), 0.0)},) * 2)
+    monkeypatch.setattr(semantic, "find_embedding", lambda name, timeout: named[name])
+    monkeypatch.setattr(trust, "measure", lambda embedding: believing)
+    base = knowledge.library.create("我的")
+    knowledge.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    knowledge.semantic.use(HASHED)
+    done = knowledge.semantic.switch("slow")
+    assert slow.reading.wait(60)
+    assert knowledge.search("草莓", [base])[0].dense_rank == 1, "the old one answers"
+    assert knowledge.semantic.dense.embedding.name == HASHED
+    with pytest.raises(KnowledgeError) as twice:
+        knowledge.semantic.use(HASHED)
+    assert twice.value.key == "knowledge.switching"
+    slow.go_on.set()
+    assert done.result(60).embedding is slow
+    assert knowledge.search("草莓", [base])[0].dense_rank == 1
+    assert knowledge.semantic.vectors.held(base, HASHED) == {}, "the old ones are gone"
+    slow.documents = lambda texts: named["nothing"].documents(texts)  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        knowledge.semantic.switch("nothing").result(60)
+    assert knowledge.semantic.dense.embedding is slow
+
+
+def test_an_embedding_of_the_settings_is_tried_by_a_rebuild_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database.open(tmp_path / "a.db") as database:
+        for name, untried in (("", False), (HASHED, False), ("somebody/else", True)):
+            settings = Settings(output_dir=tmp_path, embedding=name)
+            assert Knowledge(settings, database).semantic.untried is untried
+        knowledge = Knowledge(settings, database)
+        monkeypatch.setattr(semantic, "find_embedding", lambda name, timeout: Hashed(name=name))
+        knowledge.semantic.rebuild()
+        knowledge.close()
+        assert not knowledge.semantic.untried
+        assert not Knowledge(settings, database).semantic.untried
+
+
+def test_a_broken_folder_of_vectors_costs_no_text(tmp_path: Path) -> None:
+    """Found by words, and what to do is said; without the folder the vectors are made again."""
+    settings = Settings(output_dir=tmp_path)
+    one = opened(settings)
+    base = one.library.create("我的")
+    one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    believed(one, Hashed())
+    one.close()
+    for file in (settings.studio_dir / "vectors").rglob("*.sqlite3"):
+        file.write_bytes(b"nothing of the kind" * 100)
+    two = opened(settings)
+    two.semantic.dense = Dense(Hashed(), 1.0)
+    assert [one.text for one in two.search("草莓", [base])] == ["雪见喜欢草莓。"]
+    with pytest.raises(KnowledgeError) as broken:
+        two.semantic._fill(base, two.semantic.dense)
+    assert broken.value.key == "knowledge.vectors"
+    two.close()
+    shutil.rmtree(settings.studio_dir / "vectors")
+    three = opened(settings)
+    believed(three, Hashed())
+    assert three.search("草莓", [base])[0].dense_rank == 1
+    three.close()
+
+
+# A real model, from a hub of our own
+
+
+@contextmanager
+def hub(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[list[str]]:
+    """The Hub's protocol over a folder, which is every model there; what was asked for is noted."""
+    asked: list[str] = []
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    commit = "0" * 40
+
+    class Answering(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = unquote(urlsplit(self.path).path)
+            name = path.partition(f"/resolve/{commit}/")[2]
+            if name:
+                content = (folder / name).read_bytes()
+                asked.append(name)
+            else:
+                content = json.dumps({"id": "a/b", "sha": commit, "siblings": [{"rfilename": file} for file in files]})
+                content = content.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    from huggingface_hub import constants
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        yield asked
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.slow
+def test_an_offered_model_is_fetched_once_and_asked_as_its_card_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "BAAI/bge-small-zh-v1.5"
+    with hub(Path(minilm()), monkeypatch, tmp_path / "cache") as asked:
+        embedding = find_embedding(name)
+        (told,) = embedding.documents([f"{PREFIXES[name]}雪见的生日"])
+    assert {"modules.json", "model.safetensors", "1_Pooling/config.json"} <= {*asked}
+    assert np.allclose(embedding.question("雪见的生日"), told, atol=1e-5)
+    assert not np.allclose(embedding.documents(["雪见的生日"])[0], told, atol=1e-3)
+    again = find_embedding(name)  # the hub is gone
+    assert np.allclose(again.question("雪见的生日"), told, atol=1e-5)
+    with pytest.raises(ModelError) as silent:
+        find_embedding("BAAI/bge-m3", 0.5).question("x")
+    assert silent.value.key == "model.hub_silent"
+
+
+@pytest.mark.slow
+def test_of_a_pickle_tensors_are_read_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bge-m3 is published as one. A pickle that would run something is refused, and any other model's too."""
+    import torch
+    from safetensors.torch import load_file
+
+    folder, marker = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(minilm(), folder)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with hub(folder, monkeypatch, tmp_path / "one"):
+        found = find_embedding("BAAI/bge-m3").question("雪见")
+        with pytest.raises(KnowledgeError):
+            find_embedding("somebody/else").question("雪见")
+    assert np.allclose(found, find_embedding(minilm()).question("雪见"), atol=1e-5)
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (marker,)
+
+    torch.save({"embeddings.word_embeddings.weight": Evil()}, folder / "pytorch_model.bin")
+    with hub(folder, monkeypatch, tmp_path / "two"), pytest.raises(KnowledgeError) as refused:
+        find_embedding("BAAI/bge-m3").question("雪见")
+    assert refused.value.key == "knowledge.embedding"
+    assert not marker.exists()
 
 
 @pytest.mark.slow

@@ -7,16 +7,20 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import SAID, WHOLE, zipped
 
 from anime_ai.config import DATA, Settings
 from anime_ai.errors import KnowledgeError
-from anime_ai.knowledge.chunks import Block
+from anime_ai.knowledge.chunks import Block, chunked
+from anime_ai.knowledge.embedding import HASHED, Hashed
 from anime_ai.knowledge.passages import Passage, cited, common, narrowed
+from anime_ai.knowledge.semantic import Dense
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.knowledge.store import MOST_CHUNK
 from anime_ai.storage import Database
@@ -229,6 +233,112 @@ def test_a_kill_in_the_middle_leaves_whole_documents(settings: Settings, tmp_pat
             chunks = knowledge.library.chunks(info.id)
             assert all(text[one.start : one.end] == one.text for one in chunks)
             assert {one.chunk_id for one in knowledge.search(version, [base], 500)} == {one.id for one in chunks}
+
+
+DOING = """
+import json, random, sys
+from anime_ai.config import Settings
+from anime_ai.knowledge.chunks import Block, chunked
+from anime_ai.knowledge.embedding import HASHED, Hashed
+from anime_ai.knowledge.embedding import Hashed
+from anime_ai.knowledge.semantic import Dense
+from anime_ai.knowledge.semantic import Dense
+from anime_ai.knowledge.service import Knowledge
+from anime_ai.storage import Database
+
+settings, base, chance = Settings(output_dir=sys.argv[1]), sys.argv[2], random.Random(int(sys.argv[3]))
+knowledge = Knowledge(settings, Database.open(settings))
+knowledge.semantic.dense = Dense(Hashed(), 1.0)
+library = knowledge.library
+
+def tell(*what):
+    print(json.dumps(what), flush=True)
+
+while True:
+    name, step, number = f"{chance.randrange(8)}.txt", chance.random(), chance.randrange(10**6)
+    there = {info.name: info.id for info in library.documents(base)}
+    if step < 0.5 or name not in there:
+        text = f"内容是{number}号，写在这里。" * chance.randint(1, 80)
+        tell("put", name, text)
+        library.put(base, name, text, [Block("text", text)])
+    elif step < 0.65:
+        tell("remove", name)
+        library.remove(there[name])
+    else:
+        chunk = chance.choice(library.chunks(there[name]))
+        if step < 0.85:
+            tell("edit", name, chunk.position, f"内容改成{number}号。")
+            library.edit(chunk.id, f"内容改成{number}号。")
+        else:
+            tell("switch", name, chunk.position)
+            library.switch(chunk.id, chunk.off)
+    tell("done")
+    knowledge.search("内容", [base])  # the vectors are filled behind it
+"""
+Held = dict[str, list[tuple[str, bool]]]
+"""The simplest model of a base: every document's chunks in order, and whether each can be found."""
+
+
+def after(model: Held, step: list[Any]) -> Held:
+    """The model when a step of `DOING` is done."""
+    what, name, *more = step
+    model = {one: list(chunks) for one, chunks in model.items()}
+    if what == "put":
+        (text,) = more
+        model[name] = [(text[one.start : one.end], True) for one in chunked([Block("text", text)])]
+    elif what == "remove":
+        del model[name]
+    else:
+        place, *text = more
+        said, on = model[name][place]
+        model[name][place] = (text[0], on) if text else (said, not on)
+    return model
+
+
+@pytest.mark.slow
+def test_whatever_is_killed_in_the_middle_all_that_was_done_is_there_and_nothing_else(settings: Settings) -> None:
+    """Random adds, edits, switches and deletes in a process that is killed at a random moment, again and again: what
+    opens afterwards is the model, with or without the step that was begun, by words and by vectors."""
+    chance, steps = random.Random(11), 0
+    model: Held = {}
+    with Database.open(settings) as database:
+        base = Knowledge(settings, database).library.create("杀")
+    for round in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-c", DOING, str(settings.output_dir), base, str(round)],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=DATA.parent,
+        )
+        assert child.stdout is not None
+        told = [child.stdout.readline() for _ in range(chance.randint(1, 60))]
+        time.sleep(chance.random() / 30)
+        child.kill()
+        told += child.stdout.read().splitlines(keepends=True)
+        child.wait()
+        child.stdout.close()
+        done = [json.loads(line) for line in told if line.endswith("\n")]
+        begun = done.pop() if done[-1] != ["done"] else None
+        for step in (one for one in done if one != ["done"]):
+            model, steps = after(model, step), steps + 1
+        with Database.open(settings) as database:
+            knowledge = Knowledge(settings, database)
+            library = knowledge.library
+            stored = {
+                info.name: [(one.text, not one.off) for one in library.chunks(info.id)]
+                for info in library.documents(base)
+            }
+            assert stored in [model, after(model, begun) if begun else model]
+            model = stored
+            alive = sorted(text for chunks in stored.values() for text, on in chunks if on)
+            assert sorted(one.text for one in knowledge.search("内容", [base], 10_000)) == alive
+            knowledge.semantic._fill(base, Dense(Hashed(), 1.0))
+            held = knowledge.semantic.vectors.held(base, HASHED)
+            assert sorted(one.text for one in library.by_id(list(held)).values()) == alive
+            assert len(held) == len(alive)
+            knowledge.close()
+    assert steps > 50
 
 
 def test_an_empty_base_beside_takes_nothing_away(series: tuple[Knowledge, str]) -> None:

@@ -72,7 +72,7 @@ class Turn:
 def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> dict[str, Any]:
     """What a question's message keeps of what it brings along: `brought` is what is read."""
     parts = [lore_text(lore, small), passages(passage.told() for passage in found.used)]
-    meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages else {}
+    meta: dict[str, Any] = {"retrieval": as_json(found)} if found.passages or found.why else {}
     if fired := lore_json(lore):
         meta["lore"] = fired
     if picture:
@@ -84,7 +84,8 @@ def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -
 
 def as_json(found: Retrieval) -> dict[str, Any]:
     """What was found for a question, as a message keeps it."""
-    return {"question": found.question, "why": found.why, "passages": [asdict(one) for one in found.passages]}
+    told = [asdict(one) for one in found.passages]
+    return {"question": found.question, "why": found.why, "cut": found.cut, "passages": told}
 
 
 def kept_retrieval(message: Message) -> Retrieval:
@@ -94,6 +95,7 @@ def kept_retrieval(message: Message) -> Retrieval:
         str(told.get("question", message.content)),
         tuple(Passage(**one) for one in told.get("passages", ())),
         str(told.get("why", "")),
+        float(told.get("cut", 0.0)),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,9 +120,22 @@ class Knowledge:
         content = text.encode("utf-8", "replace")
         blocks = parsing.read(content, "text.md")
         taken = {info.name for info in self.library.documents(base_id, person)}
-        numbered = (f"{name} ({number})" for number in itertools.count(2))
-        free = next(free for free in itertools.chain((name,), numbered) if free not in taken)
-        return self.library.put(base_id, free, hashlib.sha256(content).hexdigest(), blocks, person)
+        return self.library.put(base_id, _free(name, taken), hashlib.sha256(content).hexdigest(), blocks, person)
+
+    def import_book(self, file: Path, name: str, person: str = "", persona: str = "") -> str:
+        """A lorebook, or a card that holds one, as a base of its own that is called like it; the base's id.
+
+        Raises KnowledgeError, and leaves no base, where the file holds none.
+        """
+        with unpacked([], self.settings.studio_dir / "uploads") as (scratch, _):
+            blocks = parsing.parse(file, name, scratch)
+        if parsing.known(name) != ".json" or blocks[0].kind != "heading":  # of all JSON a lorebook alone has headings
+            raise KnowledgeError("knowledge.no_lorebook", name=name)
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        taken = {one.name for one in self.library.bases(person)}
+        base_id = self.library.create(_free(Path(name).stem, taken), person, persona)
+        self.library.put(base_id, name, sha256, blocks, person)
+        return base_id
 
     def remove_base(self, base_id: str, person: str = "") -> None:
         """Delete a base, its documents and its vectors for good."""
@@ -135,14 +148,15 @@ class Knowledge:
         """The best passages of some bases, best first, each with its ranks and score."""
         words: dict[str, Hit] = {}
         near: dict[str, float] = {}
+        depth = max(DEPTH, count)
         indexes = {base_id: self._index(base_id) for base_id in dict.fromkeys(base_ids)}
         # A word is as rare as it is in all of them: in a base of three documents none would be.
         held = [index.held(question) for index in indexes.values()]
         totals, counts = [total for total, _ in held], [counts for _, counts in held]
         everywhere = (sum(totals), np.sum(counts, axis=0)) if held else None
         for base_id, index in indexes.items():
-            words.update({hit.id: hit for hit in index.search(question, DEPTH, everywhere)})
-            near.update({id: alike for id, alike in self.semantic.nearest(base_id, question, DEPTH) if id in index})
+            words.update({hit.id: hit for hit in index.search(question, depth, everywhere)})
+            near.update({id: alike for id, alike in self.semantic.nearest(base_id, question, depth) if id in index})
         lexical = sorted(words, key=lambda id: (-words[id].score, id))
         dense = sorted(near, key=lambda id: (-near[id], id))
         ranked = fused(lexical, dense, self.semantic.dense.trust)[: max(count, RERANKED if self.reranker else 0)]
@@ -233,7 +247,12 @@ def _apart(entries: Iterable[Entry]) -> Iterator[Entry]:
     seen: set[str] = set()
     for name, path in entries:
         stem, dot, kind = name.rpartition(".") if name.rpartition(".")[0] else (name, "", "")
-        numbered = (f"{stem} ({number}){dot}{kind}" for number in itertools.count(2))
-        free = next(free for free in itertools.chain((name,), numbered) if free not in seen)
+        free = _free(stem, seen, dot + kind)
         seen.add(free)
         yield free, path
+
+
+def _free(stem: str, taken: Container[str], end: str = "") -> str:
+    """The name, or the first numbered one, that is not taken."""
+    numbered = (f"{stem} ({number}){end}" for number in itertools.count(2))
+    return next(free for free in itertools.chain((stem + end,), numbered) if free not in taken)

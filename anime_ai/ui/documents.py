@@ -47,7 +47,9 @@ def chunk_list(chunks: Sequence[StoredChunk], whole: str, language: str, chosen:
         before = max(before, one.end)
     if len(chunks) > DRAWN:
         line = text("ui.knowledge.some", language, first=first + 1, last=first + len(told), count=len(chunks))
-        told.append(f'<p class="empty">{escape(line)}</p>')
+        earlier, later = range(max(0, first - DRAWN), first), range(first + DRAWN, min(first + 2 * DRAWN, len(chunks)))
+        told.insert(0, _further("ui.knowledge.earlier", earlier, chunks, language))
+        told += [_further("ui.knowledge.later", later, chunks, language), f'<p class="empty">{escape(line)}</p>']
     return f'<div class="chunks">{"".join(told)}</div>'
 
 
@@ -80,6 +82,16 @@ def marked(said: str, question: str) -> str:
         parts.append(f"{escape(said[place:start])}<mark>{escape(said[start:end])}</mark>")
         place = end
     return "".join(parts) + escape(said[place:])
+
+
+def _further(key: str, places: range, chunks: Sequence[StoredChunk], language: str) -> str:
+    """What leads to the chunks at some places, around the one in their middle; nothing where there are none."""
+    if not places:
+        return ""
+    line = text(key, language, first=places[0] + 1, last=places[-1] + 1)
+    return (
+        f'<p class="further" tabindex="0" data-chunk="{escape(chunks[places[len(places) // 2]].id)}">{escape(line)}</p>'
+    )
 
 
 def _states(one: StoredChunk) -> set[str]:

@@ -6,6 +6,7 @@ A visitor may read and search; what changes something is the owner's.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.errors import AnimeAIError, PersonaError
+from anime_ai.errors import AnimeAIError, KnowledgeError, PersonaError
 from anime_ai.knowledge.embedding import OFFERED
 from anime_ai.knowledge.parsing import READERS
+from anime_ai.models.hub import fetched_bytes, is_hub_id
 from anime_ai.texts import text
 from anime_ai.ui.documents import chunk_list, document_list, results
 from anime_ai.ui.labels import label
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_RESULTS = 8
 MOST_ASKED = 1_000
+POLL_S = 1.0
 LISTED_AT_ONCE = 20
 """Files of an upload up to which the list of documents is drawn after each."""
 CHOOSE = """
@@ -110,33 +113,62 @@ class KnowledgeTab:
         names = [persona.name for persona in self.studio.personas.list()]
         everybody = (text("ui.knowledge.everybody", person.language), "")
         whose = gr.update(choices=[everybody, *((name, name) for name in names)], value="")
-        return [*self._shown(person, str(base or "")), owned, owned, whose]
+        return [*self._shown(person, str(base or "")), owned, owned, self._embedding(person.language), whose]
 
     def choose_base(self, person: Person, base: str) -> list[Any]:
         return [*self._shown(person, str(base)), *self._closed(person.language)]
 
     def create(self, person: Person, name: str, private: bool, persona: str | None) -> list[Any]:
         """A new base: for all or for the owner alone, asked by every character or by one."""
-        persona = str(persona or "")
-        known = [one.name for one in self.studio.personas.list()]
-        if persona and persona not in known:
-            raise PersonaError("persona.unknown", name=persona[:40], known="、".join(known))
-        made = self.library.create(str(name or ""), person.id if private else "", persona)
+        made = self.library.create(str(name or ""), person.id if private else "", self._known(persona))
         note(text("ui.knowledge.created", person.language), person.language)
         return [*self._shown(person, made), *self._closed(person.language), ""]
 
+    def import_book(self, person: Person, file: str | None, private: bool, persona: str | None) -> list[Any]:
+        """A base of a lorebook, for whom the form says."""
+        if not file:
+            raise KnowledgeError("knowledge.no_lorebook", name="—")
+        whose = self._known(persona)
+        made = self.studio.knowledge.import_book(Path(file), Path(file).name, person.id if private else "", whose)
+        note(text("ui.knowledge.created", person.language), person.language)
+        return [*self._shown(person, made), *self._closed(person.language), None]
+
+    def _known(self, persona: str | None) -> str:
+        """A persona's name, "" for all. Raises PersonaError for one that is not there."""
+        known = [one.name for one in self.studio.personas.list()]
+        if persona and persona not in known:
+            raise PersonaError("persona.unknown", name=str(persona)[:40], known="、".join(known))
+        return str(persona or "")
+
+    def _embedding(self, language: str) -> Any:
+        """Update of the embedding's field: which is used, and whether it was tried at all."""
+        semantic = self.studio.knowledge.semantic
+        name = semantic.dense.embedding.name
+        info = text("ui.knowledge.embedding.help", language)
+        if semantic.untried:
+            info = text("ui.knowledge.untried", language, name=name)
+        return gr.update(value=name, info=info)
+
     def use(self, person: Person, name: str) -> Iterator[list[Any]]:
-        """Switch the embedding: updates of its field and the progress. The old one answers until then."""
-        said = escape(text("ui.knowledge.trying", person.language, name=str(name or "")))
-        yield [gr.skip(), f'<ul class="progress"><li>{said}</li></ul>']
+        """Switch the embedding: updates of its field and the progress. The old one answers until then, and the switch
+        goes on when the page is closed."""
+        name = str(name or "").strip()
+        there = fetched_bytes(name) if is_hub_id(name) else 0
+        done = self.studio.knowledge.semantic.switch(name)
+        while not done.done():
+            said = text("ui.knowledge.trying", person.language, name=name)
+            if is_hub_id(name) and (now := fetched_bytes(name)) > there:
+                said = text("ui.knowledge.fetched", person.language, name=name, megabytes=now // 2**20)
+            yield [gr.skip(), f'<ul class="progress"><li>{escape(said)}</li></ul>']
+            time.sleep(POLL_S)
         try:
-            dense = self.studio.knowledge.semantic.use(str(name or "").strip())
+            dense = done.result()
         except Exception:
-            yield [gr.update(value=self.studio.knowledge.semantic.dense.embedding.name), ""]
+            yield [self._embedding(person.language), ""]
             raise
         key = "ui.knowledge.helps" if dense.trust > 0 else "ui.knowledge.helps_not"
         said = escape(text(key, person.language, name=dense.embedding.name, trust=dense.trust))
-        yield [gr.update(value=dense.embedding.name), f'<ul class="progress"><li>{said}</li></ul>']
+        yield [self._embedding(person.language), f'<ul class="progress"><li>{said}</li></ul>']
 
     def remove_base(self, person: Person, base: str) -> list[Any]:
         self.studio.knowledge.remove_base(str(base), person.id)
@@ -271,6 +303,10 @@ class KnowledgeTab:
                         self.remove_base_button = gr.Button(
                             label("ui.knowledge.remove_base"), variant="stop", size="sm"
                         )
+                    self.book = gr.UploadButton(
+                        label("ui.knowledge.book"), file_types=[".json"], size="sm", elem_id="book"
+                    )
+                    gr.HTML(f'<div class="who">{label("ui.knowledge.book.help")}</div>')
                     self.embedding = gr.Dropdown(
                         label=label("ui.knowledge.embedding"),
                         info=label("ui.knowledge.embedding.help"),
@@ -310,7 +346,7 @@ class KnowledgeTab:
         """What everybody may do: look, and search. Nothing is read before the tab is shown."""
         shown = [self.base, self.about, self.samples, self.documents]
         opened = [self.document, self.head, self.chunks, self.chunk, self.text, self.editor]
-        arrived = [*shown, self.adding, self.managing, self.whose]
+        arrived = [*shown, self.adding, self.managing, self.embedding, self.whose]
         both = [*shown, *opened]
         page.on(tab.select, self.arrive, role="visitor", inputs=[self.base], outputs=arrived)
         page.on(self.base.input, self.choose_base, role="visitor", inputs=[self.base], outputs=both)
@@ -357,6 +393,13 @@ class KnowledgeTab:
             role="owner",
             inputs=[self.fresh_name, self.private, self.whose],
             outputs=[*both, self.fresh_name],
+        )
+        page.on(
+            self.book.upload,
+            self.import_book,
+            role="owner",
+            inputs=[self.book, self.private, self.whose],
+            outputs=[*both, self.book],
         )
         page.on(
             self.use_button.click,

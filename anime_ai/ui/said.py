@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from anime_ai.chat.tree import Message
+from anime_ai.knowledge.service import BEHIND
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
 from anime_ai.ui.persona_view import lore_lines
@@ -187,14 +188,19 @@ def with_marks(said: str, meta: dict[str, Any], found: dict[str, Any]) -> str:
 
 
 def sources(found: dict[str, Any], language: str) -> str:
-    """What was looked up for a question, folded: both ranks, the cut, and why something was left out."""
+    """What was looked up for a question, folded: both ranks, the score and the cut, and why something was left out."""
     lines, number = [text("ui.chat.looked_for", language, question=found["question"])], 0
+    nothing = found.get("why", "")
+    if nothing:
+        lines.append(text("ui.chat.left_out", language, why=text(nothing, language)))
+    elif found.get("cut"):
+        lines.append(text("ui.chat.cut", language, score=f"{found['cut']:.1f}", share=f"{BEHIND:.0%}"))
     for one in found["passages"]:
         number += bool(one["used"])
-        values = {"document": one["document"], "coverage": f"{one['coverage']:.0%}"}
+        values = {"document": one["document"], "score": f"{one['score']:.1f}", "coverage": f"{one['coverage']:.0%}"}
         values |= {"lexical": one["lexical_rank"] or "—", "dense": one["dense_rank"] or "—"}
         line = text("ui.chat.source", language, mark=NUMBERS[number] if one["used"] else "·", **values)
-        if not one["used"]:
+        if not one["used"] and one["why"] != nothing:
             line += " " + text("ui.chat.left_out", language, why=text(one["why"], language))
         lines.append(f"{line}\n{one['text']}" if one["used"] else line)
     title = text("ui.chat.sources" if number else "ui.chat.no_sources", language)
