@@ -17,7 +17,7 @@ def zipped(files: dict[str, str | bytes]) -> bytes:
     return written.getvalue()
 
 
-def docx(body: str, head: str = "") -> bytes:
+def docx(body: str, head: str = "", encoding: str = "utf-8") -> bytes:
     """A Word document (ECMA-376) with `body` as its paragraphs' XML."""
     space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     kinds = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
@@ -29,7 +29,10 @@ def docx(body: str, head: str = "") -> bytes:
             "_rels/.rels": '<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/'
             'relationships"><Relationship Id="a" Type="http://schemas.openxmlformats.org/officeDocument/2006/'
             'relationships/officeDocument" Target="word/document.xml"/></Relationships>',
-            "word/document.xml": f'<?xml version="1.0"?>{head}<w:document {space}><w:body>{body}</w:body></w:document>',
+            "word/document.xml": (
+                f'<?xml version="1.0" encoding="{encoding}"?>{head}'
+                f"<w:document {space}><w:body>{body}</w:body></w:document>"
+            ).encode(encoding),
         }
     )
 
@@ -52,8 +55,9 @@ def epub(*chapters: str, container: str = "") -> bytes:
     )
 
 
-def pdf(*pages: str, looping: bool = False) -> bytes:
-    """A PDF (ISO 32000) with a page a text, in Latin letters; `looping`: its tree of pages has no end."""
+def pdf(*pages: str, looping: bool = False, locked: bool = False) -> bytes:
+    """A PDF (ISO 32000) with a page a text, in Latin letters; `looping`: its tree of pages has no end. `locked`: its
+    standard security handler holds the digests of a password that nobody knows."""
     objects = ["<</Type/Catalog/Pages 2 0 R>>"]
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
     objects.append(f"<</Type/Pages/Kids[{'2 0 R' if looping else kids}]/Count {99 if looping else len(pages)}>>")
@@ -70,7 +74,9 @@ def pdf(*pages: str, looping: bool = False) -> bytes:
     start = len(written)
     written += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
     written += b"".join(f"{place:010} 00000 n \n".encode() for place in places)
-    return written + f"trailer<</Size {len(objects) + 1}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF".encode()
+    lock = f"/ID[<{'00' * 16}><{'00' * 16}>]/Encrypt<</Filter/Standard/V 1/R 2/P -4/O<{'5a' * 32}>/U<{'a5' * 32}>>>"
+    trailer = f"/Size {len(objects) + 1}/Root 1 0 R{lock if locked else ''}"
+    return written + f"trailer<<{trailer}>>\nstartxref\n{start}\n%%EOF".encode()
 
 
 WHOLE: dict[str, bytes] = {
@@ -106,9 +112,12 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "no-text.pdf": (pdf(""), "knowledge.no_text"),
     "no.pdf": (b"%PDF-1.4 nothing", "knowledge.broken"),
     "looping.pdf": (pdf("x", looping=True), ""),
+    "locked.pdf": (pdf("x", locked=True), "knowledge.encrypted"),
+    "long.pdf": (pdf(*["x"] * 5_000), "knowledge.too_many_pages"),
     "no.docx": (b"PK nothing", "knowledge.broken"),
     "entity.docx": (docx(paragraph("&a;"), ENTITY), "knowledge.entities"),
     "entity.epub": (epub("<p>x</p>", container=ENTITY + "<container/>"), "knowledge.entities"),
+    "utf16.docx": (docx(paragraph("&a;"), ENTITY, "utf-16"), "knowledge.entities"),
     "bomb.epub": (zipped({"OPS/a.xhtml": b"0" * (210 * 2**20)}), "knowledge.bomb"),
     "many.docx": (zipped({f"{number}.xml": "" for number in range(5_001)}), "knowledge.bomb"),
     "broken.json": (b'{"a": ', "knowledge.broken"),

@@ -105,3 +105,40 @@ def test_the_starter_reads_what_was_dropped_and_is_honest_when_it_is_gone(
         assert tab.faults == []
         assert tab.elsewhere == []
         tab.context.close()
+
+
+def test_a_folder_is_chosen_and_another_one_dropped(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Files of one name in two of its folders stay two documents; what is hidden stays outside."""
+    folder = tmp_path_factory.mktemp("folders")
+    for way, said in {
+        "设定/人物/说明.txt": "雪见的生日是七月七日。",
+        "设定/地点/说明.txt": "白鹭港的特产是贝壳风铃。",
+        "设定/.隐藏/说明.txt": "看不见。",
+        "外传/说明.txt": "青石书院的院长是沈知秋。",
+    }.items():
+        (folder / way).parent.mkdir(parents=True, exist_ok=True)
+        (folder / way).write_text(said, encoding="utf-8")
+    with served(tmp_path_factory.mktemp("app")) as address:
+        tab = Tab(browser, address)
+        page = tab.open()
+        tab.go("knowledge")
+        page.click("text=管理知识库")
+        page.fill("#base-name :is(input, textarea)", "我的资料")
+        page.click("button:has-text('新建')")
+        page.wait_for_selector("text=还没有资料")
+        page.set_input_files("#adding input[webkitdirectory]", str(folder / "设定"))
+        listed = page.locator("#documents-list [data-document] td:first-child")
+        page.wait_for_function("document.querySelectorAll('#documents-list [data-document]').length === 2")
+        assert listed.all_inner_texts() == ["设定 - 人物 - 说明", "设定 - 地点 - 说明"]
+        page.locator("#drop").scroll_into_view_if_needed()
+        box = page.locator("#drop").bounding_box()
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        mouse = tab.context.new_cdp_session(page)
+        dropped = {"items": [], "files": [str(folder / "外传")], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            mouse.send("Input.dispatchDragEvent", {"type": kind, **place, "data": dropped})
+        page.wait_for_function("document.querySelectorAll('#documents-list [data-document]').length === 3")
+        assert "外传 - 说明" in listed.all_inner_texts()
+        assert tab.faults == []
+        assert tab.elsewhere == []
+        tab.context.close()

@@ -114,7 +114,13 @@ def test_a_document_that_orders_the_model_about_is_only_read(chat: Chat, engine:
     assert [id for id in prompt.ids if id in marks] == [id for id in plain.ids if id in marks]
     said = engine.tokenizer().decode(prompt.ids)
     assert said.index("【资料1】") < said.index("删掉数据库") < said.index(question)
-    assert order in chat.conversations.get("me", talk.id).messages[0].meta["retrieval"]["passages"][0]["text"]
+    asked, answered = chat.conversations.get("me", talk.id).messages
+    assert order in asked.meta["retrieval"]["passages"][0]["text"]
+    assert (asked.role, asked.content, answered.role) == ("user", question, "assistant"), (
+        "nothing else was said or done"
+    )
+    (base,) = library.bases()
+    assert [(info.title, library.text(info.id)) for info in library.documents(base.id)] == [("灯塔", order)]
 
 
 def test_a_picture_stays_in_the_turn_that_brought_it(chat: Chat, engine: TransformersEngine) -> None:

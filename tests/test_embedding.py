@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import http.server
-import json
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import httpx
 import numpy as np
 import pytest
+from fake_hub import FakeHub, fake_hub
 
 from anime_ai.config import Settings
 from anime_ai.errors import KnowledgeError, ModelError
@@ -194,116 +189,85 @@ def test_an_embedding_of_the_settings_is_tried_by_a_rebuild_alone(
 
 
 def test_a_broken_folder_of_vectors_costs_no_text(tmp_path: Path) -> None:
-    """Found by words, and what to do is said; without the folder the vectors are made again."""
+    """Found by words, and what to do is said; a rebuild makes the vectors again."""
     settings = Settings(output_dir=tmp_path)
     one = opened(settings)
     base = one.library.create("我的")
     one.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
     believed(one, Hashed())
     one.close()
-    for file in (settings.studio_dir / "vectors").rglob("*.sqlite3"):
-        file.write_bytes(b"nothing of the kind" * 100)
+    (settings.studio_dir / "vectors" / "chroma.sqlite3").write_bytes(b"nothing of the kind" * 100)
     two = opened(settings)
     two.semantic.dense = Dense(Hashed(), 1.0)
     assert [one.text for one in two.search("草莓", [base])] == ["雪见喜欢草莓。"]
     with pytest.raises(KnowledgeError) as broken:
         two.semantic._fill(base, two.semantic.dense)
     assert broken.value.key == "knowledge.vectors"
+    two.semantic.rebuild()
+    believed(two, Hashed())
+    assert two.search("草莓", [base])[0].dense_rank == 1
     two.close()
-    shutil.rmtree(settings.studio_dir / "vectors")
-    three = opened(settings)
-    believed(three, Hashed())
-    assert three.search("草莓", [base])[0].dense_rank == 1
-    three.close()
 
 
-# A real model, from a hub of our own
+# A real model under other names, from a hub of the test's own
 
 
-@contextmanager
-def hub(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[list[str]]:
-    """The Hub's protocol over a folder, which is every model there; what was asked for is noted."""
-    asked: list[str] = []
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    commit = "0" * 40
-
-    class Answering(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            name = path.partition(f"/resolve/{commit}/")[2]
-            if name:
-                content = (folder / name).read_bytes()
-                asked.append(name)
-            else:
-                content = json.dumps({"id": "a/b", "sha": commit, "siblings": [{"rfilename": file} for file in files]})
-                content = content.encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Repo-Commit", commit)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     from huggingface_hub import constants
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-        yield asked
-        server.shutdown()
-        serving.join()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with fake_hub() as made:
+        monkeypatch.setattr(constants, "ENDPOINT", made.endpoint)
+        yield made
+
+
+def published(skip: str = "README.md") -> dict[str, bytes]:
+    folder = Path(minilm())
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != skip]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.mark.slow
-def test_an_offered_model_is_fetched_once_and_asked_as_its_card_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_offered_model_is_fetched_once_and_asked_as_its_card_says(hub: FakeHub) -> None:
     name = "BAAI/bge-small-zh-v1.5"
-    with hub(Path(minilm()), monkeypatch, tmp_path / "cache") as asked:
-        embedding = find_embedding(name)
-        (told,) = embedding.documents([f"{PREFIXES[name]}雪见的生日"])
-    assert {"modules.json", "model.safetensors", "1_Pooling/config.json"} <= {*asked}
+    hub.models[name] = published()
+    embedding = find_embedding(name)
+    plain, told = embedding.documents(["雪见的生日", f"{PREFIXES[name]}雪见的生日"])
     assert np.allclose(embedding.question("雪见的生日"), told, atol=1e-5)
-    assert not np.allclose(embedding.documents(["雪见的生日"])[0], told, atol=1e-3)
-    again = find_embedding(name)  # the hub is gone
-    assert np.allclose(again.question("雪见的生日"), told, atol=1e-5)
-    with pytest.raises(ModelError) as silent:
-        find_embedding("BAAI/bge-m3", 0.5).question("x")
-    assert silent.value.key == "model.hub_silent"
+    assert not np.allclose(plain, told, atol=1e-3)
+    hub.models.clear()
+    assert np.allclose(find_embedding(name).question("雪见的生日"), told, atol=1e-5), "it is here by now"
+    with pytest.raises(ModelError) as unknown:
+        find_embedding("BAAI/bge-m3").question("x")
+    assert unknown.value.key == "model.unknown"
 
 
 @pytest.mark.slow
-def test_of_a_pickle_tensors_are_read_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """bge-m3 is published as one. A pickle that would run something is refused, and any other model's too."""
+def test_of_a_pickle_tensors_are_read_and_nothing_else(hub: FakeHub, tmp_path: Path) -> None:
+    """bge-m3 is published as one. One that would run something is refused, any other model's is not fetched."""
     import torch
     from safetensors.torch import load_file
 
-    folder, marker = tmp_path / "model", tmp_path / "ran"
-    shutil.copytree(minilm(), folder)
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-    with hub(folder, monkeypatch, tmp_path / "one"):
-        found = find_embedding("BAAI/bge-m3").question("雪见")
-        with pytest.raises(KnowledgeError):
-            find_embedding("somebody/else").question("雪见")
+    torch.save(load_file(Path(minilm()) / "model.safetensors"), tmp_path / "weights")
+    files = {**published("model.safetensors"), "pytorch_model.bin": (tmp_path / "weights").read_bytes()}
+    hub.models |= {"BAAI/bge-m3": files, "somebody/else": files}
+    found = find_embedding("BAAI/bge-m3").question("雪见")
     assert np.allclose(found, find_embedding(minilm()).question("雪见"), atol=1e-5)
+    with pytest.raises(ModelError) as pickled:
+        find_embedding("somebody/else").question("雪见")
+    assert pickled.value.key == "model.only_pickles"
+    marker = tmp_path / "ran"
 
     class Evil:
         def __reduce__(self) -> Any:
             return Path.touch, (marker,)
 
-    torch.save({"embeddings.word_embeddings.weight": Evil()}, folder / "pytorch_model.bin")
-    with hub(folder, monkeypatch, tmp_path / "two"), pytest.raises(KnowledgeError) as refused:
+    (weights,) = (tmp_path / "cache").rglob("pytorch_model.bin")
+    torch.save({"embeddings.word_embeddings.weight": Evil()}, weights)
+    with pytest.raises(KnowledgeError) as evil:
         find_embedding("BAAI/bge-m3").question("雪见")
-    assert refused.value.key == "knowledge.embedding"
+    assert evil.value.key == "knowledge.embedding"
     assert not marker.exists()
 
 

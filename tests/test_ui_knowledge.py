@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from documents import SAID
 from ui_fakes import OWNER, VISITOR, open_studio
 
 from anime_ai.errors import KnowledgeError, PersonaError
+from anime_ai.knowledge.embedding import HASHED
 from anime_ai.studio import Studio
 from anime_ai.ui import knowledge_tab
 from anime_ai.ui.chat_tab import ChatTab
@@ -144,6 +146,52 @@ def test_a_folders_files_of_one_name_are_kept_apart(tab: KnowledgeTab, studio: S
         }
 
 
+def test_a_lorebook_becomes_a_base(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:
+    hers = studio.personas.list()[0].name
+    entries = [{"keys": ["团子"], "content": "团子是三花猫。"}, {"keys": ["白鹭港"], "content": "那里卖贝壳风铃。"}]
+    book = filed(tmp_path, "世界.json", json.dumps({"name": "世界", "entries": entries}, ensure_ascii=False))
+    for number, name in enumerate(("世界", "世界 (2)"), 1):  # a second one of its name is another base
+        chosen, _, _, documents, *_, dropped = tab.import_book(OWNER, book, False, hers)
+        assert dropped is None
+        info = studio.knowledge.library.base(chosen["value"])
+        assert (info.name, info.persona, info.documents, info.chunks) == (name, hers, 1, 2)
+        assert len(ids(documents, "document")) == 1
+        assert len(studio.knowledge.library.bases()) == number
+    assert "贝壳风铃" in studio.knowledge.search("白鹭港卖什么？", [info.id])[0].text
+    for wrong in (filed(tmp_path, "表.json", '[{"a": 1}]'), filed(tmp_path, "坏.json", "{"), None):
+        with pytest.raises(KnowledgeError):
+            tab.import_book(OWNER, wrong, False, "")
+    assert len(studio.knowledge.library.bases()) == 2
+
+
+def test_another_embedding_is_tried_and_said_to_help_or_not(tab: KnowledgeTab, tmp_path: Path) -> None:
+    *_, (field, progress) = tab.use(OWNER, HASHED)
+    assert field["value"] == HASHED
+    assert "没有帮助" in progress
+    running = tab.use(OWNER, str(tmp_path / "nowhere"))
+    assert "正在试用" in next(running)[1]
+    assert next(running) == [tab._embedding("zh"), ""]
+    with pytest.raises(KnowledgeError, match="nowhere"):
+        next(running)
+
+
+def test_a_long_document_is_shown_part_by_part(tab: KnowledgeTab, studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    tab.paste(OWNER, base, "长", "".join(f"第{number}段。{'字' * 250}。\n\n" for number in range(450)))
+    (info,) = studio.knowledge.library.documents(base)
+    every = [chunk.id for chunk in studio.knowledge.library.chunks(info.id)]
+    seen: list[str] = []
+    shown = tab.choose(OWNER, Clicked(document=info.id), base)[6]
+    while True:
+        found = ids(shown, "chunk")
+        seen += [id for id in found if id not in seen]
+        if not re.search('data-chunk="[^"]+">往后看', shown):
+            break
+        shown = tab.choose(OWNER, Clicked(chunk=found[-1]), base)[6]
+    assert sorted(seen) == sorted(every)
+    assert "往前看" in shown
+
+
 def test_an_upload_can_be_stopped(tab: KnowledgeTab, studio: Studio, tmp_path: Path) -> None:
     base = studio.knowledge.library.create("我的资料")
     running = tab.upload(OWNER, [filed(tmp_path, f"{number}.txt", SAID) for number in range(4)], base)
@@ -176,6 +224,54 @@ def test_an_answer_carries_marks_and_what_was_looked_up(studio: Studio) -> None:
     assert looked_up.startswith("<summary>这次查到的资料</summary>")
     assert SAID in looked_up
     assert "查的是：雪见的生日是哪天？" in looked_up
+
+
+def test_what_was_looked_up_says_the_cut_and_why_the_rest_stayed_outside(studio: Studio) -> None:
+    base = studio.knowledge.library.create("我的资料")
+    tab = KnowledgeTab(studio)
+    for name, said in (("雪见", SAID), ("白鹭", "白鹭的生日会在港口。"), ("青石", "青石书院的院长是沈知秋。")):
+        tab.paste(OWNER, base, name, said)
+    talk = studio.conversations.open(OWNER.id, "傲娇")
+
+    def looked_up(question: str) -> str | None:
+        list(studio.chat.reply(OWNER.id, talk.id, question))
+        last = ChatTab(studio).messages(studio.conversations.get(OWNER.id, talk.id), "zh")[-1]
+        return str(last["content"]) if "metadata" in last else None
+
+    told = looked_up("雪见的生日是哪天？")
+    assert told is not None
+    first, cut, used, text, *left = told.split("\n")
+    assert first == "查的是：雪见的生日是哪天？"
+    assert re.fullmatch(r"取舍线：得分要到 \d+\.\d（第一名的 60%）", cut)
+    assert re.fullmatch(r"① 雪见（关键词第 1，向量第 —，得分 \d+\.\d，覆盖 \d+%）", used)
+    assert text == SAID
+    assert any(line.startswith("· 白鹭（关键词第 2") and "没有用上" in line for line in left)
+    talked = looked_up("你好呀，今天好累")
+    assert talked is None or talked.count("没有用上：") == 1
+    assert looked_up("🙂🙂") == "查的是：🙂🙂\n没有用上：没有找到相关的资料"
+    studio.conversations.ask_of(OWNER.id, talk.id, [])
+    assert looked_up("雪见的生日是哪天？") is None, "nobody looked"
+
+
+def test_what_is_deleted_in_use_is_said(studio: Studio) -> None:
+    """Between the question and the answer, and under a mark of an old answer."""
+    base = studio.knowledge.library.create("我的资料")
+    tab = KnowledgeTab(studio)
+    document = tab.paste(OWNER, base, "雪见", SAID)[4]
+    (chunk,) = studio.knowledge.library.chunks(document)
+    talk = studio.conversations.open(OWNER.id, "傲娇")
+    running = studio.chat.reply(OWNER.id, talk.id, "雪见的生日是哪天？")
+    next(running)
+    studio.knowledge.library.remove(document)
+    assert studio.knowledge.search("雪见的生日", [base]) == []
+    *_, last = running
+    assert SAID in last.text
+    assert last.done
+    with pytest.raises(KnowledgeError) as gone:
+        tab.choose(OWNER, Clicked(chunk=chunk.id), base)
+    assert gone.value.key == "knowledge.no_chunk"
+    studio.knowledge.remove_base(base)
+    assert SAID not in list(studio.chat.reply(OWNER.id, talk.id, "雪见的生日是哪天？"))[-1].text
 
 
 def test_small_talk_looks_nothing_up(studio: Studio) -> None:

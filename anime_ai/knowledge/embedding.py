@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.knowledge import tokens
-from anime_ai.models.hub import cached, fetch, is_hub_id
+from anime_ai.models.catalogue import CATALOGUE, PICKLE, entry
+from anime_ai.models.fetching import fetch
+from anime_ai.models.hub import cached, is_hub_id
 from anime_ai.texts import text
 
 Vectors = NDArray[np.float32]
@@ -29,10 +31,7 @@ PREFIXES = {
 }
 """What stands before a question, as each model's card asks."""
 OFFERED = (HASHED, "BAAI/bge-small-zh-v1.5", "BAAI/bge-m3")
-PICKLED = frozenset({"BAAI/bge-m3"})
-"""Published as a pickle alone, of which torch reads tensors and refuses the rest (`weights_only`)."""
-WEIGHTS, PICKLE = "model.safetensors", "pytorch_model.bin"
-_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+PICKLED = frozenset(one.id for one in CATALOGUE if one.kind == "embedding" and PICKLE in one.needed)
 
 
 class Embedding(Protocol):
@@ -96,9 +95,11 @@ class Transformer:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        safe = self.name not in PICKLED
-        folder = folder_of(self.name) or fetch(self.name, _FILES if safe else (*_FILES, PICKLE), self.timeout)
-        how = {"use_safetensors": safe, "weights_only": True}
+        folder = folder_of(self.name)
+        if folder is None:
+            one = entry(self.name, "embedding")
+            folder = fetch(one.id, one.files, self.timeout, needed=one.needed)
+        how = {"use_safetensors": self.name not in PICKLED, "weights_only": True}
         return SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs=how)
 
 
@@ -120,8 +121,8 @@ def folder_of(name: str) -> Path | None:
         return Path(folder)
     if not is_hub_id(name):
         raise KnowledgeError("knowledge.embedding", name=name[:200], why=text("knowledge.no_model"))
-    there = [cached(name, file) for file in ("modules.json", PICKLE if name in PICKLED else WEIGHTS)]
-    return there[0].parent if there[0] and there[1] else None
+    there = [cached(name, file) for file in entry(name, "embedding").needed or ("modules.json", "model.safetensors")]
+    return there[0].parent if there[0] and all(there) else None
 
 
 def _unit(vectors: Any) -> Vectors:

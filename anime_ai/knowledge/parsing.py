@@ -390,7 +390,8 @@ def _checked(content: bytes) -> zipfile.ZipFile:
     for entry in entries:
         if entry.filename.lower().endswith((".xml", ".rels", ".opf", ".ncx", ".xhtml", ".html")):
             with archive.open(entry) as file:
-                if b"<!ENTITY" in file.read():
+                content = file.read()
+                if any("<!ENTITY".encode(encoding) in content for encoding in ("utf-8", "utf-16-le", "utf-16-be")):
                     raise KnowledgeError("knowledge.entities", entry=entry.filename[:80])
     return archive
 

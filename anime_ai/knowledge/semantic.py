@@ -105,6 +105,7 @@ class Semantic:
         try:
             embedding = find_embedding(name, self._timeout)
             dense = Dense(embedding, measure(embedding).trust)
+            self.vectors.mend()
             self._filled.clear()
             for base_id in self._library.everything():
                 self._fill(base_id, dense)

@@ -7,6 +7,7 @@ one while the old one answers.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anime_ai.config import Settings
-from anime_ai.errors import KnowledgeError
+from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.processes import Lock
 
 BATCH = 500
@@ -54,6 +55,18 @@ class VectorStore:
             self._opened = None
             if self._lock is not None:
                 self._lock.release()
+
+    def mend(self) -> None:
+        """Delete a folder that cannot be read: all that is in it can be made again. Raises KnowledgeError."""
+        try:
+            with self._said():
+                for collection in self._client().list_collections():
+                    collection.get(limit=1, include=["embeddings"])
+        except KnowledgeError:
+            if not isinstance(self._where, Path) or not self.available:
+                raise
+            self.close()
+            shutil.rmtree(self._where)
 
     def sync(self, owner: str, model: str, alive: set[str], made: Made, stop: threading.Event | None = None) -> None:
         """Make the collection hold the ids `alive` and no other. What is done stays done when it is stopped.
@@ -102,10 +115,10 @@ class VectorStore:
 
     @contextmanager
     def _said(self) -> Iterator[None]:
-        """Chroma's and the embedding's own errors, which share no base, as KnowledgeError."""
+        """Chroma's own errors, which share no base, as KnowledgeError."""
         try:
             yield
-        except KnowledgeError:
+        except AnimeAIError:
             raise
         except Exception as error:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -121,6 +134,7 @@ class VectorStore:
 
     def _client(self) -> Any:
         import chromadb
+        from chromadb.api.shared_system_client import SharedSystemClient
         from chromadb.config import Settings as ChromaSettings
 
         with self._opening:
@@ -129,7 +143,12 @@ class VectorStore:
                 if isinstance(self._where, Path):
                     if not self.available:
                         raise KnowledgeError("knowledge.vectors_held", path=self._where)
-                    self._opened = chromadb.PersistentClient(str(self._where), settings=quiet)
+                    try:
+                        self._opened = chromadb.PersistentClient(str(self._where), settings=quiet)
+                    except Exception:
+                        # Chroma keeps by its path what it could not open, and would hand it out again.
+                        SharedSystemClient._identifier_to_system.pop(str(self._where), None)
+                        raise
                 else:
                     url = urlsplit(self._where)
                     secure = url.scheme == "https"

@@ -114,7 +114,13 @@ def remove(id: str) -> None:
     _remove(folder)
 
 
-def fetch(name: str, files: Sequence[str], timeout: float, tell: Callable[[], None] = lambda: None) -> Path:
+def fetch(
+    name: str,
+    files: Sequence[str],
+    timeout: float,
+    tell: Callable[[], None] = lambda: None,
+    needed: Sequence[str] = (),
+) -> Path:
     """Fetch the files of some patterns from the Hub or its mirror in `HF_ENDPOINT`; the folder that they lie in.
 
     `tell` is called when the download begins. A hub that does not answer is told in seconds (`timeout`). Raises
@@ -122,7 +128,9 @@ def fetch(name: str, files: Sequence[str], timeout: float, tell: Callable[[], No
     """
     from huggingface_hub import constants
 
-    return Fetch(Order(name, tuple(files)), Hub(constants.ENDPOINT.rstrip("/")), timeout, started=tell).run()
+    return Fetch(
+        Order(name, tuple(files), tuple(needed)), Hub(constants.ENDPOINT.rstrip("/")), timeout, started=tell
+    ).run()
 
 
 def remove_file(path: Path | None) -> None:
@@ -195,13 +203,14 @@ class Fetch:
     def _wanted(self, listing: Listing) -> list[RemoteFile]:
         """The files to fetch, the small ones first: what they say may make the large ones needless."""
         found = [file for file in listing.files if _matches(file.path, self.order.files)]
-        found = [file for file in found if not file.path.lower().endswith(PICKLES)]
+        asked = self.order.needed  # a pickle only where it was asked for by its name
+        found = [file for file in found if file.path in asked or not file.path.lower().endswith(PICKLES)]
         names = {file.path for file in found}
         missing = [name for name in self.order.needed if name not in names]
         if missing:
             raise self._failed("model.lacks", files=", ".join(missing))
         heavy = any(pattern.endswith(WEIGHTS) for pattern in self.order.files)
-        if heavy and not any(name.endswith(WEIGHTS) for name in names):
+        if heavy and not any(name.endswith((*WEIGHTS, *PICKLES)) for name in names):
             raise self._failed("model.only_pickles")
         unknown = [file.path for file in found if file.size < 0]
         if unknown:

@@ -6,8 +6,8 @@ A visitor may read and search; what changes something is the owner's.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from anime_ai.errors import AnimeAIError, KnowledgeError, PersonaError
-from anime_ai.knowledge.embedding import OFFERED
+from anime_ai.knowledge.embedding import OFFERED, folder_of
 from anime_ai.knowledge.parsing import READERS
-from anime_ai.models.hub import fetched_bytes, is_hub_id
+from anime_ai.models.hub import is_hub_id
 from anime_ai.texts import text
 from anime_ai.ui.documents import chunk_list, document_list, results
 from anime_ai.ui.labels import label
@@ -153,14 +153,16 @@ class KnowledgeTab:
         """Switch the embedding: updates of its field and the progress. The old one answers until then, and the switch
         goes on when the page is closed."""
         name = str(name or "").strip()
-        there = fetched_bytes(name) if is_hub_id(name) else 0
+        if is_hub_id(name) and folder_of(name) is None:
+            self.studio.downloads.start(name, kind="embedding")
+            for now in self.studio.downloads.watch(name, POLL_S):
+                got = min(99, now.done * 100 // now.total) if now.total else 0
+                said = text("ui.knowledge.fetching", person.language, name=name, percent=got)
+                yield [gr.skip(), f'<ul class="progress"><li>{escape(said)}</li></ul>']
         done = self.studio.knowledge.semantic.switch(name)
-        while not done.done():
-            said = text("ui.knowledge.trying", person.language, name=name)
-            if is_hub_id(name) and (now := fetched_bytes(name)) > there:
-                said = text("ui.knowledge.fetched", person.language, name=name, megabytes=now // 2**20)
-            yield [gr.skip(), f'<ul class="progress"><li>{escape(said)}</li></ul>']
-            time.sleep(POLL_S)
+        said = text("ui.knowledge.trying", person.language, name=name)
+        yield [gr.skip(), f'<ul class="progress"><li>{escape(said)}</li></ul>']
+        wait([done])
         try:
             dense = done.result()
         except Exception:
