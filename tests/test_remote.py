@@ -570,6 +570,8 @@ def test_the_chat_says_who_answers_and_keeps_what_was_said(chat: Chat, server: L
     assert server.address.removeprefix("http://") in line.label
     assert "big" in line.label
     assert not line.starter
+    found = [(choice.id, choice.label) for choice in chat.adapters("傲娇")]
+    assert found == [("", "big")], "the starter's adapters are not there"
     server.script = lambda asked: (
         asked.events(delta(content="哼，"), delta(content="才不"), done=False)
         if "messages" in (asked.request or {})

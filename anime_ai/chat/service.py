@@ -90,7 +90,8 @@ class Chat:
         self._answering: set[tuple[str, str]] = set()
 
     def adapters(self, persona: str = "") -> list[AdapterChoice]:
-        """What can answer: this persona's adapters first, newest first, then the others, and the base model last."""
+        """What can answer: this persona's adapters first, newest first, then the others, and the base model last;
+        where a server answers, it is first."""
         found: list[AdapterChoice] = []
         for run in self._runs():
             if run.adapter is not None:
@@ -99,12 +100,17 @@ class Chat:
         final = self.settings.output_dir / FINAL
         if (final / "adapter_config.json").is_file():
             found.append(_of_folder("final", final, FINAL))
-        if self._base_name() == STARTER:  # beside a real model nobody looks for the starter's adapters
+        # Beside a real model, or a server's, nobody looks for the starter's adapters.
+        if self._base_name() == STARTER and self.settings.engine != "remote":
             for file in sorted(SHIPPED.glob("*/adapter_config.json")):
                 id = file.parent.name
                 found.append(_of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
         found.sort(key=lambda choice: choice.persona != persona)
-        return [*found, AdapterChoice("", self._base_name(), "", self.settings.model_name)]
+        base = AdapterChoice("", self._base_name(), "", self.settings.model_name)
+        if self.settings.engine != "remote":
+            return [*found, base]
+        # A server need not have loaded what was trained here: its own model comes first.
+        return [replace(base, label=self.settings.remote_model or "remote"), *found]
 
     def answering(self, adapter_id: str = "", language: str | None = None) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
@@ -124,7 +130,10 @@ class Chat:
         notices = [text("chat.starter_notice", language)] * starter
         notices += [text("chat.on_cpu_meanwhile", language)] * self._aside
         notices += [text("chat.leaves_this_machine", language, server=server)] * bool(server)
-        return Answering(label, starter, engine is not None and here and engine.loaded, " ".join(notices))
+        loaded = engine is not None and here and engine.loaded
+        if engine is not None and loaded and not server:
+            label = text("chat.answering_by", language, answering=label, engine=engine.name)
+        return Answering(label, starter, loaded, " ".join(notices))
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""

@@ -118,6 +118,8 @@ class Adapter:
 class Engine(Protocol):
     """Runs one base model. Loading happens at the first use, never at construction."""
 
+    name: str
+    """What people call it."""
     base: Base
     device: Device | None
     """What it computes with; None before it is loaded, and where another machine computes."""

@@ -49,6 +49,8 @@ class Bounds:
 class LlamaCppEngine:
     """See `anime_ai.models.engine.Engine`. Nothing is converted or started before the first answer."""
 
+    name = "llama.cpp"
+
     def __init__(self, base: Base, ggufs: Ggufs, folder: Path, kind: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008 (frozen)
         self.base, self.bounds = base, bounds
         self.device: Device | None = None

@@ -62,6 +62,7 @@ class RemoteEngine:
     Raises ModelError for an address that cannot be one.
     """
 
+    name = "remote"
     device: Device | None = None
 
     def __init__(self, base: Base, settings: Settings) -> None:

@@ -69,6 +69,8 @@ def look_up_pays(model: Any) -> bool:
 class TransformersEngine:
     """See `anime_ai.models.engine.Engine`. The key/value caches of the last few conversations are kept."""
 
+    name = "transformers"
+
     def __init__(self, base: Base, sixteen: bool = True, device: Device | None = None) -> None:
         self.base = base
         self.sixteen = sixteen
