@@ -119,6 +119,13 @@ class Studio:
         ModelError for what is not on this disk or no base."""
         self.settings.model_name = self.shelf.choose_base(id)
 
+    def remove_model(self, id: str) -> None:
+        """Delete a model from this disk, or list a person's own no more. One that chats gives way to `auto`. Raises
+        ModelError and StorageError."""
+        self.shelf.take_away(id)
+        if self.settings.model_name == id:
+            self.settings.model_name = "auto"
+
     def say(self, question: str, persona: str = "", adapter_id: str = "", sampling: Sampling | None = None) -> str:
         """Her whole answer to one question."""
         persona = persona or self.settings.persona

@@ -360,7 +360,7 @@ def test_what_failed_is_said_and_the_next_one_goes_on(hub: FakeHub, downloads: D
     downloads.start(ID)
     with pytest.raises(ModelError) as caught:
         list(downloads.watch("no/such", 0.01))
-    assert caught.value.key == "model.unknown"
+    assert caught.value.key == "model.unknown_there"
     assert [one.state for one in downloads.watch(ID, 0.01)][-1] == "finished"
     with pytest.raises(ModelError):
         downloads.start("../../etc")

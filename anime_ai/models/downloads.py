@@ -236,6 +236,11 @@ class Downloads:
         except Stopped:
             return "stopped", None
         except AnimeAIError as error:
+            if (
+                error.key == "model.unknown"
+            ):  # what was asked for has the form of a name: it is the source that lacks it
+                where = source(self._settings, job.source).endpoint
+                return "failed", ModelError("model.unknown_there", name=job.entry.id, endpoint=where)
             return "failed", error
         except Exception as error:  # the thread has to live on for the next one
             log.exception("a download failed")

@@ -122,6 +122,14 @@ class Shelf:
             self._write({"base": base, "own": own, "more": more})
 
     @property
+    def changed(self) -> int:
+        """Another number after every change by a person."""
+        try:
+            return self._file.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    @property
     def base(self) -> str:
         """The base that a person chose for chat and training, "" where none was."""
         return str(self._all()["base"])

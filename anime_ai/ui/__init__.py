@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
-OWNERS = ("personas", "dataset", "training", "pictures")
+OWNERS = ("personas", "dataset", "training", "pictures", "models")
 """Tabs that a visitor sees closed."""
 
 
@@ -27,6 +27,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.dataset_tab import DatasetTab
     from anime_ai.ui.knowledge_tab import KnowledgeTab
     from anime_ai.ui.labels import label
+    from anime_ai.ui.models_tab import ModelsTab
     from anime_ai.ui.page import Page
     from anime_ai.ui.persona_tab import PersonaTab
     from anime_ai.ui.pictures_tab import PicturesTab
@@ -41,13 +42,14 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
         "training": TrainingTab,
         "knowledge": KnowledgeTab,
         "pictures": PicturesTab,
+        "models": ModelsTab,
     }
     if not studio.vision.ready:  # what cannot look does not offer to
         del tabs["pictures"]
     with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
         built = {}
-        with gr.Tabs(elem_id="tabs") as whole:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as whole:
             for name, make in tabs.items():
                 with gr.Tab(label(f"ui.tab.{name}"), id=name, elem_id=name) as tab:
                     notice = gr.HTML()
@@ -60,6 +62,9 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
             personas.connect_chat(page, chat, gate.tabs["chat"][0], whole)
         if isinstance(chat, ChatTab) and isinstance(pictures, PicturesTab):
             pictures.connect_chat(page, chat.attachment, whole)
+        models, training = built.get("models"), built.get("training")
+        if isinstance(models, ModelsTab) and isinstance(training, TrainingTab):
+            models.connect_training(page, gate.tabs["training"][0], training.form.fields["base"])
     return demo
 
 
