@@ -170,7 +170,8 @@ class Downloads:
         if fetch is not None:
             fetch.over.wait(self._settings.hub_timeout + 2)
         known = next((one for one in arrived() if one.id == id), None)
-        discard(Order.of(entry(id, "embedding" if known and known.kind == "embedding" else "base")))
+        if known is not None or job is not None:
+            discard(Order.of(entry(id, "embedding" if known and known.kind == "embedding" else "base")))
 
     def list(self) -> builtins.list[Download]:
         """All that are going on, waiting, stopped or failed, and those that ended while this app runs."""

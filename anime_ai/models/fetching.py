@@ -28,7 +28,7 @@ from anime_ai.processes import HeldError, hold
 if TYPE_CHECKING:
     import httpx
 
-ARRIVING, PLAN = "arriving", "plan.json"
+ARRIVING, PLAN, LOCK = "arriving", "plan.json", "arriving.lock"
 TRIES = 5
 """Breaks in a row, with nothing to speak of between them, after which a download is given up."""
 PAUSE_S = 0.5
@@ -104,6 +104,9 @@ def arrived() -> list[Arrived]:
 def discard(order: Order) -> None:
     """Remove what has arrived of a model that is not whole. Raises StorageError."""
     _remove(order.arriving)
+    folder = home(order.id)
+    if folder.is_dir() and {file.name for file in folder.iterdir()} <= {LOCK}:
+        _remove(folder)
 
 
 def remove(id: str) -> None:
@@ -187,7 +190,7 @@ class Fetch:
             listing = self.source.listing(self.order.id, client)
             wanted = self._wanted(listing)
             try:
-                stack.enter_context(hold(self._home / "arriving.lock"))
+                stack.enter_context(hold(self._home / LOCK))
             except HeldError as error:
                 raise ModelError("model.arriving_elsewhere", name=self.order.id) from error
             place = self._home / "snapshots" / listing.commit

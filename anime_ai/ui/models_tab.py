@@ -142,8 +142,9 @@ class ModelsTab:
         self.seen, self.asking = gr.State([]), gr.State("")
         self.timer = gr.Timer(IDLE, active=False)
         with gr.Row(equal_height=True):
-            self.source = chooser(label=label("ui.models.from"), elem_id="model-source", min_width=200, scale=1)
-            self.room = gr.HTML(elem_id="model-room")
+            self.source = chooser(label=label("ui.models.from"), elem_id="model-source", min_width=260)
+            with gr.Column(min_width=280):
+                self.room = gr.HTML(elem_id="model-room")
         self.cards = gr.HTML(elem_id="shelf-models", js_on_load=ACT)
         with gr.Accordion(label("ui.models.more"), open=False, elem_id="more-models"), gr.Row():
             with gr.Column(min_width=280):
