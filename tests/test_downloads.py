@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +18,7 @@ import pytest
 from fake_hub import FakeHub, fake_hub
 from tiny_models import change_json, make_base
 
-from anime_ai.config import Settings
+from anime_ai.config import ROOT, Settings
 from anime_ai.errors import AnimeAIError, ModelError
 from anime_ai.models import fetching
 from anime_ai.models.bases import find_base, on_disk
@@ -391,6 +395,49 @@ def test_what_a_model_wants_beside_it_comes_with_it(hub: FakeHub, settings: Sett
 def test_a_speed_tells_the_time_that_is_left() -> None:
     assert Download("a/b", "base", "hub", "running", 50, 150, 25.0).seconds == 4
     assert Download("a/b", "base", "hub", "running", 0, 0, 0.0).seconds is None
+
+
+# The command line
+
+
+def command(hub: FakeHub, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`python -m anime_ai model …` over a hub and a cache of the test's own."""
+    env = {name: said for name, said in os.environ.items() if not name.startswith("ANIME_AI_")}
+    env |= {"PYTHONPATH": str(ROOT), "ANIME_AI_LANGUAGE": "zh", "ANIME_AI_HUB_TIMEOUT": "2"}
+    env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(tmp_path / "缓存 cache")}
+    said = [sys.executable, "-m", "anime_ai", "model", *arguments]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    return subprocess.Popen(said, cwd=tmp_path, env=env, **pipes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of a terminal")
+def test_an_interrupt_of_the_command_leaves_what_a_second_one_goes_on_with(
+    hub: FakeHub, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    hub.stalls[WEIGHTS] = 300_000
+    with command(hub, tmp_path, "download", ID) as first:
+        until(lambda: arrived() and arrived()[0].done >= 300_000, 100)
+        first.send_signal(signal.SIGINT)
+        told = first.communicate(timeout=60)
+    assert first.returncode == 1
+    assert "接着下" in told[1].splitlines()[-1]
+    assert "Traceback" not in told[1]
+    assert not on_disk(ID)
+    assert arrived()[0].done >= 300_000
+    hub.stalls.clear()
+    before = hub.sent
+    with command(hub, tmp_path, "download", ID, "--json") as second:
+        given, said = second.communicate(timeout=100)
+    assert second.returncode == 0, said
+    assert json.loads(given)["id"] == ID
+    assert hub.sent - before < len(files[WEIGHTS]) - 200_000
+    with command(hub, tmp_path, "list", "--json") as third:
+        given, _ = third.communicate(timeout=100)
+    listed = {one["id"]: one for one in json.loads(given)}
+    assert listed[ID]["present"]
+    assert not listed[CATALOGUE[0].id]["present"]
+    assert listed[CATALOGUE[0].id]["train_bytes"] > listed[CATALOGUE[0].id]["chat_bytes"] > 4e9
 
 
 # The shelf
