@@ -52,7 +52,7 @@ class Trial:
 def measure(embedding: Embedding) -> Trial:
     """Try an embedding. Raises KnowledgeError where it cannot be used."""
     asked: Sequence[Mapping[str, Any]] = read_json(QUESTIONS) or []
-    texts = _chunks(SERIES)
+    texts = series_chunks(SERIES)
     ids = list(texts)
     words = Lexical()
     words.add(texts)
@@ -71,7 +71,8 @@ def _reciprocal(ranked: Sequence[str], right: set[str]) -> float:
     return next((1 / place for place, id in enumerate(ranked, 1) if id in right), 0.0)
 
 
-def _chunks(folder: Path) -> dict[str, Text]:
+def series_chunks(folder: Path) -> dict[str, Text]:
+    """The chunks of a folder of Markdown by id, as they are indexed, each with its file's name."""
     found: dict[str, Text] = {}
     for file in sorted(folder.glob("*.md")):
         blocks = parsing.read(file.read_bytes(), file.name)
