@@ -19,7 +19,8 @@ import typer
 
 from anime_ai.cli_dataset import dataset_app
 from anime_ai.cli_model import model_app
-from anime_ai.cli_shared import Json, OutputDir, find, give, read_dataset, say
+from anime_ai.cli_persona import persona_app
+from anime_ai.cli_shared import Json, OutputDir, find, give, personas_of, read_dataset, say
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
 from anime_ai.models.device import let_threads_sleep
@@ -77,7 +78,6 @@ def preprocess(
 def _preprocess(settings: Settings, encoding: str | None = None, skip_bad: bool = False) -> Manifest:
     from anime_ai.dataset.preprocess import preprocess as encode
     from anime_ai.files import check_writable
-    from anime_ai.persona.cards import Personas
     from anime_ai.prompting import Layout
 
     rows = read_dataset(settings, encoding, skip_bad)
@@ -88,7 +88,9 @@ def _preprocess(settings: Settings, encoding: str | None = None, skip_bad: bool 
     layout = Layout(load_tokenizer(base), settings.prompt_format, settings.think)
     limits = {"max_length": settings.max_length, "seed": settings.seed}
     target = settings.output_dir / "processed_data"
-    return encode(rows, Personas(), layout, target, origin=Path(settings.dataset).name, **limits)
+    personas = personas_of(settings)
+    personas.keep(settings.output_dir, {row.persona for row in rows})
+    return encode(rows, personas, layout, target, origin=Path(settings.dataset).name, **limits)
 
 
 @app.command(help=text("cli.train"))
@@ -103,7 +105,6 @@ def train(
 ) -> None:
     from anime_ai.dataset.preprocess import Manifest
     from anime_ai.files import check_writable
-    from anime_ai.persona.cards import Personas
     from anime_ai.training import runs
     from anime_ai.training.queue import accelerator_lock
     from anime_ai.training.recipe import Recipe
@@ -119,7 +120,7 @@ def train(
     else:
         named = _assignments(set_ or [])
         if persona is not None:
-            named["persona"] = _persona_name(Personas(), persona)
+            named["persona"] = _persona_name(personas_of(settings), persona)
         recipe = Recipe.from_values({**named, **({"base": model} if model else {})}, settings)
         # Before anything of the folder is replaced: all that can be wrong by what was typed.
         if (folder / runs.STATUS).exists() and runs.read_run(folder).active:
@@ -233,15 +234,15 @@ def infer(
 
     from anime_ai.chat.answers import Speaker
     from anime_ai.models.engine import GREEDY, Sampling
-    from anime_ai.persona.cards import Personas
 
     if any(not question.strip() for question in prompt or ()):
         raise AnimeAIError("chat.blank")
     settings = Settings.load(output_dir=output_dir, model_name=model)
     own = settings.output_dir / "final_model"
     folder = adapter or (own if own.is_dir() else None)
-    name = _persona_name(Personas(), persona) if persona else None
-    speaker = Speaker.open(settings, folder, persona=name, base_named=model is not None)
+    known = personas_of(settings)
+    name = _persona_name(known, persona) if persona else None
+    speaker = Speaker.open(settings, folder, persona=name, base_named=model is not None, personas=known)
     # The sample conversation is greedy, so that a trained answer comes back word for word.
     sampling = replace(GREEDY, max_new_tokens=256) if not prompt else Sampling(seed=settings.seed)
     answers = []
@@ -273,6 +274,7 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
 
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(model_app, name="model")
+app.add_typer(persona_app, name="persona")
 
 image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
 app.add_typer(image_app, name="image")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anime_ai.cli_shared import Json, OutputDir, find, give, say, stored_dataset
+from anime_ai.cli_shared import Json, OutputDir, find, give, personas_of, say, stored_dataset
 from anime_ai.config import Settings
 from anime_ai.texts import text
 
@@ -72,14 +72,13 @@ def _numbered(reading: Reading, content: str) -> _Source:
 
 def _measured(rows: Sequence[Row], settings: Settings) -> tuple[Base, tuple[Length | None, ...]]:
     from anime_ai.dataset.profile import lengths
-    from anime_ai.persona.cards import Personas
     from anime_ai.prompting import Layout
 
     base = find(settings.model_name, settings)
     from anime_ai.models.transformers_engine import load_tokenizer
 
     layout = Layout(load_tokenizer(base), settings.prompt_format, settings.think)
-    return base, lengths(rows, Personas(), layout, settings.max_length)
+    return base, lengths(rows, personas_of(settings), layout, settings.max_length)
 
 
 @dataset_app.command("check", help=text("cli.dataset.check"))

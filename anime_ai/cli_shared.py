@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anime_ai.models.bases import Base
     from anime_ai.models.catalogue import Entry
     from anime_ai.models.fetching import Fetch
+    from anime_ai.persona.cards import Personas
 
 OutputDir = Annotated[Path | None, typer.Option("--output-dir", help=text("cli.output_dir"))]
 Json = Annotated[bool, typer.Option("--json", help=text("cli.json"))]
@@ -104,6 +105,19 @@ def stored_dataset(name: str, settings: Settings) -> list[Row] | None:
     with Database.open(settings) as database:
         datasets = Datasets(database)
         return datasets.rows(datasets.find(name).id)
+
+
+def personas_of(settings: Settings) -> Personas:
+    """Those that ship, and those of the app where it was started before."""
+    from anime_ai.persona.cards import Personas
+    from anime_ai.persona.library import PersonaLibrary
+    from anime_ai.storage import Database
+
+    if not (settings.studio_dir / "studio.db").exists() and not settings.database_url:
+        return Personas()
+    with Database.open(settings) as database:
+        known = PersonaLibrary(database, settings.studio_dir / "personas").list()
+    return Personas(others=[one for one in known if not one.shipped])
 
 
 def read_dataset(settings: Settings, encoding: str | None, skip_bad: bool) -> list[Row]:

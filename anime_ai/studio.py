@@ -68,7 +68,7 @@ class Studio:
         self.search = Search(database)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
-        self.runs = RunQueue(settings, self._launch)
+        self.runs = RunQueue(settings, self._launch, self.personas)
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)

@@ -14,6 +14,8 @@ from typing import Any
 
 from PIL import Image
 
+from anime_ai.persona.card import dump_json
+
 Chunk = tuple[bytes, bytes]
 
 
@@ -33,7 +35,7 @@ def packed(chunk: Chunk) -> bytes:
 
 
 def encoded(value: Any) -> bytes:
-    return base64.b64encode(json.dumps(value, ensure_ascii=False).encode())
+    return base64.b64encode(dump_json(value))
 
 
 def text(keyword: str, content: bytes) -> Chunk:

@@ -238,9 +238,11 @@ def test_a_file_that_ends_in_the_middle_gives_what_was_whole() -> None:
 
 
 def test_numbers_that_are_none_and_texts_that_cannot_be_encoded() -> None:
-    card = found(b'{"name": "x", "description": "y\\ud800", "first_mes": "", "score": NaN}')
-    assert card.value["score"] is None
-    assert json.loads(dump_json(card.value))["data"]["description"] == "y\ud800"
+    got = read(b'{"name": "x", "description": "y\\ud800\\u0000", "first_mes": "", "score": NaN, "own": "\\ud800"}')
+    assert got.card is not None
+    assert (got.card.value["score"], got.card.data["description"]) == (None, "y\ufffd\ufffd")
+    assert [(mend.field, mend.how) for mend in got.mends] == [("description", "lone")]
+    assert json.loads(dump_json(got.card.value))["own"] == "\ud800"
 
 
 def test_a_chinese_card_in_gbk_is_decoded() -> None:

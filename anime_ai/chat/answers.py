@@ -30,20 +30,29 @@ class Answer:
 class Speaker:
     """Somebody who answers. The model is loaded at the first answer."""
 
-    def __init__(self, settings: Settings, base: Base, adapter: Path | None, persona: str) -> None:
+    def __init__(
+        self, settings: Settings, base: Base, adapter: Path | None, persona: str, personas: Personas | None = None
+    ) -> None:
         self.settings = settings
         self.base = base
         self.adapter = adapter
         self.persona = persona
-        self._card = Personas().system_line(persona)
         self.trained = read_card(adapter) if adapter else {}
+        own = str(self.trained.get("system_line") or "") if self.trained.get("persona") == persona else ""
+        self._card = own or (personas or Personas()).system_line(persona)
         self.engine: Engine = open_engine(settings, base)
 
     @classmethod
     def open(
-        cls, settings: Settings, adapter: Path | None, persona: str | None = None, base_named: bool = False
+        cls,
+        settings: Settings,
+        adapter: Path | None,
+        persona: str | None = None,
+        base_named: bool = False,
+        personas: Personas | None = None,
     ) -> Speaker:
-        """The speaker of an adapter, on the base that it was trained on unless another one was named.
+        """The speaker of an adapter, on the base that it was trained on unless another one was named. `personas`: who
+        there is beside those that ship.
 
         Raises ModelError when the adapter or the base cannot be used, or do not fit.
         """
@@ -54,7 +63,7 @@ class Speaker:
         base = find_base(name, settings, download=base_named)
         if adapter is not None:
             check_adapter(adapter, base)
-        return cls(settings, base, adapter, persona or str(trained.get("persona") or settings.persona))
+        return cls(settings, base, adapter, persona or str(trained.get("persona") or settings.persona), personas)
 
     def answer(self, question: str, sampling: Sampling, alone: bool = False) -> Answer:
         """One answer; `alone` is the base without the adapter, in the same persona's prompt."""

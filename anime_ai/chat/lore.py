@@ -5,20 +5,23 @@ What the books say stands in the turn that called it up, and is not said again w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anime_ai.persona.cards import Persona
-from anime_ai.persona.lorebook import BUDGET, Lore, book_from, scan
+from anime_ai.persona.lorebook import Lore, book_from, scan
 from anime_ai.persona.telling import fitted, macros_of
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import lore, passages
 
+_US = re.compile("[你您我咱]")
+_ASKING = re.compile("什么|啥|谁|誰|哪|几|多少|怎|何|吗|[?？]")
 AGAIN = 6
 """Turns after which an entry that still fires is told again: by then its turn may be out of the prompt."""
-SMALL_BUDGET = 160
-"""Tokens of lore for a small model."""
+LORE_SHARE = 0.125
+"""Of what a model can see, the most that a turn's lore may fill."""
 FURTHEST = 50
 """Messages that any entry may look back."""
 CARD_SHARE = 0.5
@@ -41,9 +44,19 @@ class LoreBooks:
         self._worlds = worlds
 
     def look(
-        self, persona: Persona | None, conversation: Any, said: str, count: Callable[[str], int], small: bool = False
+        self,
+        persona: Persona | None,
+        conversation: Any,
+        said: str,
+        count: Callable[[str], int],
+        context: int,
+        small: bool = False,
     ) -> Lore:
-        """What fires on `said` behind a conversation; `small`: for a model that reads one thing at a time."""
+        """What fires on `said` behind a conversation, for a model that can see `context` tokens.
+
+        `small`: it reads one thing at a time, and loses her voice over it: it is told the first entry, where a question
+        asks for something other than the two who talk.
+        """
         books = [book_from(one.book, one.name) for one in self._worlds.of(conversation.persona)]
         card = persona.card if persona is not None else None
         if card is not None and card.book:
@@ -51,16 +64,21 @@ class LoreBooks:
         if not any(book.entries for book in books):
             return Lore()
         line = conversation.messages
-        return scan(
+        found = scan(
             books,
             [*(one.content for one in line[-FURTHEST:]), said],
             count,
             fill=macros_of(card, conversation.id).fill if card is not None else str,
-            budget=SMALL_BUDGET if small else BUDGET,
+            budget=int(context * LORE_SHARE),
             told=told_lately(line),
             seed=conversation.id,
             turn=sum(one.role == "assistant" for one in line),
         )
+        if not small:
+            return found
+        most = int(bool(_ASKING.search(said)) and not _US.search(said))
+        spared = tuple(replace(hit, left_out="small") for hit in found.told[most:])
+        return replace(found, hits=(*found.told[:most], *spared, *(hit for hit in found.hits if hit.left_out)))
 
 
 def told_lately(line: Sequence[Any]) -> list[str]:
@@ -70,9 +88,9 @@ def told_lately(line: Sequence[Any]) -> list[str]:
 
 
 def as_text(found: Lore, small: bool = False) -> str:
-    """What a turn brings along of it; a small model is told the first entry, as it was taught to read passages."""
+    """What a turn brings along of it; a small model is told it as it was taught to read passages."""
     contents = [hit.content for hit in found.told]
-    return passages(contents[:1]) if small else lore(contents)
+    return passages(contents) if small else lore(contents)
 
 
 def as_json(found: Lore) -> dict[str, Any]:

@@ -262,7 +262,9 @@ class Chat:
         def count(text: str) -> int:  # only where something fires: a tokenizer takes a while to load
             return self.engine(base).layout(self.settings.prompt_format, self.settings.think).length(text)
 
-        return self.books.look(persona, conversation, said, count, self._reads_little(choice))
+        remote = self.settings.engine == "remote"  # a server's model sees what the server says
+        context = self.engine(base).context_length() if remote else base.context()
+        return self.books.look(persona, conversation, said, count, context, self._reads_little(choice))
 
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,8 @@ NEEDED: dict[str, Callable[[], Any]] = {
 BOOK_NUMBERS = ("scan_depth", "token_budget")
 MOST_ENTRIES = 5_000
 MOST_DEPTH = 100
+_LONE = re.compile("[\0\ud800-\udfff]")
+"""What no page shows and not every database takes."""
 _YES, _NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off", "")
 
 
@@ -288,7 +291,10 @@ def _put(target: dict[str, Any], name: str, value: Any) -> None:
 
 def _text(value: Any, field: str, mends: list[Mend]) -> str:
     if isinstance(value, str):
-        return value
+        whole = _LONE.sub("\ufffd", value)
+        if whole != value:
+            mends.append(Mend(field, "lone"))
+        return whole
     if value is None:
         return ""
     mends.append(Mend(field, "text"))

@@ -5,6 +5,7 @@ Specification: character-card-spec-v3, https://github.com/kwaroran/character-car
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 
 from anime_ai.config import DATA, OWNER
 from anime_ai.errors import PersonaError
-from anime_ai.files import read_json
+from anime_ai.files import read_json, write_json
 from anime_ai.persona.card import Card, card_of
 from anime_ai.persona.macros import Macros
 from anime_ai.persona.telling import Part, greetings_of, parts_of
+
+KEPT = "personas.json"
+"""Beside a run: the personas of one's own that it trains."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,32 @@ class Persona:
 
 
 class Personas:
-    """The cards of one folder, read once, in the order of their file names with the default persona first."""
+    """The cards of one folder, read once, in the order of their file names with the default persona first, and
+    `others` behind them."""
 
-    def __init__(self, folder: Path = DATA / "personas") -> None:
+    def __init__(self, folder: Path = DATA / "personas", others: Sequence[Persona] = ()) -> None:
         self.folder = folder
+        self._others = others
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Personas:
+        """Those that ship, and those of one's own as they were when the run in `folder` was made."""
+        told = read_json(folder / KEPT)
+        others = [
+            Persona(str(name), str(name), str(one["character"]), str(one["line"]), tuple(one["greetings"]))
+            for name, one in (told.items() if isinstance(told, dict) else ())
+        ]
+        return cls(others=others)
+
+    def keep(self, folder: Path, names: Iterable[str]) -> None:
+        """Write beside a run what its training has to know of personas of one's own. Raises StorageError."""
+        own = [one for one in self.list() if not one.shipped and one.name in set(names)]
+        told = {
+            one.name: {"character": one.character, "line": self.system_line(one.name), "greetings": one.said_first}
+            for one in own
+        }
+        if told or (folder / KEPT).exists():
+            write_json(folder / KEPT, told)
 
     @cached_property
     def _all(self) -> list[Persona]:
@@ -73,7 +99,7 @@ class Personas:
 
     def _known(self) -> list[Persona]:
         """Everybody who can be asked for by name."""
-        return self._all
+        return [*self._all, *self._others]
 
     def list(self, person: str = OWNER) -> list[Persona]:
         """Those whom a person may talk to: the owner to all, others to those that are published."""

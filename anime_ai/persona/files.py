@@ -28,6 +28,8 @@ KEYWORDS = ("ccv3", "chara")
 MAIN = "assets/icon/image/main.png"
 """Where a CHARX that is written here has its picture."""
 MOST_JSON = 16 * 2**20
+MOST_FILE = 128 * 2**20
+"""Bytes of a file that is read whole."""
 _PICTURE = (png.SIGNATURE, b"\xff\xd8\xff", b"RIFF")
 
 

@@ -275,7 +275,7 @@ def _losses(speaker: Any, rows: Sequence[Row], max_length: int) -> dict[str, lis
 
     engine, trained = speaker.engine, speaker.trained
     layout = engine.layout(str(trained["prompt_format"]), str(trained["think"]))
-    encoded, _, _ = encode_rows(rows, Personas(), layout, max_length)
+    encoded, _, _ = encode_rows(rows, Personas.of_run(speaker.adapter.parent), layout, max_length)
     return {
         name: [engine.loss(row.ids, row.labels, adapter) for row in encoded.values()]
         for name, adapter in (("base", None), ("adapter", Adapter(speaker.adapter)))

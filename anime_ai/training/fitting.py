@@ -67,7 +67,7 @@ def data_of(job: Job, layout: Layout) -> Data:
     ):
         rows = stored_rows(folder)
         limits = {"max_length": recipe.max_length, "seed": recipe.seed}
-        manifest = preprocess(rows, Personas(), layout, folder, origin=job.dataset, **limits)  # type: ignore[arg-type]
+        manifest = preprocess(rows, Personas.of_run(job.folder), layout, folder, origin=job.dataset, **limits)  # type: ignore[arg-type]
     if job.dataset_sha256 and manifest.dataset_sha256 != job.dataset_sha256:
         raise TrainingError("training.rows_changed", path=folder)
     if recipe.persona not in manifest.personas:
@@ -93,12 +93,12 @@ def _rows(folder: Path, persona: str) -> tuple[list[Item], list[Item]]:
 def _pairs(job: Job, layout: Layout) -> tuple[list[Item], list[Item]]:
     """The rows that have a worse answer, as pairs. Raises TrainingError where there are none."""
     rows = stored_rows(job.folder / runs.DATA)
-    split = split_rows(rows, job.recipe.seed)
+    split, personas = split_rows(rows, job.recipe.seed), Personas.of_run(job.folder)
     found: list[list[Item]] = []
     for places in (split.train, split.held_out):
         chosen = [rows[place] for place in places if rows[place].persona == job.recipe.persona and rows[place].rejected]
         worse = [replace(row, output=row.rejected, inner="") for row in chosen]
-        sides = [encode_rows(side, Personas(), layout, job.recipe.max_length)[0] for side in (chosen, worse)]
+        sides = [encode_rows(side, personas, layout, job.recipe.max_length)[0] for side in (chosen, worse)]
         both = sorted(sides[0].keys() & sides[1].keys())
         found.append([tuple(Encoded(side[one].ids, side[one].labels) for side in sides) for one in both])
     if not found[0]:
@@ -210,7 +210,7 @@ def notes_of(job: Job, layout: Layout, data: Data, schedule: Plan, precision: st
         "prompt_format": layout.format,
         "think": layout.think,
         "layout": layout.fingerprint(),
-        "system_line": Personas().system_line(job.recipe.persona),
+        "system_line": Personas.of_run(job.folder).system_line(job.recipe.persona),
         "version": __version__,
         "rows": len(data.train),
         "of_steps": schedule.steps,
@@ -235,7 +235,8 @@ def prober_of(job: Job, model: Any, layout: Layout) -> Prober:
         except TrainingError:
             return None
 
-    return Prober(model, layout, Personas().system_line(persona), held_out[:MORE_PROBES], verifier)
+    line = Personas.of_run(job.folder).system_line(persona)
+    return Prober(model, layout, line, held_out[:MORE_PROBES], verifier)
 
 
 def arguments(job: Job, schedule: Plan, kind: str, precision: str, evaluate: bool, fresh: bool) -> Any:

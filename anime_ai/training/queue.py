@@ -20,6 +20,7 @@ from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import AnimeAIError, DatasetError, StorageError, TrainingError
 from anime_ai.files import read_json, write_json
+from anime_ai.persona.cards import Personas
 from anime_ai.processes import Lock
 from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe
@@ -37,8 +38,10 @@ def accelerator_lock(settings: Settings) -> Path:
 class RunQueue:
     """All runs of one output folder. Several apps on one folder share the queue by an OS lock. `launch` starts one."""
 
-    def __init__(self, settings: Settings, launch: Callable[..., Any] = runs.launch) -> None:
-        self.settings, self._launch = settings, launch
+    def __init__(
+        self, settings: Settings, launch: Callable[..., Any] = runs.launch, personas: Personas | None = None
+    ) -> None:
+        self.settings, self._launch, self._personas = settings, launch, personas or Personas()
         self._folder = settings.runs_dir
         self._starter = Lock(settings.studio_dir / "queue.lock")
         self._changing = threading.RLock()
@@ -66,6 +69,7 @@ class RunQueue:
         with self._changing:
             named = {"run_id": run_id, "name": name.strip()[:80], "dataset": dataset, "snapshot": snapshot}
             runs.create(folder, recipe, rows=rows, **named)
+            self._personas.keep(folder, personas)
         self._wake.set()
         return runs.read_run(folder)
 

@@ -138,7 +138,7 @@ class CardEditor:
         question = said.strip() or text("ui.preview.question", language)
         books = self.studio.chat.books
         fits = fitted(persona.parts("preview"), layout.length, int(context * CARD_SHARE))
-        lore = books.look(persona, Blank(persona.name), question, layout.length, small) if books else None
+        lore = books.look(persona, Blank(persona.name), question, layout.length, context, small) if books else None
         brought = as_text(lore, small) if lore else ""
         prompt = layout.prompt(
             Dialogue(card=fits.text, greeting=persona.greeting, question=question, brought=brought), context * 2

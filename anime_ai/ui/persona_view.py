@@ -84,8 +84,9 @@ def entry_list(entries: Sequence[Mapping[str, Any]], language: str, chosen: int 
     for place, one in enumerate(entries):
         kinds = ["chosen"] * (place == chosen) + ["off"] * (not one.get("enabled", True))
         keys = "、".join(str(key) for key in one.get("keys") or ())
-        named = str(one.get("name") or one.get("comment") or keys or "—")
-        why = text("ui.lore.constant", language) if one.get("constant") else keys
+        called = str(one.get("name") or one.get("comment") or "")
+        named, why = (called, keys) if called else (keys or "—", "")
+        why = text("ui.lore.constant", language) if one.get("constant") else why
         about = escape(str(one.get("content", ""))[:120])
         lines.append(
             f'<tr data-entry="{place}" tabindex="0" class="{" ".join(kinds)}"><td><div><b>{escape(named[:60])}</b> '
