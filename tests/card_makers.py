@@ -63,7 +63,7 @@ def v2(**changed: Any) -> dict[str, Any]:
 
 
 def v3(**changed: Any) -> dict[str, Any]:
-    card = v2(group_only_greetings=[], nickname="花花", **changed)
+    card = v2(**{"group_only_greetings": [], "nickname": "花花", **changed})
     return {**card, "spec": "chara_card_v3", "spec_version": "3.0"}
 
 

@@ -34,6 +34,12 @@ LEAST_CUT = 40
 """Characters of a description that are worth keeping when it is cut."""
 FIELDS = ("system_prompt", "description", "personality", "scenario", "note", "post_history_instructions", "mes_example")
 
+RANKED = (
+    *("system_line", "system_prompt", "description", "personality"),
+    *("post_history_instructions", "note", "scenario", "mes_example"),
+)
+"""In the order of what a character cannot do without."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -127,9 +133,7 @@ def fitted(parts: tuple[Part, ...], count: Callable[[str], int], most: int) -> F
     left, kept = most, dict[str, str]()
     dropped: list[str] = []
     cut: list[str] = []
-    # In the order of what a character cannot do without.
-    ranked = ("system_prompt", "description", "personality", "post_history_instructions", "note", "scenario")
-    for name in (*ranked, "mes_example"):
+    for name in RANKED:
         part = next((one for one in parts if one.field == name), None)
         if part is None:
             continue

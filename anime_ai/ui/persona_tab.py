@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from anime_ai.persona.cards import Persona
     from anime_ai.studio import Studio
 
+OWNED = 5
+"""Components that a persona of one's own has beyond one that ships."""
 MOST_MENDS = 12
 """Lines of what was mended that are shown for one file."""
 
@@ -55,7 +57,7 @@ class PersonaTab:
             persona_list(self.library.list(), person.language, found.id),
             persona_head(found, person.language),
             downloads(found, person.language),
-            *(gr.update(visible=own) for _ in self.owned),
+            *(gr.update(visible=own) for _ in range(OWNED)),
             gr.update(value=found.published, interactive=own),
             gr.update(value=found.name, interactive=own),
             *self.editor.shown(found),
@@ -92,19 +94,19 @@ class PersonaTab:
         data = happened._data if isinstance(happened._data, dict) else {}
         return self._opened(person, str(data.get("persona") or ""))
 
-    def import_files(self, person: Person, files: Sequence[str] | None) -> list[Any]:
+    def import_files(self, person: Person, files: Sequence[str] | None, state: Any) -> list[Any]:
         """Cards and world books, each by itself: updates of the files, what was said of them, undo, and the rest."""
-        lines, last, worlds = [], "", 0
+        lines = []
+        shown = str(state.get("id", "")) if isinstance(state, dict) else ""
         for path in (Path(str(file)) for file in files or ()):
             try:
                 found = read(path.read_bytes())
                 if found.card is None:
                     assert found.world is not None
                     named = self.studio.worlds.add(found.world, path.stem).name
-                    worlds += 1
                 else:
                     persona = self.library.add(found, path.name)
-                    last, named = persona.id, persona.name
+                    shown, named = persona.id, persona.name
             except AnimeAIError as error:
                 said = text("ui.persona.failed", person.language, file=path.name, why=error.say(person.language))
                 lines.append(f'<li class="bad">{escape(said)}</li>')
@@ -115,8 +117,7 @@ class PersonaTab:
                 more = text("ui.persona.more_mends", person.language, count=len(found.mends) - MOST_MENDS)
                 lines.append(f"<li>{escape(more)}</li>")
         told = f'<ul class="progress">{"".join(lines)}</ul>' if lines else ""
-        shown = self._opened(person, last) if last else [gr.skip() for _ in self.opened]
-        return [None, told, *shown, *self.worlds.shown(person)]
+        return [None, told, *self._opened(person, shown), *self.worlds.shown(person)]
 
     def create_persona(self, person: Person) -> list[Any]:
         return self._opened(person, self.library.create(text("ui.persona.new_name", person.language)).id)
@@ -296,7 +297,7 @@ class PersonaTab:
 
     @property
     def owned(self) -> list[Any]:
-        """What a persona of one's own has beyond one that ships."""
+        """What only a persona of one's own has: `OWNED` of them."""
         return [self.picture, self.remove_button, self.save_button, self.book.add_button, self.book.book_button]
 
     @property
@@ -317,7 +318,7 @@ class PersonaTab:
             self.files.upload,
             self.import_files,
             role="owner",
-            inputs=[self.files],
+            inputs=[self.files, state],
             outputs=[self.files, self.told, *opened, *worlds],
         )
         page.on(self.create_button.click, self.create_persona, role="owner", outputs=opened)
