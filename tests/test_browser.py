@@ -170,7 +170,7 @@ def test_the_walk_leads_through_the_tabs_and_goes_away_for_good(tab: Tab) -> Non
 def test_a_phones_width_is_enough(browser: Any, address: str, dark: bool) -> None:
     tab = Tab(browser, address, width=360, dark=dark)
     page = tab.open()
-    for name in ("chat", "dataset", "training"):
+    for name in ("chat", "personas", "dataset", "training"):
         tab.go(name)
         page.wait_for_timeout(400)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name

@@ -123,6 +123,14 @@ def test_recursion_and_its_limits() -> None:
     assert len(looked("甲", *late, recursive=True).told) == 2
 
 
+def test_hidden_keys_call_up_other_entries_and_are_not_told() -> None:
+    from anime_ai.persona.macros import Macros
+
+    one, two = entry("猫", content="喵{{hidden_key:暗号}}"), entry("暗号", content="来了")
+    book = Book("书", (one, two), recursive=True)
+    assert [hit.content for hit in scan([book], ["猫"], len, fill=Macros("她", "你").fill).told] == ["喵", "来了"]
+
+
 def test_the_budget_leaves_out_the_least_important() -> None:
     one, two = entry("猫", content="aaaa", priority=1), entry("猫", content="bbbb", priority=9)
     three = entry(content="cccc", constant=True, priority=-5)

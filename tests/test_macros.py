@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from anime_ai.persona.macros import Macros
+from anime_ai.persona.macros import Macros, hidden_keys
 
 HER = Macros("小花", "你", "conversation", "原来的")
 
@@ -66,7 +66,7 @@ def test_dice_stay_on_their_sides_and_reach_all_of_them() -> None:
 
 
 def test_hidden_keys_are_told_to_the_lorebook_alone() -> None:
-    assert HER.hidden_keys("早{{hidden_key: 猫 }}{{HIDDEN_KEY:狗}}") == ("猫", "狗")
+    assert hidden_keys("早{{hidden_key: 猫 }}{{HIDDEN_KEY:狗}}") == ("猫", "狗")
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anime_ai.knowledge.tokens import folded
+from anime_ai.persona.macros import hidden_keys
 from anime_ai.persona.patterns import is_pattern, pattern
 
 SCAN_DEPTH = 4
@@ -40,7 +41,8 @@ _OWN_CHARACTER = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7
 @dataclass(frozen=True)
 class Entry:
     """An entry as it is looked for. `depth`: how far from the end SillyTavern would put it, None where it stands with
-    the card. `every`, `after`: of the character's messages, 0 for always. `scan_depth` 0 sees no message."""
+    the card. `every`, `after`: of the character's messages, 0 for always. `scan_depth` 0 sees no message. `hidden`:
+    words that call up other entries and are not told."""
 
     id: str
     name: str
@@ -66,6 +68,7 @@ class Entry:
     excludes_recursion: bool = False
     prevents_recursion: bool = False
     only_recursion: bool = False
+    hidden: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,7 @@ def _look(look: _Scan, place: int, book: Book, fill: Callable[[str], str]) -> No
             if (place, number) in look.fired or entry.excludes_recursion:
                 continue
             for hit in sources:
-                if asked := look.asked(entry, hit.content):
+                if asked := look.asked(entry, hit.entry.hidden + hit.content):
                     fresh[number] = Hit(book.name, entry, entry.content, *asked, through=hit.entry.name or hit.by)
                     break
 
@@ -234,7 +237,8 @@ def _filled(entry: Entry, fill: Callable[[str], str]) -> Entry:
         tuple(key if is_pattern(key) else fill(key) for key in keys)
         for keys in (entry.keys, entry.secondary, entry.excluded)
     )
-    return replace(entry, content=fill(entry.content), keys=keys, secondary=secondary, excluded=excluded)
+    hidden = "".join(f"{fill(key)}\n" for key in hidden_keys(entry.content))
+    return replace(entry, content=fill(entry.content), keys=keys, secondary=secondary, excluded=excluded, hidden=hidden)
 
 
 def _within(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 _OLD = re.compile("<(USER|BOT|CHAR)>", re.IGNORECASE)
 _DICE = re.compile(r"(?:(\d{1,3})?d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _LISTED = re.compile(r"(?<!\\),")
+_HIDDEN = re.compile(r"\{\{\s*hidden_key\s*:([^{}]*)\}\}", re.IGNORECASE)
 DEEPEST = 8
 """Macros inside macros."""
 
@@ -32,10 +33,6 @@ class Macros:
     def fill(self, text: str) -> str:
         """`text` with its macros filled in. What they are filled with is not read again: a name may hold braces."""
         return self._filled(text, text, 0)
-
-    def hidden_keys(self, text: str) -> tuple[str, ...]:
-        """The words of `{{hidden_key:…}}`: a lorebook sees them, a prompt does not."""
-        return tuple(one.strip() for one in re.findall(r"\{\{\s*hidden_key\s*:([^{}]*)\}\}", text, re.IGNORECASE))
 
     def _filled(self, text: str, whole: str, deep: int) -> str:
         parts: list[str] = []
@@ -85,6 +82,11 @@ class Macros:
 
     def _chance(self, where: str) -> random.Random:
         return random.Random(f"{self.seed}\0{where}".encode("utf-8", "surrogatepass"))
+
+
+def hidden_keys(text: str) -> tuple[str, ...]:
+    """The words of `{{hidden_key:…}}`: a lorebook that scans its own entries sees them, a prompt does not."""
+    return tuple(one.strip() for one in _HIDDEN.findall(text))
 
 
 def _choices(rest: str) -> list[str]:
