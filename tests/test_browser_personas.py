@@ -13,7 +13,10 @@ from anime_ai.persona.files import read
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EVIL = '<img src=x onerror="document.title=1">'
-BOOK = {"entries": [{"keys": ["小鱼干"], "content": "小鱼干藏在窗台左边的罐子里。", "extensions": {}}], "extensions": {}}
+BOOK = {
+    "entries": [{"keys": ["小鱼干"], "content": "小鱼干藏在窗台左边的罐子里。", "extensions": {}}],
+    "extensions": {},
+}
 
 
 def dropped(tab: Tab, folder: Path, **changed: Any) -> Any:
