@@ -51,6 +51,7 @@ def fetch(one: Entry, settings: Settings, where: str = "", quiet: bool = False) 
 
     `where`: a source by its name, "" for that of the settings.
     """
+    from anime_ai.models.bases import check_folder
     from anime_ai.models.fetching import Fetch, Order
     from anime_ai.models.sources import source
     from anime_ai.vision.models import wanted
@@ -61,6 +62,8 @@ def fetch(one: Entry, settings: Settings, where: str = "", quiet: bool = False) 
     place = _shown(first, quiet)
     for more in wanted(place):
         _shown(Fetch(more, taken, settings.hub_timeout), quiet=True)
+    if one.kind == "base":
+        check_folder(place, one.id)
     return place / one.files[0] if one.kind == "gguf" else place
 
 

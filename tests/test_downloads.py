@@ -374,6 +374,19 @@ def test_what_failed_is_said_and_the_next_one_goes_on(hub: FakeHub, downloads: D
         list(downloads.watch("nobody/asked"))
 
 
+def test_what_came_as_it_was_said_and_is_no_model_is_told(
+    hub: FakeHub, downloads: Downloads, files: dict[str, bytes]
+) -> None:
+    hub.models["some/zeros"] = {**files, WEIGHTS: bytes(100_000)}
+    hub.models["some/parts"] = {name: said for name, said in files.items() if name != "tokenizer.json"}
+    for id, key in (("some/zeros", "model.broken_file"), ("some/parts", "model.incomplete")):
+        downloads.start(id)
+        with pytest.raises(ModelError) as caught:
+            list(downloads.watch(id, 0.01))
+        assert caught.value.key == key
+        assert not on_disk(id)
+
+
 def test_the_source_that_was_chosen_is_remembered(downloads: Downloads, settings: Settings) -> None:
     assert downloads.chosen == "hub"
     downloads.choose("modelscope")

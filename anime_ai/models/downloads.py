@@ -19,6 +19,7 @@ from typing import Literal
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, ModelError
 from anime_ai.files import read_json, write_json
+from anime_ai.models.bases import check_folder
 from anime_ai.models.catalogue import Entry, entry
 from anime_ai.models.fetching import Fetch, Order, Stopped, arrived, discard
 from anime_ai.models.sources import SOURCES, source
@@ -233,6 +234,8 @@ class Downloads:
             place = self._fetched(job, Order.of(job.entry))
             for more in self._follow(place):
                 self._fetched(job, more, shown=False)
+            if job.entry.kind == "base":
+                check_folder(place, job.entry.id)
             self._finished(job.entry)
         except Stopped:
             return "stopped", None
