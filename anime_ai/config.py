@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     hub_timeout: float = Field(8.0, gt=0, le=300, description="seconds until the model hub counts as unreachable")
     owner_password: SecretStr = SecretStr("")
     allowed_hosts: str = Field("", description="more host names under which the page may be opened, with commas")
+    api_origins: str = Field("", description="web pages that may call the open endpoint, with commas; empty: none")
+    answer_seconds: float = Field(300.0, ge=5, le=3600, description="seconds after which an answer is cut off")
     max_upload_mb: int = Field(50, ge=1, le=4096)
     max_dataset_rows: int = Field(200_000, ge=1)
 

@@ -31,6 +31,9 @@ from anime_ai.models.shelf import Shelf
 from anime_ai.persona.library import PersonaLibrary
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import Layout
+from anime_ai.serving.completions import Completions
+from anime_ai.serving.keys import Keys
+from anime_ai.serving.meter import Meter
 from anime_ai.storage import Database
 from anime_ai.training import runs
 from anime_ai.training.queue import RunQueue
@@ -69,6 +72,8 @@ class Studio:
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.runs = RunQueue(settings, self._launch, self.personas)
+        self.meter = Meter(database)
+        self.keys = Keys(database, self.meter)
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
@@ -104,6 +109,11 @@ class Studio:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def completions(self) -> Completions:
+        """Her answers to other programs."""
+        return Completions(self.chat, self.personas)
 
     def bases(self) -> list[BaseChoice]:
         """The default first, what is on the disk next, then what can be downloaded."""

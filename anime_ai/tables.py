@@ -316,3 +316,33 @@ class WorldBookRecord(Base):
     created: Mapped[float] = mapped_column(Double, default=time.time)
     updated: Mapped[float] = mapped_column(Double, default=time.time)
     removed: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class ApiKeyRecord(Base):
+    """A key of the open endpoint. Of the key itself there is its SHA-256, and its last characters to know it by.
+
+    `private`: it may talk to whom visitors may not. `per_minute` requests and `per_day` tokens; 0 is without a limit.
+    """
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index("ix_api_keys_sha256", "sha256", unique=True),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    tail: Mapped[str] = mapped_column(String(8))
+    private: Mapped[bool] = mapped_column(Boolean, default=False)
+    per_minute: Mapped[int] = mapped_column(Integer)
+    per_day: Mapped[int] = mapped_column(Integer)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+    used: Mapped[float] = mapped_column(Double, default=0.0)
+    revoked: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class UsageRecord(Base):
+    """What a person or a key has used of a kind in an hour or a day. `span`: the minute since 1970 when that began."""
+
+    __tablename__ = "usage"
+    subject: Mapped[str] = mapped_column(String(80), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    span: Mapped[int] = mapped_column(Integer, primary_key=True)
+    amount: Mapped[int] = mapped_column(Integer, default=0)

@@ -35,7 +35,7 @@ LEVELS = (
     {"config", "encodings", "files", "processes", "storage", "tables", "migrations"},
     {"prompting", "models"},
     {"persona", "knowledge", "vision", "dataset"},
-    {"chat", "training", "publishing"},
+    {"chat", "training", "publishing", "serving"},
     {"studio", "doctor"},
     {"cli", "cli_dataset", "cli_model", "cli_persona", "cli_shared", "ui"},
     {"__main__"},

@@ -40,6 +40,7 @@ class Said:
     ended: bool = False
     cut: bool = False
     tokens: int = 0
+    read: int = 0
 
 
 class FakeChat(Chat):

@@ -22,7 +22,7 @@ from anime_ai.chat.thoughts import ThoughtSplitter
 class Spoken:
     """A stretch of an answer: thought and speech apart, tokens counted. Stretches add up to the whole answer.
 
-    `ended`: the model ended the answer itself. `cut`: the answer ended inside a thought.
+    `read`: tokens of the prompt. `ended`: the model ended the answer itself. `cut`: the answer ended inside a thought.
     """
 
     text: str = ""
@@ -30,6 +30,7 @@ class Spoken:
     tokens: int = 0
     ended: bool = False
     cut: bool = False
+    read: int = 0
 
     def __add__(self, other: Spoken) -> Spoken:
         return Spoken(
@@ -38,6 +39,7 @@ class Spoken:
             self.tokens + other.tokens,
             self.ended or other.ended,
             other.cut,
+            self.read + other.read,
         )
 
 
@@ -73,7 +75,8 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
             splitter = ThoughtSplitter(bool(notes.get("inside_thought")), bool(notes.get("going_on")))
         thinking, text = splitter.feed(str(chunk.text))
         tokens = chunk.usage_metadata["output_tokens"] if chunk.usage_metadata else 0
-        yield Spoken(text, thinking, tokens, bool(notes.get("ended")), splitter.inside)
+        read = chunk.usage_metadata["input_tokens"] if chunk.usage_metadata else 0
+        yield Spoken(text, thinking, tokens, bool(notes.get("ended")), splitter.inside, read)
     if splitter is not None:
         thinking, text = splitter.close()
         yield Spoken(text, thinking, cut=splitter.inside)

@@ -73,12 +73,14 @@ class EngineChatModel(BaseChatModel):
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         if dialogue.begun or (dialogue.thought and prompt.opens_thought):
             opening["going_on"] = True
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening))
+        read = len(prompt.ids)
+        # Checked as Python 3.10, langchain-core's optional keys look required.
+        counted = UsageMetadata(input_tokens=read, output_tokens=0, total_tokens=read)  # type: ignore[typeddict-item]
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening, usage_metadata=counted))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
             for piece in pieces:
                 # Joined chunks must say the same as single ones: what stands in several of them is added up.
                 made = piece.tokens
-                # Checked as Python 3.10, langchain-core's optional keys look required.
                 usage = UsageMetadata(input_tokens=0, output_tokens=made, total_tokens=made)  # type: ignore[typeddict-item]
                 notes = {"ended": True} if piece.ended else {}
                 message = AIMessageChunk(content=piece.text, additional_kwargs=notes, usage_metadata=usage)

@@ -52,13 +52,15 @@ class Turn:
 
     def values(self, card: str, greeting: str = "") -> dict[str, Any]:
         """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it."""
-        from langchain_core.messages import AIMessage, BaseMessage
+        from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
         from anime_ai.chat.chain import asked, begun
 
         history: list[BaseMessage] = []
         for said in self.before:
-            if said.content:
+            if said.role == "system":
+                history.append(SystemMessage(said.content))
+            elif said.content:
                 user = said.role == "user"
                 history += asked(said.content, said.meta.get("brought", "")) if user else [AIMessage(said.content)]
         if greeting and not (history and isinstance(history[0], AIMessage)):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
-OWNERS = ("personas", "dataset", "training", "pictures", "models")
+OWNERS = ("personas", "dataset", "training", "pictures", "models", "machine")
 """Tabs that a visitor sees closed."""
 
 
@@ -27,6 +27,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.dataset_tab import DatasetTab
     from anime_ai.ui.knowledge_tab import KnowledgeTab
     from anime_ai.ui.labels import label
+    from anime_ai.ui.machine_tab import MachineTab
     from anime_ai.ui.models_tab import ModelsTab
     from anime_ai.ui.page import Page
     from anime_ai.ui.persona_tab import PersonaTab
@@ -43,6 +44,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
         "knowledge": KnowledgeTab,
         "pictures": PicturesTab,
         "models": ModelsTab,
+        "machine": MachineTab,
     }
     if not studio.vision.ready:  # what cannot look does not offer to
         del tabs["pictures"]

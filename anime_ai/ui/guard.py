@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from anime_ai.serving.openai_form import error_form
 from anime_ai.texts import text
 from anime_ai.ui.login import answer_login
 from anime_ai.ui.persons import (
@@ -22,9 +23,11 @@ from anime_ai.ui.persons import (
     MONTH,
     SCOPE_KEY,
     VISITOR_COOKIE,
+    Person,
     Persons,
     header,
     host_name,
+    language_of,
     set_cookie,
     wanted_language,
 )
@@ -46,6 +49,8 @@ OWN = (
     *("/persona/", "/card/", "/world/"),
 )
 """What is handed to the person whose it is alone."""
+ENDPOINT = "/v1/"
+"""What programs with a key call: no cookie counts there, and no other site's page but those that the settings name."""
 PAGES = ("/", "/config", "/config/")
 FILES = ("/assets/", "/static/", "/svelte/", f"/{PORTRAITS}/")
 SINGLE = ("/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json", "/pwa_icon", "/gradio_api/theme.css")
@@ -105,8 +110,19 @@ class Refused(Exception):
 class Guard:
     """The middleware. `upload_limit` is in bytes."""
 
-    def __init__(self, app: App, *, persons: Persons, hosts: Hosts, upload_limit: int, on_space: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        persons: Persons,
+        hosts: Hosts,
+        upload_limit: int,
+        on_space: bool = False,
+        origins: Iterable[str] = (),
+    ) -> None:
+        """`origins`: pages that may call the open endpoint, as `https://name:port`."""
         self.app = app
+        self.origins = frozenset(one.strip().lower().rstrip("/") for one in origins if one.strip())
         self.persons = persons
         self.hosts = hosts
         self.upload_limit = upload_limit
@@ -123,12 +139,19 @@ class Guard:
         try:
             await self._serve(scope, receive, self._dressed(scope, send))
         except Refused as refusal:
-            line = text(f"ui.refused.{refusal.key}", self.persons.recognise(scope).language)
+            line = text(f"ui.refused.{refusal.key}", language_of(scope))
+            if scope["path"].startswith(ENDPOINT):
+                body = json.dumps(error_form(line, "invalid_request_error", refusal.key), ensure_ascii=False)
+                await answer(self._dressed(scope, send), refusal.status, body, "application/json")
+                return
             await answer(self._dressed(scope, send), refusal.status, line + "\n")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._check_source(scope)
         path, method = scope["path"], scope["method"]
+        if path.startswith(ENDPOINT):
+            await self._serve_endpoint(scope, receive, send)
+            return
         if path in ("/login", "/logout"):
             await answer_login(self.persons, scope, await self._whole_body(scope, receive), send, self.on_space)
             return
@@ -156,17 +179,37 @@ class Guard:
         scope[SCOPE_KEY] = person
         await self.app(scope, receive, send)
 
+    async def _serve_endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request of a program: its key is looked at behind this, its body is bounded here."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            await answer(send, 200, "")
+            return
+        if method not in ("GET", "HEAD", "POST"):
+            raise Refused(405, "method")
+        if method == "POST":
+            receive = replay(await self._whole_body(scope, receive), receive)
+        scope[SCOPE_KEY] = Person("", "visitor", language_of(scope))
+        await self.app(scope, receive, send)
+
+    def _named_origin(self, scope: Scope) -> str:
+        """The origin of a page that may call the endpoint, "" for every other."""
+        origin = header(scope, "origin")
+        return origin if scope["path"].startswith(ENDPOINT) and origin.lower() in self.origins else ""
+
     def _check_source(self, scope: Scope) -> None:
         """Host against DNS rebinding, Origin and Sec-Fetch-Site against other sites' pages."""
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
         if not self.hosts.allow(host):
             raise Refused(403, "host")
+        if self._named_origin(scope):
+            return
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         if any(not self.hosts.allow_origin(origin, host) for origin in origins):
             raise Refused(403, "origin")
         foreign = header(scope, "sec-fetch-site") in ("cross-site", "same-site")
-        if foreign and (scope["path"].startswith((API, *OWN)) or scope["method"] not in ("GET", "HEAD")):
+        if foreign and (scope["path"].startswith((API, ENDPOINT, *OWN)) or scope["method"] not in ("GET", "HEAD")):
             raise Refused(403, "origin")
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> bytes:
@@ -244,6 +287,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = [(name, value) for name, value in message.get("headers", ()) if name not in self.policy]
                 headers += self.policy.items()
+                headers += cors(self._named_origin(scope))
                 if page:
                     headers.append((b"cache-control", b"no-store"))
                     headers += [(b"set-cookie", value.encode("ascii")) for value in self._new_cookies(scope)]
@@ -279,6 +323,19 @@ def security_headers(shared: bool) -> dict[bytes, bytes]:
         b"permissions-policy": b"camera=(), microphone=(), geolocation=()",
         b"cross-origin-resource-policy": b"same-origin",
     }
+
+
+def cors(origin: str) -> list[tuple[bytes, bytes]]:
+    """What lets a page of `origin` call the endpoint; nothing for ""."""
+    if not origin:
+        return []
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", b"authorization, content-type"),
+        (b"access-control-max-age", b"600"),
+        (b"vary", b"Origin"),
+    ]
 
 
 def known_route(path: str, method: str) -> bool:

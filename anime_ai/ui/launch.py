@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anime_ai.errors import SettingsError
 from anime_ai.ui import create_app
 from anime_ai.ui.card_routes import cards_of
 from anime_ai.ui.dataset_route import download_of
+from anime_ai.ui.endpoint_routes import endpoint_of
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
 from anime_ai.ui.persons import Persons, person_of, read_secret
@@ -68,7 +69,9 @@ def launch(
         hosts=Hosts.of(host, share, settings.allowed_hosts),
         upload_limit=settings.max_upload_mb * 1024 * 1024,
         on_space=bool(os.environ.get("SPACE_ID")),
+        origins=settings.api_origins.split(","),
     )
+    _no_cors_of_gradio()
     demo = create_app(studio, health)
     demo.queue(max_size=32, api_open=False)
     demo.launch(
@@ -87,6 +90,7 @@ def launch(
                 Route("/download/{dataset}.json", download_of(studio)),
                 *pictures_of(studio),
                 *cards_of(studio),
+                *endpoint_of(studio),
                 portraits(),
             ],
             "openapi_url": None,
@@ -107,6 +111,25 @@ def launch(
         favicon_path=MARK,
     )
     return demo
+
+
+class Straight:
+    """A middleware that does nothing."""
+
+    def __init__(self, app: Any, **_: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+def _no_cors_of_gradio() -> None:
+    """Gradio's own layer stands before the guard, answers every preflight, and lets any site's page read answers where
+    the host is no loopback. The guard says who may call."""
+    import gradio.routes
+
+    if hasattr(gradio.routes, "CustomCORSMiddleware"):
+        gradio.routes.CustomCORSMiddleware = Straight  # type: ignore[assignment,misc]
 
 
 def _own_cache(studio: Studio) -> None:
