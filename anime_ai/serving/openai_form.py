@@ -51,8 +51,11 @@ class Said:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a request asks for. `messages` change from one role to the other and end with the question, or with the beginning
-    of her answer; `system` is what all system messages say. `switches`: what of "lore" and "knowledge" it turned on; `adapter` None: her own."""
+    """What a request asks for.
+
+    `messages` change from one role to the other and end with the question, or with the beginning of her answer;
+    `system` is what all system messages say. `switches`: what of "lore" and "knowledge" it turned on. `adapter` None:
+    her own."""
 
     model: str
     messages: tuple[Said, ...]

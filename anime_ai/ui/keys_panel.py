@@ -66,7 +66,7 @@ class KeysPanel:
         self.name = gr.Textbox(
             label=label("ui.keys.name"), info=label("ui.keys.name.help"), max_lines=1, max_length=MOST_NAME
         )
-        limits = {"info": label("ui.keys.no_limit"), "precision": 0, "min_width": 140}
+        limits: dict[str, Any] = {"info": label("ui.keys.no_limit"), "precision": 0, "min_width": 140}
         with gr.Row():
             self.per_minute = gr.Number(PER_MINUTE, label=label("ui.keys.per_minute"), **limits)
             self.per_day = gr.Number(PER_DAY, label=label("ui.keys.per_day"), **limits)
