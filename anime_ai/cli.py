@@ -20,6 +20,7 @@ import typer
 from anime_ai.cli_dataset import dataset_app
 from anime_ai.cli_model import model_app
 from anime_ai.cli_persona import persona_app
+from anime_ai.cli_publish import publish_app
 from anime_ai.cli_shared import Json, OutputDir, find, give, personas_of, read_dataset, say
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, SettingsError, TrainingError
@@ -275,6 +276,7 @@ def evaluate(output_dir: OutputDir = None, as_json: Json = False) -> None:
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(model_app, name="model")
 app.add_typer(persona_app, name="persona")
+app.add_typer(publish_app, name="publish")
 
 image_app = typer.Typer(help=text("cli.image"), no_args_is_help=True)
 app.add_typer(image_app, name="image")

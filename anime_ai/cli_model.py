@@ -108,6 +108,7 @@ def model_convert(
 ) -> None:
     from anime_ai.errors import SettingsError
     from anime_ai.models.gguf_files import convert, convert_adapter
+    from anime_ai.models.merging import merge
 
     if alone and adapter is None:
         raise SettingsError("settings.blank", name="--adapter")
@@ -120,6 +121,13 @@ def model_convert(
             shown = number * 10 // count
             print(f"{number}/{count}", file=sys.stderr, flush=True)
 
+    if kind == "safetensors" and not alone:
+        made = merge(base, out, adapter, tell)
+        if as_json:
+            give({**asdict(made), "folder": str(made.folder)})
+        else:
+            print(text("cli.model.converted", file=made.folder, megabytes=f"{made.bytes / 1e6:.1f}"))
+        return
     if alone and adapter is not None:
         done = convert_adapter(base, adapter, out, kind, tell)
     else:

@@ -68,3 +68,7 @@ class VisionError(AnimeAIError):
 
 class AccessError(AnimeAIError):
     """A person asked for what their role does not allow."""
+
+
+class PublishError(AnimeAIError):
+    """Something cannot be published, or what was published elsewhere cannot be taken in."""

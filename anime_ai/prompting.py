@@ -187,6 +187,12 @@ class Layout:
         """Whether the prompt ends inside a thought, so that the answer's text begins with the rest of it."""
         return self.think != "silent" and bool(self._opening)
 
+    @property
+    def marks(self) -> tuple[str, str, str, str]:
+        """What a prompt begins with, what stands before an old answer and before the new one, and behind each."""
+        opening = self._silent if self.think == "silent" else self._opening
+        return self.decode(self._begin), self._silent, opening, self.decode(self._end)
+
     def fingerprint(self) -> str:
         """A hash of what this layout writes around the text, to notice that a model was trained on another one."""
         probe = Dialogue("C", (Exchange("a", "b"),), "F", "G", (Exchange("u", "r", "t"),), "q", "w")

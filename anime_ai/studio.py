@@ -31,6 +31,7 @@ from anime_ai.models.shelf import Shelf
 from anime_ai.persona.library import PersonaLibrary
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import Layout
+from anime_ai.publishing.bundles import Bundles
 from anime_ai.serving.completions import Completions
 from anime_ai.serving.keys import Keys
 from anime_ai.serving.meter import Meter
@@ -71,6 +72,7 @@ class Studio:
         self.search = Search(database)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
+        self.bundles = Bundles(settings, self.personas, self.knowledge, self.vision)
         self.runs = RunQueue(settings, self._launch, self.personas)
         self.meter = Meter(database)
         self.keys = Keys(database, self.meter)

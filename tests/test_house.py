@@ -37,7 +37,7 @@ LEVELS = (
     {"persona", "knowledge", "vision", "dataset"},
     {"chat", "training", "publishing", "serving"},
     {"studio", "doctor"},
-    {"cli", "cli_dataset", "cli_model", "cli_persona", "cli_shared", "ui"},
+    {"cli", "cli_dataset", "cli_model", "cli_persona", "cli_publish", "cli_shared", "ui"},
     {"__main__"},
 )
 """Rooms from below to above. A room may use its own level and those below."""

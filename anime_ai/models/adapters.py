@@ -77,11 +77,22 @@ def _published_base(folder: Path) -> str:
 
 def check_adapter(folder: Path, base: Base) -> None:
     """Raise ModelError unless `folder` is a whole plain LoRA adapter in safetensors that was trained on `base`."""
+    check_plain(folder)
+    trained_on = _published_base(folder)
+    if trained_on != base.id:
+        raise ModelError("model.adapter_other_base", path=folder, trained_on=trained_on or "?", base=base.id)
+    fingerprint = read_card(folder).get("base_fingerprint")
+    if fingerprint and fingerprint != base.fingerprint():
+        raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
+    read_header(folder / WEIGHTS)
+
+
+def check_plain(folder: Path) -> None:
+    """Raise ModelError unless `folder` holds a plain LoRA adapter in safetensors, whatever base it is for."""
     config = read_json(folder / "adapter_config.json")
     if not isinstance(config, dict):
         raise ModelError("model.not_an_adapter", path=folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
+    if not (folder / WEIGHTS).is_file():
         raise ModelError("model.adapter_no_safetensors", path=folder)
     if config.get("peft_type") != "LORA":
         raise ModelError("model.adapter_kind", path=folder, kind=config.get("peft_type"))
@@ -90,10 +101,3 @@ def check_adapter(folder: Path, base: Base) -> None:
     for name, value in config.items():
         if name not in _PLAIN and name != "init_lora_weights" and value not in _OFF:
             raise ModelError("model.adapter_kind", path=folder, kind=name)
-    trained_on = _published_base(folder)
-    if trained_on != base.id:
-        raise ModelError("model.adapter_other_base", path=folder, trained_on=trained_on or "?", base=base.id)
-    fingerprint = read_card(folder).get("base_fingerprint")
-    if fingerprint and fingerprint != base.fingerprint():
-        raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
-    read_header(weights)

@@ -15,7 +15,7 @@ TOKENS = 48
 LIKELIEST = 64
 FLOOR = 1e-6
 """The least that a bucket counts: rounding leaves sums a hair beside 1."""
-LEAST = {"f16": 0.95, "q8_0": 0.85}
+LEAST = {"adapter": 1.0, "bf16": 0.85, "f16": 0.95, "q8_0": 0.85}
 """The share of equal answers below which an export of this type has failed; coarser types are told, not judged."""
 
 
@@ -46,13 +46,14 @@ def compare(
     card: str = "",
     adapter: Adapter | None = None,
     others: Adapter | None = None,
+    written: tuple[str, str] = ("auto", "silent"),
 ) -> Parity:
     """Both engines' answers to `questions` behind `card`; `adapter` on the reference, `others` on the other engine
-    (None: it is merged in there, or there is none). Raises ModelError."""
+    (None: it is merged in there, or there is none). `written`: prompt format and think policy. Raises ModelError."""
     sampling = replace(GREEDY, max_new_tokens=TOKENS, logprobs=LIKELIEST)
     differing, divergences = [], []
     for question in questions:
-        prompt = reference.layout("auto", "silent").prompt(Dialogue(card=card, question=question))
+        prompt = reference.layout(*written).prompt(Dialogue(card=card, question=question))
         said = [
             list(engine.stream(prompt, one, "", sampling)) for engine, one in ((reference, adapter), (other, others))
         ]

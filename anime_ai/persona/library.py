@@ -111,11 +111,19 @@ class PersonaLibrary(Personas):
                 file = self._pictures / f"{_standing(session, persona_id).avatar}.webp"
         return file if file.is_file() else None
 
-    def export(self, persona_id: str, form: str) -> bytes:
-        """Her card as a file; `form` one of `anime_ai.persona.files.FORMS`. Raises PersonaError."""
+    def from_source(self, source: str) -> tuple[str, bool]:
+        """The id of the persona that came from somewhere, and whether she was removed since; "" where there is none."""
+        with self._database.reading() as session:
+            wanted = select(PersonaRecord).where(PersonaRecord.source == source[:300])
+            found = session.scalars(wanted.order_by(PersonaRecord.removed)).first()
+            return (found.id, found.removed) if found else ("", False)
+
+    def export(self, persona_id: str, form: str, own: Mapping[str, Any] | None = None) -> bytes:
+        """Her card as a file; `form` one of `anime_ai.persona.files.FORMS`, `own`: more for its `extensions.anime_ai`.
+        Raises PersonaError."""
         found = self.get(persona_id)
-        card = found.card
-        assert card is not None
+        assert found.card is not None
+        card = found.card.changed(own) if own else found.card
         if form == "json":
             return write(card, form, b"")
         return write(card, form, self._picture(found), self._files(persona_id) if not found.shipped else {})

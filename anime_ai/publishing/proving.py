@@ -1,0 +1,66 @@
+"""Before anything leaves: the probes, asked of the trained adapter and of what will be published. Knows no hub."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from anime_ai.config import Settings
+from anime_ai.errors import PublishError
+from anime_ai.models.bases import Base
+from anime_ai.models.engine import Adapter, Engine
+from anime_ai.models.parity import Parity, compare
+from anime_ai.publishing.trained import Trained
+
+
+def prove(trained: Trained, kind: str, made: Path, settings: Settings) -> Parity:
+    """Answers of the adapter on its base against those of what was made of it: an adapter folder ("adapter"), a folder
+    with a merged model ("bf16"), or a GGUF file (its type).
+
+    Raises PublishError where they differ by more than the type explains.
+    """
+    from anime_ai.models.transformers_engine import TransformersEngine
+
+    with closing(TransformersEngine(trained.base, settings.fp16)) as reference:
+        if kind == "adapter":
+            parity = _asked(trained, reference, reference, Adapter(made))
+        else:
+            with _opened(trained, kind, made, settings) as other:
+                parity = _asked(trained, reference, other, None)
+    if not parity.holds(kind):
+        differing = "；".join(parity.differing[:3])
+        raise PublishError("publishing.differs", equal=parity.equal, total=parity.total, questions=differing, kind=kind)
+    return parity
+
+
+def _asked(trained: Trained, reference: Engine, other: Engine, others: Adapter | None) -> Parity:
+    adapter = Adapter(trained.adapter)
+    return compare(reference, other, trained.probes(), trained.card, adapter, others, trained.layout)
+
+
+@contextmanager
+def _opened(trained: Trained, kind: str, made: Path, settings: Settings) -> Iterator[Engine]:
+    """The engine that whoever fetches it would use."""
+    if kind == "bf16":
+        from anime_ai.models.transformers_engine import TransformersEngine
+
+        with closing(TransformersEngine(Base(trained.base.id, made), settings.fp16)) as engine:
+            yield engine
+        return
+    from anime_ai.models.ggufs import Ggufs
+    from anime_ai.models.llamacpp_engine import Bounds, LlamaCppEngine
+
+    with tempfile.TemporaryDirectory(dir=made.parent, prefix=".proof-") as place:
+        ggufs = Ggufs(Path(place))
+        # The engine takes its file by the base's fingerprint; a second name costs no space.
+        try:
+            os.link(made, ggufs.file(trained.base, kind))
+        except OSError:
+            shutil.copyfile(made, ggufs.file(trained.base, kind))
+        bounds = Bounds(settings.context_length, 0)
+        with closing(LlamaCppEngine(trained.base, ggufs, Path(place) / "llama", kind, bounds)) as engine:
+            yield engine
