@@ -71,10 +71,9 @@ def checked_scores(told: object) -> dict[str, dict[str, float]]:
     """Figures by metrics that this program knows; the others are left out."""
     found = {}
     for name, figure in told.items() if isinstance(told, dict) else ():
-        numbers = (
-            {one: figure.get(one) for one in ("base", "adapter", "low", "high")} if isinstance(figure, dict) else {}
-        )
-        if f"metric.{name}" in catalogue("zh") and numbers and all(map(_is_figure, numbers.values())):
+        values = figure if isinstance(figure, dict) else {}
+        numbers: dict[str, Any] = {one: values.get(one) for one in ("base", "adapter", "low", "high")}
+        if f"metric.{name}" in catalogue("zh") and all(map(_is_figure, numbers.values())):
             found[str(name)] = {one: float(value) for one, value in numbers.items()}
     return found
 
