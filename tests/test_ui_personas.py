@@ -302,3 +302,15 @@ def test_the_shipped_cards_are_cards() -> None:
         assert found.card is not None
         assert found.mends == ()
         assert found.card.value == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_other_words_call_up_anew_what_the_old_ones_did(studio: Studio) -> None:
+    assert isinstance(studio.chat, FakeChat)
+    talk = studio.conversations.open("owner", "傲娇")
+    studio.chat.answers = ["一只猫。", "一只猫。"]
+    list(studio.chat.reply("owner", talk.id, "团子是谁？"))
+    asked = next(one for one in studio.conversations.get("owner", talk.id).messages if one.role == "user")
+    list(studio.chat.reword("owner", asked.id, "团子是什么？"))
+    again = next(one for one in studio.conversations.get("owner", talk.id).messages if one.role == "user")
+    assert again.content == "团子是什么？"
+    assert [one["left_out"] for one in again.meta["lore"]["hits"]] == [""]

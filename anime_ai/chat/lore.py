@@ -6,12 +6,13 @@ What the books say stands in the turn that called it up, and is not said again w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from anime_ai.persona.cards import Persona
-from anime_ai.persona.lorebook import Lore, book_from, scan
+from anime_ai.persona.lorebook import Book, Lore, book_from, scan
 from anime_ai.persona.telling import fitted, macros_of
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import lore, passages
@@ -24,6 +25,7 @@ LORE_SHARE = 0.125
 """Of what a model can see, the most that a turn's lore may fill."""
 FURTHEST = 50
 """Messages that any entry may look back."""
+KEPT_BOOKS = 32
 CARD_SHARE = 0.5
 """Of what a model can see, the most that a card may fill."""
 
@@ -42,6 +44,7 @@ class LoreBooks:
 
     def __init__(self, worlds: WorldBooks) -> None:
         self._worlds = worlds
+        self._read: OrderedDict[tuple[str, float], Book] = OrderedDict()
 
     def look(
         self,
@@ -57,10 +60,10 @@ class LoreBooks:
         `small`: it reads one thing at a time, and loses her voice over it: it is told the first entry, where a question
         asks for something other than the two who talk.
         """
-        books = [book_from(one.book, one.name) for one in self._worlds.of(conversation.persona)]
+        books = [self._book(one.id, one.updated, one.book, one.name) for one in self._worlds.of(conversation.persona)]
         card = persona.card if persona is not None else None
-        if card is not None and card.book:
-            books.insert(0, book_from(card.book, card.name))
+        if persona is not None and card is not None and card.book:
+            books.insert(0, self._book(persona.id, persona.version, card.book, card.name))
         if not any(book.entries for book in books):
             return Lore()
         line = conversation.messages
@@ -79,6 +82,15 @@ class LoreBooks:
         most = int(bool(_ASKING.search(said)) and not _US.search(said))
         spared = tuple(replace(hit, left_out="small") for hit in found.told[most:])
         return replace(found, hits=(*found.told[:most], *spared, *(hit for hit in found.hits if hit.left_out)))
+
+    def _book(self, id: str, state: float, value: Mapping[str, Any], name: str) -> Book:
+        """A book as it is looked into; a large one takes a while to read and is kept until it changes."""
+        found = self._read.get((id, state))
+        if found is None:
+            found = self._read[id, state] = book_from(value, name)
+            if len(self._read) > KEPT_BOOKS:
+                self._read.popitem(last=False)
+        return found
 
 
 def told_lately(line: Sequence[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,10 @@ class Chat:
         conversation_id = branches.conversation_of(person, message_id)
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
-            meta = self._looked_up(person, conversation, said, choice, kept_picture(old))
+            # What the old words called up is not there for the new ones.
+            earlier = takewhile(lambda one: one.id != message_id, conversation.messages)
+            before = replace(conversation, messages=tuple(earlier))
+            meta = self._looked_up(person, before, said, choice, kept_picture(old))
             asked = branches.edit(person, message_id, said, meta)
             conversation = self.conversations.get(person, conversation_id)
             yield from self._answer(person, conversation, asked, choice, how)
@@ -252,11 +256,10 @@ class Chat:
 
     def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
         """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
+        self._check_there(conversation)
         if self.books is None:
             return Lore()
         persona = self.personas.named(conversation.persona)
-        if persona is None and self.personas.is_removed(conversation.persona):
-            raise PersonaError("persona.removed", name=conversation.persona)
         base = find_base(choice.base, self.settings)
 
         def count(text: str) -> int:  # only where something fires: a tokenizer takes a while to load
@@ -265,6 +268,10 @@ class Chat:
         remote = self.settings.engine == "remote"  # a server's model sees what the server says
         context = self.engine(base).context_length() if remote else base.context()
         return self.books.look(persona, conversation, said, count, context, self._reads_little(choice))
+
+    def _check_there(self, conversation: Conversation) -> None:
+        if self.personas.is_removed(conversation.persona):
+            raise PersonaError("persona.removed", name=conversation.persona)
 
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
@@ -346,6 +353,7 @@ class Chat:
     ) -> Iterator[Reply]:
         """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
         not, or not any more, there for this person."""
+        self._check_there(conversation)
         persona = self.personas.named(conversation.persona)
         if persona is not None and not persona.published and person != OWNER:
             raise PersonaError("persona.removed", name=conversation.persona)

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from anime_ai.knowledge.tokens import folded
@@ -122,12 +123,6 @@ class _Scan:
     slow: dict[str, None] = field(default_factory=dict)
     broken: dict[str, None] = field(default_factory=dict)
     spent: float = 0.0
-    _folded: dict[str, str] = field(default_factory=dict)
-
-    def fold(self, text: str) -> str:
-        if text not in self._folded:
-            self._folded[text] = folded(text)
-        return self._folded[text]
 
     def matches(self, entry: Entry, key: str, text: str) -> str:
         """What of `text` a key matches, "" for nothing."""
@@ -143,7 +138,7 @@ class _Scan:
             return found
         if entry.exact_case:
             return key if _stands(key, text, entry.whole_words) else ""
-        return key if _stands(self.fold(key), self.fold(text), entry.whole_words) else ""
+        return key if _stands(_key(key), _text(text), entry.whole_words) else ""
 
     def first(self, entry: Entry, keys: Iterable[str], text: str) -> str:
         return next((found for key in keys if (found := self.matches(entry, key, text))), "")
@@ -171,8 +166,10 @@ class _Scan:
             return False
         if entry.every > 1 and self.turn % entry.every:
             return False
-        chance = random.Random(f"{self.seed}\0{self.turn}\0{entry.id}\0{entry.name}".encode("utf-8", "surrogatepass"))
-        return entry.probability >= 100 or chance.random() * 100 < entry.probability
+        if entry.probability >= 100:
+            return True
+        drawn = f"{self.seed}\0{self.turn}\0{entry.id}\0{entry.name}".encode("utf-8", "surrogatepass")
+        return random.Random(drawn).random() * 100 < entry.probability
 
 
 def scan(
@@ -271,16 +268,28 @@ def _order(entry: Entry) -> tuple[int, int, int]:
     return place, -(entry.depth or 0), entry.order
 
 
+_key = lru_cache(maxsize=50_000)(folded)
+_text = lru_cache(maxsize=256)(folded)
+"""Keys are the same turn after turn, and so are the messages that a turn looks back on."""
+
+
 def _stands(key: str, text: str, whole: bool) -> bool:
     """Whether a key stands in a text: one with characters of its own anywhere, another one at the bounds of words."""
     key = key.strip()
-    if not key:
-        return False
-    if not whole or _OWN_CHARACTER.search(key):
-        return key in text
-    before = "(?<![A-Za-z0-9_])" if re.match("[A-Za-z0-9_]", key) else ""
-    behind = "(?![A-Za-z0-9_])" if re.search("[A-Za-z0-9_]$", key) else ""
-    return re.search(before + re.escape(key) + behind, text) is not None
+    at = text.find(key) if key else -1
+    if at < 0 or not whole or _OWN_CHARACTER.search(key):
+        return at >= 0
+    while at >= 0:
+        before, behind = text[at - 1 : at], text[at + len(key) : at + len(key) + 1]
+        if not (_joined(before, key[0]) or _joined(key[-1], behind)):
+            return True
+        at = text.find(key, at + 1)
+    return False
+
+
+def _joined(sign: str, following: str) -> bool:
+    """Whether two neighbours belong to one ASCII word."""
+    return all(one.isascii() and (one.isalnum() or one == "_") for one in (sign, following))
 
 
 def book_from(value: Mapping[str, Any], name: str = "") -> Book:

@@ -32,7 +32,7 @@ class Macros:
 
     def fill(self, text: str) -> str:
         """`text` with its macros filled in. What they are filled with is not read again: a name may hold braces."""
-        return self._filled(text, text, 0)
+        return self._filled(text, text, 0) if "{{" in text or "<" in text else text
 
     def _filled(self, text: str, whole: str, deep: int) -> str:
         parts: list[str] = []

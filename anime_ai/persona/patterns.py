@@ -47,6 +47,8 @@ class Pattern:
 
 def is_pattern(key: str) -> bool:
     """Whether a key is written as a regular expression."""
+    if "/" not in key:
+        return False
     found = _WRITTEN.fullmatch(key.strip())
     return bool(found) and _FLAGS.issuperset(found[2]) and len(set(found[2])) == len(found[2])  # type: ignore[index]
 
