@@ -47,6 +47,9 @@ def persona_import(files: list[Path], output_dir: OutputDir = None, as_json: Jso
                 if found.card is None:
                     assert found.world is not None
                     named, value = worlds.add(found.world, file.stem).name, dict(found.world)
+                elif same := library.same(found.card):
+                    named, value = "", dict(found.card.value)
+                    say(text("ui.persona.same", file=file.name, name=same.name))
                 else:
                     named, value = library.add(found, file.name).name, dict(found.card.value)
             except (AnimeAIError, OSError) as error:
@@ -57,7 +60,7 @@ def persona_import(files: list[Path], output_dir: OutputDir = None, as_json: Jso
             done.append(value)
             for mend in found.mends:
                 say(f"  {mend.say()}")
-            if not as_json:
+            if named and not as_json:
                 print(text("ui.persona.imported", name=named))
     if as_json and done:
         give(done[0] if len(files) == 1 else done)

@@ -21,6 +21,9 @@ def test_cards_go_in_and_out_and_are_shown(call: Call, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["data"]["name"] == "小花"
     done = call("persona", "import", "世界.json", "--output-dir", "out dir")
     assert (done.returncode, done.stdout) == (0, "✓ 已导入：世界\n")
+    again = call("persona", "import", "小花 卡.png", "--output-dir", "out dir")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert "一模一样" in again.stderr
     listed = call("persona", "show", "--output-dir", "out dir")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["傲娇", "活泼", "温柔", "三无", "小花"]
     one = call("persona", "show", "小花", "--output-dir", "out dir")

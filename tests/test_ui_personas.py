@@ -258,6 +258,19 @@ def test_a_removed_persona_is_said(studio: Studio, tab: PersonaTab, tmp_path: Pa
     assert caught.value.key == "persona.removed"
 
 
+def test_the_same_card_is_not_imported_twice_and_the_bin_gives_back(tab: PersonaTab, tmp_path: Path) -> None:
+    made = imported(tab, tmp_path)
+    _, said, shown, *_ = tab.import_files(OWNER, [str(tmp_path / "小花.png")], {})
+    assert "一模一样" in said
+    assert shown["id"] == made.id
+    assert len(tab.library.list()) == 5
+    *_, bin, binned = tab.remove_persona(OWNER, state(made))
+    assert bin["visible"]
+    assert binned["choices"] == [("小花", made.id)]
+    *_, bin, binned = tab.bring_back(OWNER, made.id)
+    assert not bin["visible"]
+
+
 def test_the_page_has_the_tab(studio: Studio) -> None:
     names = [block.fn.__name__ for block in built(studio).fns.values()]
     for name in ("import_files", "save_card", "save_entry", "preview_prompt", "add_rows", "talk_to", "offer_personas"):

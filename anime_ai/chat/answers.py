@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anime_ai.chat.lore import card_text
 from anime_ai.config import Settings
 from anime_ai.models.adapters import base_of, check_adapter, read_card
 from anime_ai.models.bases import Base, find_base
@@ -38,9 +40,18 @@ class Speaker:
         self.adapter = adapter
         self.persona = persona
         self.trained = read_card(adapter) if adapter else {}
-        own = str(self.trained.get("system_line") or "") if self.trained.get("persona") == persona else ""
-        self._card = own or (personas or Personas()).system_line(persona)
+        self._personas = personas or Personas()
         self.engine: Engine = open_engine(settings, base)
+
+    @cached_property
+    def _card(self) -> str:
+        """What stands at the head of her prompts: the line that was trained, else her own line, else her card."""
+        trained = self.trained.get("persona") == self.persona and self.trained.get("system_line")
+        found = self._personas.named(self.persona)
+        if trained or found is None or found.system_line or self.trained:
+            return str(trained or self._personas.system_line(self.persona))
+        layout = self.engine.layout(self.settings.prompt_format, self.settings.think)
+        return card_text(found, "", layout.length, self.engine.context_length())
 
     @classmethod
     def open(

@@ -88,6 +88,10 @@ class PersonaLibrary(Personas):
             wanted = select(func.count()).where(PersonaRecord.name == name, PersonaRecord.removed.is_(True))
             return bool(session.scalar(wanted))
 
+    def same(self, card: Card) -> Persona | None:
+        """A persona whose card says the very same."""
+        return next((one for one in self.list() if one.card is not None and one.card.value == card.value), None)
+
     def removed(self) -> builtins.list[Persona]:
         """Those that can be had back, removed last first."""
         with self._database.reading() as session:

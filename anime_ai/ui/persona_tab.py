@@ -66,7 +66,13 @@ class PersonaTab:
             gr.update(choices=datasets, value=datasets[0][1] if datasets else None),
             escape(text("ui.rows.count", person.language, count=rows)),
             self._revisions(found, person),
+            *self._bin(),
         ]
+
+    def _bin(self) -> list[Any]:
+        """Updates of the bin and of the field of what lies in it."""
+        removed = [(one.name, one.id) for one in self.library.removed()[:100]]
+        return [gr.update(visible=bool(removed)), gr.update(choices=removed, value=None)]
 
     def _revisions(self, found: Persona, person: Person) -> Any:
         kept = self.library.revisions(found.id) if not found.shipped else []
@@ -104,6 +110,11 @@ class PersonaTab:
                 if found.card is None:
                     assert found.world is not None
                     named = self.studio.worlds.add(found.world, path.stem).name
+                elif same := self.library.same(found.card):
+                    shown = same.id
+                    told = text("ui.persona.same", person.language, file=path.name, name=same.name)
+                    lines.append(f"<li>{escape(told)}</li>")
+                    continue
                 else:
                     persona = self.library.add(found, path.name)
                     shown, named = persona.id, persona.name
@@ -241,6 +252,10 @@ class PersonaTab:
         self.create_button = gr.Button(label("ui.persona.create"), size="sm")
         with gr.Accordion(label("ui.world"), open=False):
             self.worlds.build()
+        with gr.Accordion(label("ui.persona.bin"), open=False, visible=False) as self.bin:
+            with gr.Row(equal_height=True):
+                self.binned = chooser(show_label=False, container=False, scale=3, min_width=140)
+                self.back_button = gr.Button(label("ui.persona.back"), size="sm", min_width=90)
 
     def _build_persona(self) -> None:
         self.head = gr.HTML(elem_id="persona-head")
@@ -307,6 +322,7 @@ class PersonaTab:
         return [
             *(self.state, self.list, self.head, self.export, *self.owned, self.published, self.name),
             *(*self.editor.fields, *book.outputs, book.save_button, self.dataset, self.count, self.revision),
+            *(self.bin, self.binned),
         ]
 
     def _connect(self, page: Page, tab: Any) -> None:
@@ -330,6 +346,7 @@ class PersonaTab:
         undone = [self.removed, self.undo_button, *opened]
         page.on(self.remove_button.click, self.remove_persona, role="owner", inputs=[state], outputs=undone)
         page.on(self.undo_button.click, self.bring_back, role="owner", inputs=[self.removed], outputs=undone)
+        page.on(self.back_button.click, self.bring_back, role="owner", inputs=[self.binned], outputs=undone)
         page.on(
             self.revision_button.click,
             self.restore_revision,
