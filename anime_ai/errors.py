@@ -66,6 +66,10 @@ class VisionError(AnimeAIError):
     """A picture or a model that looks at pictures."""
 
 
+class ChatFileError(AnimeAIError):
+    """A file of a conversation cannot be used."""
+
+
 class AccessError(AnimeAIError):
     """A person asked for what their role does not allow."""
 

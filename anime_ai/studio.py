@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anime_ai.chat.conversations import Conversations
+from anime_ai.chat.feedback import Feedback
 from anime_ai.chat.lore import LoreBooks
 from anime_ai.chat.samplings import Samplings
 from anime_ai.chat.search import Search
@@ -70,6 +71,7 @@ class Studio:
         self.worlds = WorldBooks(database)
         self.samplings = Samplings(database)
         self.search = Search(database)
+        self.feedback = Feedback(database, self.conversations, self.datasets)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.bundles = Bundles(settings, self.personas, self.knowledge, self.vision)

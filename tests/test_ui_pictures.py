@@ -250,7 +250,7 @@ def test_a_picture_that_was_shown_goes_into_the_chat(tab: PicturesTab, studio: S
 
 def test_who_is_named_on_the_card_is_what_she_is_told(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(OWNER)[2])
+    conversation = str(talk.arrive(OWNER)[3])
     picture, _, _, words, _ = Attachment(studio).attach(OWNER, blue(tmp_path))
     list(talk.talking.send(OWNER, "她是谁？", conversation, "", *PLAIN, picture, words["value"], "雪见"))
     kept = studio.conversations.get(OWNER.id, conversation).messages
@@ -262,7 +262,7 @@ def test_a_picture_goes_with_a_message_as_it_was_corrected(tab: PicturesTab, stu
     chat = studio.chat
     assert isinstance(chat, FakeChat)
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(OWNER)[2])
+    conversation = str(talk.arrive(OWNER)[3])
     picture, card, _, words, who = Attachment(studio).attach(OWNER, blue(tmp_path))
     assert card["visible"]
     assert words["value"] == ["蓝色头发", "一个女孩"]
@@ -287,7 +287,7 @@ def test_a_picture_comes_back_where_she_could_not_answer(tab: PicturesTab, studi
     talk = ChatTab(studio)
     picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
     steps: list[Any] = []
-    asked = talk.talking.send(OWNER, "看", str(talk.arrive(OWNER)[2]), "", *PLAIN, picture, None)
+    asked = talk.talking.send(OWNER, "看", str(talk.arrive(OWNER)[3]), "", *PLAIN, picture, None)
     with pytest.raises(RuntimeError):
         collected(asked, steps)
     assert (steps[0][5], steps[-1][5]) == ("", picture)
@@ -297,7 +297,7 @@ def test_a_picture_comes_back_where_she_could_not_answer(tab: PicturesTab, studi
 def test_anothers_picture_goes_nowhere(tab: PicturesTab, studio: Studio, tmp_path: Path) -> None:
     picture = Attachment(studio).attach(OWNER, blue(tmp_path))[0]
     talk = ChatTab(studio)
-    conversation = str(talk.arrive(VISITOR)[2])
+    conversation = str(talk.arrive(VISITOR)[3])
     with pytest.raises(VisionError):
         list(talk.talking.send(VISITOR, "看", conversation, "", *PLAIN, picture, []))
     assert len(studio.conversations.get(VISITOR.id, conversation).messages) == 1, "her greeting"

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from anime_ai.chat import tree
 from anime_ai.chat.tree import Message, Tree, erase, owned, owned_message, told, turn_to
-from anime_ai.storage import ConversationRecord, Database, MessageRecord
+from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
 
 
 class Branches:
@@ -31,6 +31,15 @@ class Branches:
         """The id of the conversation that a message stands in."""
         with self._database.reading() as session:
             return owned_message(session, person, message_id, lock=False)[0].id
+
+    def line(self, person: str, message_id: str) -> list[Message]:
+        """The line up to a message, oldest first, whether it is shown or not."""
+        with self._database.reading() as session:
+            record, _ = owned_message(session, person, message_id, lock=False)
+            found = Tree.of(session, record.id)
+            wanted = select(MessageRecord).where(MessageRecord.conversation_id == record.id)
+            records = {one.id: one for one in session.scalars(wanted)}
+            return [told(records[id], found.siblings(id)) for id in found.line(message_id)]
 
     def whole(self, person: str, conversation_id: str) -> list[Message]:
         """All messages of the tree, parents before children, alternatives in their order."""
@@ -111,8 +120,24 @@ class Branches:
             session.add(record)
             session.flush()
             ids: dict[str, str] = {"": ""}
-            for one in messages:
-                ids[one.id] = tree.add(session, record, ids.get(one.parent, ""), one).id
+            now = time.time()
+            for number, one in enumerate(messages):
+                ids[one.id] = new_id()
+                at = now + number * tree.TICK
+                session.add(
+                    MessageRecord(
+                        id=ids[one.id],
+                        conversation_id=record.id,
+                        parent_id=ids.get(one.parent) or None,
+                        role=one.role,
+                        content=tree.storable(one.content),
+                        thinking=tree.storable(one.thinking),
+                        meta=one.meta,
+                        created=at,
+                        visited=at,
+                    )
+                )
+            session.flush()
             turn_to(session, record, Tree.of(session, record.id), ids.get(leaf, ""))
             return record.id
 

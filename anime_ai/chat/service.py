@@ -32,6 +32,7 @@ from anime_ai.models.engines import open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
 from anime_ai.texts import text
+from anime_ai.training import checkpoints
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
@@ -136,8 +137,33 @@ class Chat:
             label = text("chat.answering_by", language, answering=label, engine=engine.name)
         return Answering(label, starter, loaded, " ".join(notices))
 
+    def checkpoints(self, persona: str = "") -> list[AdapterChoice]:
+        """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
+        return [
+            AdapterChoice(f"run:{run.id}@{one.step}", f"{run.name or run.id[:8]} @ {one.step}", run.persona, run.base)
+            for run in self._runs()
+            if run.persona == persona
+            for one in checkpoints.of_run(run.folder)
+        ]
+
+    def _checkpoint(self, adapter_id: str) -> AdapterChoice | None:
+        run_id, _, step = adapter_id.removeprefix("run:").partition("@")
+        for run in self._runs():
+            if run.id == run_id and step.isascii() and step.isdigit():
+                path = checkpoints.as_adapter(run.folder, int(step))
+                return AdapterChoice(
+                    adapter_id,
+                    f"{run.name or run.id[:8]} @ {step}",
+                    run.persona,
+                    base_of(run.folder / FINAL) or run.base,
+                    path,
+                )
+        return None
+
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
+        if "@" in adapter_id and (found := self._checkpoint(adapter_id)) is not None:
+            return found
         for choice in self.adapters():
             if choice.id == adapter_id:
                 return choice
@@ -367,6 +393,9 @@ class Chat:
         cite = partial(self.knowledge.cite, retrieval=found, base_ids=self.bases_of(person, conversation))
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
         meta["sampling"] = as_meta(how.sampling)
+        policy = how.think or self.policy(conversation, choice.id)
+        if policy != "silent":
+            meta["think"] = policy
         keeping = Keeping(self.conversations, person, conversation.id, asked.id, meta, begun)
         yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
 

@@ -5,6 +5,7 @@ optimiser's state as well, which is several times as large. Knows no torch.
 
 <run>/checkpoints/checkpoint-<step>/  whole.json is written last    <run>/tokenizer/  what every adapter comes with
 <run>/card.json                       what is said of the adapter, but for its step
+<run>/compared/<step>/                a checkpoint that was asked something, as an adapter
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from anime_ai.training.card import model_card
 from anime_ai.training.recipe import Recipe
 
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
-NOTES, TOKENIZER = "card.json", "tokenizer"
+NOTES, TOKENIZER, COMPARED = "card.json", "tokenizer", "compared"
 RESUMABLE = 2
 """Checkpoints that keep what is needed to go on: the newest, and one before it should that be broken."""
 
@@ -95,14 +96,37 @@ def promote(folder: Path, step: int) -> None:
     notes = {**notes, "steps": step, **_measured(chosen)}
     with replaced_folder(folder / runs.FINAL) as final:
         shutil.copytree(folder / TOKENIZER, final, dirs_exist_ok=True)
-        for name in ADAPTER:
-            shutil.copy2(chosen.folder / name, final / name)
-        # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
-        told = read_json(final / ADAPTER[1])
-        write_json(final / ADAPTER[1], {**told, "base_model_name_or_path": notes["base"]})
-        write_json(final / CARD, notes)
+        _dress(chosen, final, notes)
         (final / "README.md").write_text(model_card(notes, Recipe(**config["recipe"])), encoding="utf-8")
     runs.write_status(folder, checkpoint=step)
+
+
+def as_adapter(folder: Path, step: int) -> Path:
+    """The folder of a checkpoint as an adapter that can answer, beside the run's own; made at the first call.
+
+    Raises TrainingError where the checkpoint is gone.
+    """
+    chosen = next((one for one in of_run(folder) if one.step == step), None)
+    notes = read_json(folder / NOTES)
+    if chosen is None or not isinstance(notes, dict):
+        raise TrainingError("training.no_checkpoint", step=step)
+    target = folder / COMPARED / str(step)
+    if not (target / CARD).is_file():
+        target.parent.mkdir(exist_ok=True)
+        with replaced_folder(target) as made:
+            _dress(chosen, made, {**notes, "steps": step, **_measured(chosen)})
+    return target
+
+
+def _dress(chosen: Checkpoint, target: Path, notes: dict[str, Any]) -> None:
+    """A checkpoint's adapter with its card."""
+    target.mkdir(exist_ok=True)
+    for name in ADAPTER:
+        shutil.copy2(chosen.folder / name, target / name)
+    # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
+    told = read_json(target / ADAPTER[1])
+    write_json(target / ADAPTER[1], {**told, "base_model_name_or_path": notes["base"]})
+    write_json(target / CARD, notes)
 
 
 def _measured(one: Checkpoint) -> dict[str, Any]:

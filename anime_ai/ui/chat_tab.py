@@ -20,6 +20,7 @@ from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
 from anime_ai.ui.contrast import Contrast
 from anime_ai.ui.drawer import Drawer
+from anime_ai.ui.gathering import Gathering
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
@@ -27,6 +28,7 @@ from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
 from anime_ai.ui.sampling_form import SamplingForm
 from anime_ai.ui.talking import Talking
+from anime_ai.ui.transcript_route import export_menu
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
@@ -45,6 +47,7 @@ class ChatTab:
         self.sampling = SamplingForm(studio)
         self.drawer = Drawer(studio, self.show)
         self.contrast = Contrast(studio, self.generations)
+        self.gathering = Gathering(studio)
 
     # What the handlers answer with.
 
@@ -82,7 +85,11 @@ class ChatTab:
     def beside(self, person: Person, conversation: Conversation) -> list[Any]:
         """Updates of the list and of the title."""
         title = escape(conversation.title or text("talk.untitled", person.language))
-        return [self.drawer.shown(person, conversation.id), f'<div class="title"><b>{title}</b></div>']
+        return [
+            self.drawer.shown(person, conversation.id),
+            f'<div class="title"><b>{title}</b></div>',
+            export_menu(conversation.id, person.language),
+        ]
 
     def show(
         self,
@@ -93,7 +100,7 @@ class ChatTab:
     ) -> list[Any]:
         """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`."""
         if conversation is None:
-            told = self.beside(person, beside) if beside else [gr.skip(), gr.skip()]
+            told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
             return [*told, *(gr.skip() for _ in range(len(KNOBS) + 10))]
         choices = self.adapter_choices(conversation.persona, person.language)
         known = [id for _, id in choices]
@@ -141,12 +148,14 @@ class ChatTab:
 
     def arrive(self, person: Person) -> list[Any]:
         """A page load: the conversation that this person was in, else a first one with the default persona."""
+        importing = gr.update(visible=person.is_owner)  # nobody else may upload
         last = self.studio.conversations.last(person.id)
         if last is not None:
-            return self.show(person, self.studio.chat.greeted(person.id, last.id))
+            return [*self.show(person, self.studio.chat.greeted(person.id, last.id)), importing]
         names = [persona.name for persona in self.studio.personas.list(who_asks(person))]
         persona = self.studio.settings.persona
-        return self.show(person, self.studio.chat.open(person.id, persona if persona in names else names[0]))
+        opened = self.studio.chat.open(person.id, persona if persona in names else names[0])
+        return [*self.show(person, opened), importing]
 
     def choose_persona(self, person: Person, persona: str) -> list[Any]:
         known = self.studio.personas.find(str(persona), who_asks(person))
@@ -220,7 +229,7 @@ class ChatTab:
                     with gr.Column(scale=1, min_width=280, elem_id="talk-side"):
                         self._build_head()
                         self.talking.build()
-            with gr.Tab(label("ui.chat.compare"), id="compare"):
+            with gr.Tab(label("ui.chat.compare"), id="compare") as self.compare_tab:
                 self.contrast.build()
         with gr.Accordion(label("ui.chat.sampling"), open=False, elem_id="sampling"):
             self.policy = gr.Radio(
@@ -231,6 +240,7 @@ class ChatTab:
                 elem_id="policy",
             )
             self.sampling.build()
+        self.gathering.build()
         self._connect(page, tab, demo)
 
     def _build_head(self) -> None:
@@ -241,12 +251,13 @@ class ChatTab:
                 elem_id="fold",
             )
             self.title = gr.HTML(elem_id="talk-title")
+            self.exports = gr.HTML(elem_id="talk-export")
             self.think = gr.Checkbox(label=label("talk.think"), container=False, scale=0, min_width=90, elem_id="think")
             self.clear_button = gr.Button(label("talk.new"), size="sm", scale=0, min_width=92, elem_id="clear")
 
     def _connect(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         talking = self.talking
-        talking.aside = [self.drawer.list, self.title]
+        talking.aside = [self.drawer.list, self.title, self.exports]
         opens = [
             *talking.aside,
             *(self.conversation, self.persona, self.adapter, talking.line, talking.live, self.line, self.knowledge),
@@ -257,7 +268,7 @@ class ChatTab:
         card = self.attachment
         asked = [self.conversation, *how, card.picture, card.words, card.who]
         card.connect(page)
-        page.on(demo.load, self.arrive, role="visitor", outputs=opens)
+        page.on(demo.load, self.arrive, role="visitor", outputs=[*opens, self.drawer.file])
         page.on_unload(demo, self.leave, role="visitor")
         page.on(
             tab.select,
@@ -313,6 +324,7 @@ class ChatTab:
             self.clear_button.click, self.clear, role="visitor", inputs=[self.conversation, self.adapter], outputs=opens
         )
         page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
-        self.drawer.connect(page, self.conversation, opens)
+        self.drawer.connect(page, self.conversation, self.persona, opens)
         self.sampling.connect(page, self.persona)
-        self.contrast.connect(page, self.persona, self.adapter, self.sampling.inputs)
+        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
+        self.gathering.connect(page, self.persona, self.adapter)

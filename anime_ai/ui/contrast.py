@@ -1,25 +1,32 @@
-"""The same question with the same seed to two models, side by side. Knows no prompt."""
+"""The same question with the same seed to two of whatever can answer, side by side; the better one can be picked.
+
+Knows no prompt. What the columns say is kept on the server until it is picked, so that a pick is of what was said.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.chat.feedback import Said
 from anime_ai.errors import AnimeAIError
+from anime_ai.texts import text
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page
+from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
-from anime_ai.ui.said import side_by_side
 from anime_ai.ui.sampling_form import SamplingForm
 from anime_ai.ui.talking import MOST_CHARACTERS, checked
 
 if TYPE_CHECKING:
     from anime_ai.studio import Studio
+
+SIDES = ("left", "right")
 
 
 class Contrast:
@@ -28,38 +35,92 @@ class Contrast:
     def __init__(self, studio: Studio, generations: Generations) -> None:
         self.studio, self.generations = studio, generations
 
-    def compare(self, person: Person, message: str, persona: str, adapter: str, *sampling: Any) -> Iterator[list[Any]]:
-        """One question with one seed to the base and to the adapter: updates of both answers and two buttons."""
-        chosen = SamplingForm.of(sampling)
-        if chosen.seed is None:
-            chosen = replace(chosen, seed=random.randrange(2**31))
-        asked, adapter = checked(str(message or "").strip()), str(adapter or "")
-        if not adapter:
-            raise AnimeAIError("ui.compare_alone")
-        answers = {"": "…", adapter: "…"}
-        names = {id: self.studio.chat.answering(id, person.language).label for id in answers}
-        busy, free = (
-            [gr.update(visible=False), gr.update(visible=True)],
-            [gr.update(visible=True), gr.update(visible=False)],
-        )
+    def sides(self, person: Person, persona: str, adapter: str, left: Any = None, right: Any = None) -> list[Any]:
+        """Updates of both choosers: what they show where it is still there, else the base and what answers."""
+        chat = self.studio.chat
+        offered = [*chat.adapters(persona), *(chat.checkpoints(persona) if person.is_owner else [])]
+        choices = []
+        for one in offered:
+            key = "ui.chat.adapter" if one.id else "ui.chat.base_alone"
+            choices.append((text(key, person.language, label=one.label, persona=one.persona or "—"), one.id))
+        known = [id for _, id in choices]
+        right = right if right in known else (adapter if adapter in known else known[0])
+        left = left if left in known and left != right else ("" if right else known[0])
+        return [gr.update(choices=choices, value=left), gr.update(choices=choices, value=right)]
+
+    def offer_sides(self, person: Person, persona: str, adapter: str, left: Any, right: Any) -> list[Any]:
+        return self.sides(person, str(persona or ""), str(adapter or ""), left, right)
+
+    def compare(
+        self, person: Person, message: str, persona: str, left: str, right: str, *knobs: Any
+    ) -> Iterator[list[Any]]:
+        """One question with one seed to both sides: updates of the answers, of two buttons, of what can be picked, and
+        of the picks."""
+        sampling = SamplingForm.of(knobs)
+        if sampling.seed is None:
+            sampling = replace(sampling, seed=random.randrange(2**31))
+        asked, ids = checked(str(message or "").strip()), (str(left or ""), str(right or ""))
+        if ids[0] == ids[1]:
+            raise AnimeAIError("compare.same_sides")
+        names = [self.studio.chat.answering(id, person.language).label for id in ids]
+        answers = ["", ""]
+        told: dict[str, Any] = {"persona": str(persona), "question": asked, "answers": answers}
+
+        def step(busy: bool, picks: bool = False) -> list[Any]:
+            shown = _two(names, answers, sampling.seed, person.language)
+            buttons = [gr.update(visible=not busy), gr.update(visible=busy)]
+            return [shown, *buttons, told if picks else {}, gr.update(visible=picks)]
+
         with self.generations.one(f"compare:{person.id}", person.session) as stop:
             try:
-                yield [side_by_side(names, answers), *busy]
-                for id in answers:
-                    for reply in self.studio.chat.ask(asked, str(persona), id, chosen, stop):
-                        answers[id] = reply.text or "…"
-                        yield [side_by_side(names, answers), *busy]
+                yield step(True)
+                for place, id in enumerate(ids):
+                    for reply in self.studio.chat.ask(asked, str(persona), id, sampling, stop):
+                        answers[place] = reply.text
+                        yield step(True)
             except Exception:
-                yield [side_by_side(names, answers), *free]
+                yield step(False)
                 raise
-        yield [side_by_side(names, answers), *free]
+        drawn = {name: value for name, value in asdict(sampling).items() if isinstance(value, (int, float))}
+        for id in ids:
+            choice = self.studio.chat.choice(id)
+            one = {"adapter": id, "base": choice.base, "adapter_sha256": choice.fingerprint()}
+            told.setdefault("provenance", []).append({**one, "seed": sampling.seed, "sampling": drawn})
+        yield step(False, picks=all(one.strip() for one in answers))
 
     def stop_comparing(self, person: Person) -> None:
         self.generations.stop(f"compare:{person.id}")
 
+    def pick_left(self, person: Person, told: Any) -> list[Any]:
+        return self._pick(person, told, 0)
+
+    def pick_right(self, person: Person, told: Any) -> list[Any]:
+        return self._pick(person, told, 1)
+
+    def _pick(self, person: Person, told: Any, better: int) -> list[Any]:
+        """Keep a pick, once: updates of what can be picked and of the picks."""
+        if not isinstance(told, dict) or len(told.get("answers", ())) != 2 or "provenance" not in told:
+            raise AnimeAIError("compare.nothing")
+        said = [Said(*one) for one in zip(told["answers"], told["provenance"], strict=True)]
+        self.studio.feedback.agree(person.id)  # the notice stands beside the buttons
+        self.studio.feedback.pick(person.id, told["persona"], told["question"], said[better], said[1 - better])
+        note(text("compare.kept", person.language), person.language)
+        return [{}, gr.update(visible=False)]
+
+    # Components.
+
     def build(self) -> None:
-        self.answers = gr.HTML(f'<p class="empty">{label("ui.compare.empty")}</p>', elem_id="answers")
+        self.told = gr.State({})
         with gr.Row(equal_height=True):
+            self.left = chooser(label=label("compare.left"), min_width=140, elem_id="compare-left")
+            self.right = chooser(label=label("compare.right"), min_width=140, elem_id="compare-right")
+        self.answers = gr.HTML(f'<p class="empty">{label("ui.compare.empty")}</p>', elem_id="answers")
+        with gr.Column(visible=False, elem_id="picks") as self.picks:
+            with gr.Row(equal_height=True):
+                self.left_button = gr.Button(label("compare.better_left"), size="sm", elem_id="pick-left")
+                self.right_button = gr.Button(label("compare.better_right"), size="sm", elem_id="pick-right")
+            gr.HTML(f'<div class="who">{label("compare.notice")}</div>')
+        with gr.Row(equal_height=True, elem_id="compare-say"):
             self.question = gr.Textbox(
                 show_label=False,
                 label=label("ui.chat.message"),
@@ -77,13 +138,27 @@ class Contrast:
             )
             self.halt_button = gr.Button(label("ui.chat.stop"), variant="stop", scale=1, min_width=100, visible=False)
 
-    def connect(self, page: Page, persona: Any, adapter: Any, sampling: list[Any]) -> None:
+    def connect(self, page: Page, tab: Any, persona: Any, adapter: Any, knobs: list[Any]) -> None:
+        sides, picked = [self.left, self.right], [self.told, self.picks]
+        page.on(tab.select, self.offer_sides, role="visitor", inputs=[persona, adapter, *sides], outputs=sides)
         page.on(
             [self.question.submit, self.ask_button.click],
             self.compare,
             role="visitor",
-            inputs=[self.question, persona, adapter, *sampling],
-            outputs=[self.answers, self.ask_button, self.halt_button],
+            inputs=[self.question, persona, *sides, *knobs],
+            outputs=[self.answers, self.ask_button, self.halt_button, *picked],
             concurrency_limit=16,
         )
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
+        page.on(self.left_button.click, self.pick_left, role="visitor", inputs=[self.told], outputs=picked)
+        page.on(self.right_button.click, self.pick_right, role="visitor", inputs=[self.told], outputs=picked)
+
+
+def _two(names: list[str], answers: list[str], seed: int | None, language: str) -> str:
+    """Both answers as two cards; text only, nothing in it is markup."""
+    said = escape(text("compare.seed", language, seed=seed))
+    cards = "".join(
+        f"<div><h3>{escape(name)}</h3><p>{escape(answer or '…')}</p><small>{said}</small></div>"
+        for name, answer in zip(names, answers, strict=True)
+    )
+    return f'<div class="two">{cards}</div>'

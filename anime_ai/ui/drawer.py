@@ -8,21 +8,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from anime_ai.chat.search import Hit
+from anime_ai.chat.transcripts import take
+from anime_ai.errors import ChatFileError
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page
+from anime_ai.ui.page import Page, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
     from anime_ai.studio import Studio
 
+MOST_MB = 20
 LIST = """
 const tell = (act, id, more = {}) => trigger("click", { act, id, ...more });
 const rename = (row) => {
@@ -129,6 +133,18 @@ class Drawer:
         hits = self.studio.search.find(person.id, str(words))
         return _list([_hit(one, person.language) for one in hits], person.language, "talk.nothing_found")
 
+    def take(self, person: Person, file: Any, persona: str) -> list[Any]:
+        """A file's conversation, opened; with this persona where it does not say with whom it is."""
+        path = Path(str(file))
+        try:
+            if path.stat().st_size > MOST_MB * 2**20:
+                raise ChatFileError("chat_file.too_big", most=MOST_MB)
+            id = take(self.studio.conversations, person.id, path.read_bytes(), str(persona or ""))
+        finally:
+            path.unlink(missing_ok=True)
+        note(text("transcript.taken", person.language), person.language)
+        return self.opened(person, self.studio.conversations.get(person.id, id, opened=True))
+
     # Components.
 
     def build(self) -> None:
@@ -142,9 +158,13 @@ class Drawer:
             elem_id="talk-search",
         )
         self.list = gr.HTML(elem_id="talks", js_on_load=LIST)
+        self.file = gr.UploadButton(
+            label("transcript.import"), file_types=[".json", ".jsonl"], size="sm", visible=False, elem_id="talk-import"
+        )
 
-    def connect(self, page: Page, conversation: Any, opens: Sequence[Any]) -> None:
+    def connect(self, page: Page, conversation: Any, persona: Any, opens: Sequence[Any]) -> None:
         """`opens`: what shows a conversation."""
+        page.on(self.file.upload, self.take, role="owner", inputs=[self.file, persona], outputs=opens)
         page.on(self.list.click, self.act_on_talk, role="visitor", event=True, inputs=[conversation], outputs=opens)
         page.on(
             [self.search.submit, self.search.input],

@@ -45,7 +45,7 @@ UPLOAD_SECONDS = 600.0
 IDLE_SECONDS = 20.0
 API = "/gradio_api/"
 OWN = (
-    *("/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip"),
+    *("/conversation/", "/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip"),
     *("/persona/", "/card/", "/world/"),
 )
 """What is handed to the person whose it is alone."""

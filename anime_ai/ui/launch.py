@@ -19,6 +19,7 @@ from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
 from anime_ai.ui.shell import MARK
 from anime_ai.ui.theme import HEAD, STYLE, theme
+from anime_ai.ui.transcript_route import conversations_of
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -89,6 +90,7 @@ def launch(
             "routes": [
                 Route("/download/{dataset}.json", download_of(studio)),
                 *pictures_of(studio),
+                conversations_of(studio),
                 *cards_of(studio),
                 *endpoint_of(studio),
                 portraits(),

@@ -6,8 +6,8 @@ Everything that a person or a model wrote is escaped here, and nowhere else on i
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -18,6 +18,7 @@ from anime_ai.ui.icons import icon
 from anime_ai.ui.persona_view import lore_lines
 
 NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
+VERDICTS = ("up", "down")
 SHOWN = 60
 """Messages of a line that are shown at once; a button shows the others."""
 
@@ -31,22 +32,36 @@ class Voice:
     greeting: str = ""
 
 
-def line(messages: Sequence[Message], voice: Voice, language: str, ahead: bool = False, whole: bool = False) -> str:
-    """The messages of a line, oldest first. `ahead`: others follow that were taken back; `whole`: show all of it."""
+@dataclass(frozen=True)
+class Seen:
+    """How a line is looked at. `ahead`: messages follow that were taken back; `whole`: all of it is wanted; `verdicts`:
+    what this person thinks of answers, by message; `agreed`: whether they know that it is kept."""
+
+    language: str
+    ahead: bool = False
+    whole: bool = False
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    agreed: bool = True
+
+
+def line(messages: Sequence[Message], voice: Voice, seen: Seen) -> str:
+    """The messages of a line, oldest first."""
+    language = seen.language
     parts: list[str] = []
-    hidden = 0 if whole else max(0, len(messages) - SHOWN)
+    hidden = 0 if seen.whole else max(0, len(messages) - SHOWN)
     if hidden:
         parts.append(_button("earlier", "", text("talk.earlier", language, count=hidden), wide=True))
     asked: dict[str, Any] = {}
     for place, message in enumerate(messages):
         if place >= hidden:
-            parts.append(_message(message, voice, language, asked, place == len(messages) - 1))
+            parts.append(_message(message, voice, seen, asked, place == len(messages) - 1))
         asked = message.meta if message.role == "user" else {}
     if voice.greeting and not (messages and messages[0].role == "assistant"):
         parts.insert(0, _row("assistant", voice, _content(escape(voice.greeting))))
-    if ahead:
+    if seen.ahead:
         parts.append(_button("forward", "", text("talk.forward", language), wide=True))
     told = {name: text(f"talk.{name}", language) for name in ("save", "save_ask", "save_go_on", "cancel", "sure")}
+    told |= {} if seen.agreed else {name: text(f"talk.{name}", language) for name in ("notice", "agree")}
     data = "".join(f' data-{name.replace("_", "-")}="{escape(said)}"' for name, said in told.items())
     return f'<div class="line"{data}>{"".join(parts)}</div>'
 
@@ -63,8 +78,9 @@ def speaking(
     return f'<div class="line streaming" aria-live="polite">{"".join(parts)}</div>'
 
 
-def _message(message: Message, voice: Voice, language: str, asked: dict[str, Any], last: bool) -> str:
+def _message(message: Message, voice: Voice, seen: Seen, asked: dict[str, Any], last: bool) -> str:
     """`asked`: what the question kept that this message answers."""
+    language = seen.language
     inside, found, lore = "", asked.get("retrieval") or {}, asked.get("lore") or {}
     if message.thinking.strip():
         inside = _thought(message.thinking, language, _thought_title(message.meta, language))
@@ -76,11 +92,11 @@ def _message(message: Message, voice: Voice, language: str, asked: dict[str, Any
         inside += sources(found, language)
     if message.role == "assistant" and lore:
         inside += fired(lore, language)
-    acts = f'<div class="acts">{"".join(_acts(message, language, last))}</div>'
+    acts = f'<div class="acts">{"".join(_acts(message, language, last, seen.verdicts.get(message.id, "")))}</div>'
     return _row(message.role, voice, inside, acts, message.id, _how(message, language))
 
 
-def _acts(message: Message, language: str, last: bool) -> list[str]:
+def _acts(message: Message, language: str, last: bool, verdict: str) -> list[str]:
     """What can be done to a message, in the order of its buttons."""
     user, answers = message.role == "user", bool(message.parent)
     acts = []
@@ -92,6 +108,8 @@ def _acts(message: Message, language: str, last: bool) -> list[str]:
     names += ["go_on"] if last and answers and not user else []
     for name in [*names, "branch", "delete"]:
         acts.append(_button(name, message.id, text(f"talk.{name}", language)))
+    if answers and not user and message.content:
+        acts += [_button(name, message.id, text(f"talk.{name}", language), on=name == verdict) for name in VERDICTS]
     return acts
 
 
@@ -111,9 +129,9 @@ def _arrow(act: str, id: str, sign: str, name: str) -> str:
     return f'<button type="button" data-act="{act}" data-id="{escape(id)}" {named}{off}>{sign}</button>'
 
 
-def _button(act: str, id: str, name: str, wide: bool = False) -> str:
+def _button(act: str, id: str, name: str, wide: bool = False, on: bool = False) -> str:
     shown = escape(name) if wide else icon(act)
-    kind = ' class="wide"' if wide else ""
+    kind = ' class="wide"' if wide else ' class="on" aria-pressed="true"' if on else ""
     said = escape(name)
     return (
         f'<button type="button"{kind} data-act="{act}" data-id="{escape(id)}" title="{said}" aria-label="{said}">'
@@ -215,12 +233,3 @@ def fired(found: dict[str, Any], language: str) -> str:
     title = text("ui.chat.lore", language, count=len(told), tokens=tokens)
     lines = escape("\n".join(lore_lines(found, language)))
     return f'<details class="sources"><summary>{escape(title)}</summary><div>{lines}</div></details>'
-
-
-def side_by_side(names: dict[str, str], answers: dict[str, str]) -> str:
-    """Both answers as two cards; text only, nothing in it is markup."""
-    cards = "".join(
-        f'<div class="{"trained" if id else "alone"}"><h3>{escape(names[id])}</h3><p>{escape(answer)}</p></div>'
-        for id, answer in answers.items()
-    )
-    return f'<div class="two">{cards}</div>'

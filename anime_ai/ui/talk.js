@@ -63,11 +63,24 @@ const edit = (row) => {
   });
 };
 
+// What has to be known before something is done.
+const ask = (row, notice, act) => {
+  row.querySelector(".notice-bar")?.remove();
+  const bar = document.createElement("div");
+  bar.className = "notice-bar";
+  const said = document.createElement("p");
+  said.textContent = notice;
+  bar.append(said, button(told("agree"), () => { bar.remove(); act(); }, "main"), button(told("cancel"), () => bar.remove()));
+  row.querySelector(".side").append(bar);
+};
+
 element.addEventListener("click", async (event) => {
   const pressed = event.target.closest("button[data-act]");
   if (!pressed || pressed.disabled) return;
   const { act, id } = pressed.dataset;
   const row = pressed.closest("[data-message]");
+  const notice = told("notice");
+  if ((act === "up" || act === "down") && notice) return ask(row, notice, () => tell(act, id, { agreed: true }));
   if (act === "copy") {
     await copyOut(words(row));
     pressed.classList.add("done");

@@ -21,7 +21,7 @@ from anime_ai.ui.card_routes import avatar_url
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.labels import label
 from anime_ai.ui.persons import Person
-from anime_ai.ui.said import Voice, line, speaking
+from anime_ai.ui.said import VERDICTS, Seen, Voice, line, speaking
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
@@ -52,7 +52,15 @@ class Talking:
 
     def shown(self, person: Person, conversation: Conversation, whole: bool = False) -> str:
         """The line as HTML."""
-        return line(conversation.messages, self.voice(conversation), person.language, conversation.ahead, whole=whole)
+        ids = [one.id for one in conversation.messages]
+        seen = Seen(
+            person.language,
+            conversation.ahead,
+            whole,
+            self.studio.feedback.verdicts(person.id, ids),
+            self.studio.feedback.agreed(person.id),
+        )
+        return line(conversation.messages, self.voice(conversation), seen)
 
     def voice(self, conversation: Conversation) -> Voice:
         her = self.studio.personas.named(conversation.persona)
@@ -134,7 +142,11 @@ class Talking:
             return
         message = None
         if act == "edit":
-            branches.edit(person.id, id, checked(text))
+            self.studio.feedback.rewritten(person.id, branches.edit(person.id, id, checked(text)).id)
+        elif act in VERDICTS:
+            if told.get("agreed"):
+                self.studio.feedback.agree(person.id)
+            self.studio.feedback.judge(person.id, id, act)
         elif act == "switch":
             branches.switch(person.id, id)
         elif act == "delete":

@@ -1,0 +1,208 @@
+"""Conversations as files, out and in: this project's JSON with the whole tree, SillyTavern's chats, Markdown.
+
+SillyTavern's `.jsonl` (https://docs.sillytavern.app): a line about the chat, then a message a line; `swipes` are the
+alternatives of an answer and `swipe_id` the one that is shown. It holds one line of the tree. Markdown is for reading
+and is not read back. Knows no page.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anime_ai.chat.conversations import LONGEST_TITLE, TITLE, Conversation, Conversations
+from anime_ai.chat.tree import Message
+from anime_ai.errors import ChatFileError
+
+FORM = "anime-ai-conversation"
+FORMATS = {"json": ".json", "sillytavern": ".jsonl", "markdown": ".md"}
+"""By their names, the endings of their files; text keys under "transcript."."""
+MOST_MESSAGES = 20_000
+MOST_CHARACTERS = 200_000
+"""Of one message."""
+KEPT = ("picture", "thought_s", "cut", "adapter", "adapter_sha256", "base", "sampling", "tokens", "done", "edited")
+"""What of a message's meta goes into a file; what a turn brought along is other people's documents."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A conversation out of a file, parents before children; their ids count among themselves."""
+
+    persona: str
+    title: str
+    messages: tuple[Message, ...]
+    leaf: str
+
+
+def export(conversations: Conversations, person: str, conversation_id: str, form: str, name: str = "") -> bytes:
+    """A person's conversation in one of FORMATS; `name` is how she is called in it. Raises AccessError."""
+    found = conversations.get(person, conversation_id)
+    name = name or found.persona
+    if form == "markdown":
+        return _markdown(found, name).encode()
+    whole = conversations.branches.whole(person, conversation_id)
+    if form == "sillytavern":
+        return _sillytavern(found, whole, name).encode()
+    leaf = found.messages[-1].id if found.messages else ""
+    value = {
+        "form": FORM,
+        "version": 1,
+        "persona": found.persona,
+        "title": found.title,
+        "leaf": leaf,
+        "messages": [_as_json(one) for one in whole],
+    }
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")
+
+
+def read(content: bytes, persona: str) -> Transcript:
+    """What a file holds, told apart by what is in it. `persona`: whose it is where the file does not say.
+
+    Raises ChatFileError that names the line or the message that cannot be used; nothing of such a file is taken.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ChatFileError("chat_file.not_utf8", byte=error.start) from error
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        whole = None
+    if isinstance(whole, dict) and whole.get("form") == FORM:
+        return _own(whole, persona)
+    return _of_sillytavern(text, persona)
+
+
+def _as_json(one: Message) -> dict[str, Any]:
+    value: dict[str, Any] = {"id": one.id, "parent": one.parent, "role": one.role, "content": one.content}
+    if one.thinking:
+        value["thinking"] = one.thinking
+    meta = {name: one.meta[name] for name in KEPT if name in one.meta and name != "picture"}
+    return {**value, "created": one.created, **({"meta": meta} if meta else {})}
+
+
+def _own(whole: dict[str, Any], persona: str) -> Transcript:
+    told = whole.get("messages")
+    if not isinstance(told, list):
+        raise ChatFileError("chat_file.no_messages")
+    _refuse_many(len(told))
+    found: list[Message] = []
+    seen = {""}
+    for number, one in enumerate(told, 1):
+        one = one if isinstance(one, dict) else {}
+        id, parent, role = (one.get(name) for name in ("id", "parent", "role"))
+        if not isinstance(id, str) or id in seen or parent not in seen or role not in ("user", "assistant"):
+            raise ChatFileError("chat_file.bad_message", number=number)
+        seen.add(id)
+        meta = _part(one, "meta", dict)
+        kept = {name: value for name, value in meta.items() if name in KEPT and name not in ("picture", "edited")}
+        words = (_words(one.get("content"), number), _words(one.get("thinking", ""), number))
+        found.append(Message(id, role, *words, meta=kept, parent=parent))
+    leaf = whole.get("leaf")
+    named = whole.get("persona")
+    title = whole.get("title")
+    return Transcript(
+        named if isinstance(named, str) and named.strip() else persona,
+        title[:LONGEST_TITLE] if isinstance(title, str) else "",
+        tuple(found),
+        leaf if isinstance(leaf, str) and leaf in seen else (found[-1].id if found else ""),
+    )
+
+
+def _sillytavern(found: Conversation, whole: Sequence[Message], name: str) -> str:
+    by_id = {one.id: one for one in whole}
+    made = found.messages[0].created if found.messages else time.time()
+    lines: list[dict[str, Any]] = [
+        {"user_name": "You", "character_name": name, "create_date": _date(made), "chat_metadata": {}}
+    ]
+    for one in found.messages:
+        user = one.role == "user"
+        line: dict[str, Any] = {
+            "name": "You" if user else name,
+            "is_user": user,
+            "is_system": False,
+            "send_date": _date(one.created),
+            "mes": one.content,
+            "extra": {"reasoning": one.thinking} if one.thinking else {},
+        }
+        if not user:
+            swipes = [by_id[id].content for id in one.siblings if by_id[id].role == one.role]
+            line |= {"swipe_id": [id for id in one.siblings if by_id[id].role == one.role].index(one.id)}
+            line["swipes"] = swipes
+        lines.append(line)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _of_sillytavern(text: str, persona: str) -> Transcript:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    _refuse_many(len(lines))
+    found: list[Message] = []
+    title, parent = "", ""
+    for number, line in lines:
+        try:
+            told = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ChatFileError("chat_file.bad_line", line=number) from error
+        if not isinstance(told, dict) or ("mes" not in told and "chat_metadata" not in told and number > 1):
+            raise ChatFileError("chat_file.bad_line", line=number)
+        if "mes" not in told or told.get("is_system") is True:
+            continue
+        role = "user" if told.get("is_user") is True else "assistant"
+        words = _words(told["mes"], number)
+        swipes = _part(told, "swipes", list) if role == "assistant" else []
+        shown = told.get("swipe_id")
+        thinking = _words(_part(told, "extra", dict).get("reasoning") or "", number)
+        others = [_words(one, number) for one in swipes if isinstance(one, str)]
+        place = shown if isinstance(shown, int) and 0 <= shown < len(others) else None
+        if place is None or others[place] != words:  # what was edited stands in `mes` alone
+            place, others = len(others), [*others, words]
+        for at, one in enumerate(others):
+            id = f"{number}.{at}"
+            found.append(Message(id, role, one, thinking if at == place else "", parent=parent))
+        parent = f"{number}.{place}"
+        title = title or (" ".join(words.split())[:TITLE] if role == "user" else "")
+    if not found:
+        raise ChatFileError("chat_file.no_messages")
+    _refuse_many(len(found))
+    return Transcript(persona, title, tuple(found), parent)
+
+
+def _markdown(found: Conversation, name: str) -> str:
+    parts = [f"# {found.title or name}\n"]
+    for one in found.messages:
+        who = "我" if one.role == "user" else name
+        quoted = "".join(f"> {line}\n" for line in one.thinking.strip().splitlines())
+        parts.append(f"**{who}**\n\n{quoted + chr(10) if quoted else ''}{one.content}\n")
+    return "\n".join(parts)
+
+
+def _part(told: dict[str, Any], name: str, kind: type) -> Any:
+    """A part of what a file says, an empty one where it is missing or of another kind."""
+    value = told.get(name)
+    return value if isinstance(value, kind) else kind()
+
+
+def _words(value: Any, number: int) -> str:
+    if not isinstance(value, str):
+        raise ChatFileError("chat_file.bad_message", number=number)
+    if len(value) > MOST_CHARACTERS:
+        raise ChatFileError("chat_file.too_long", number=number, length=len(value), most=MOST_CHARACTERS)
+    return value
+
+
+def _refuse_many(count: int) -> None:
+    if count > MOST_MESSAGES:
+        raise ChatFileError("chat_file.too_many", count=count, most=MOST_MESSAGES)
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + "Z"
+
+
+def take(conversations: Conversations, person: str, content: bytes, persona: str) -> str:
+    """Put a file's conversation among the person's, and return its id. Raises ChatFileError."""
+    found = read(content, persona)
+    return conversations.branches.restore(person, found.persona, found.title, found.messages, found.leaf)
