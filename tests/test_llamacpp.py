@@ -304,9 +304,34 @@ def test_preparing_reads_the_shared_part_ahead(
     with closing(fresh(starter, folder / f"llama {tmp_path.name}")) as engine:
         prompt = ask(engine, "你好")
         engine.prepare(prompt, GENKI)
+        assert len(list((engine._states.folder).glob("shared-*.bin"))) == 1
         told = reused(engine, monkeypatch)
         assert ids(engine.stream(prompt, GENKI, "new", SHORT))
         assert told == [prompt.shared]
+
+
+def test_what_was_read_ahead_is_there_when_it_is_asked_for(
+    engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = tuple(Exchange(f"第{n}天怎么样？", "还不错，你呢？") for n in range(8))
+    long, cut = ask(engine, "", history=history), ask(engine, "", history=history[4:])
+    ids(engine.stream(long, None, "ahead", SHORT))
+    engine.prepare(cut, None, "ahead")
+    told = reused(engine, monkeypatch)
+    # The question may need the cut, or not yet: either way nothing of the history is read now.
+    for kept, asked in ((history[4:], "下雨了"), (history, "下雨了")):
+        prompt = ask(engine, asked, history=kept)
+        assert ids(engine.stream(prompt, None, "ahead" if len(kept) == 4 else "other", SHORT))
+    assert told[0] >= len(cut.ids) - 8
+    assert told[1] < len(cut.ids)
+
+
+def test_who_asks_ends_the_reading_ahead(engine: LlamaCppEngine) -> None:
+    reading = threading.Thread(target=lambda: engine.prepare(ask(engine, ALONG), None, "hurry"))
+    reading.start()
+    assert ids(engine.stream(ask(engine, "你好"), None, "hurry", SHORT))
+    reading.join(30)
+    assert not reading.is_alive()
 
 
 def test_conversations_beyond_the_slots_come_back_with_what_was_read(

@@ -21,7 +21,7 @@ from anime_ai.models.engine import Adapter, Likelihood, Piece, Sampling
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.llama_host import Host, Live
 from anime_ai.models.llama_server import Loaded
-from anime_ai.models.seats import Seat, Seats
+from anime_ai.models.seats import Seat, Seats, common
 from anime_ai.models.states import States
 from anime_ai.models.text_stream import TextStream
 from anime_ai.models.turns import Turns
@@ -34,8 +34,8 @@ SHARED = 32
 """Tokens from which on a shared part is kept on the disk; fewer are read as fast."""
 LONGEST = 2**17
 """Tokens in which DRY looks for repetitions: all, of any context."""
-NOBODY = "\0"
-"""The conversation of what is read for no conversation yet."""
+AHEAD = "\0"
+"""Marks the key of what is read before it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class LlamaCppEngine:
         self._host = Host(base, kind, ggufs, folder, shape, self._park_all)
         self._seats = Seats(SLOTS)
         self._turns = Turns()
+        self._reading: dict[tuple[str, str], threading.Event] = {}
         self._states = States(folder / "states", bounds.states)
         self._states.clear("talk")
         self._tokenizer: Any = None
@@ -100,7 +101,7 @@ class LlamaCppEngine:
     ) -> Generator[Piece, None, None]:
         stop = stop or threading.Event()
         owner = (self._host.known(adapter), cache_key)
-        seat = self._seats.take(owner, stop)
+        seat = self._seat(owner, prompt, stop)
         if seat is None:
             return
         words = TextStream(self.tokenizer(), prompt.stop_texts)
@@ -116,22 +117,47 @@ class LlamaCppEngine:
         finally:
             self._seats.give(seat)
 
-    def prepare(self, prompt: Prompt, adapter: Adapter | None = None, stop: threading.Event | None = None) -> None:
-        """Read what all conversations behind this prompt's card share, and keep it, unless that was done: the first
-        turn of each then begins at once."""
+    def prepare(
+        self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None
+    ) -> None:
+        """Read ahead what a later answer will stand behind: with a key the whole prompt, into a slot beside the
+        conversation's own, else what all conversations behind this prompt's card share, to be kept on the disk.
+
+        An answer under the same key ends the reading and goes on from where it was.
+        """
         stop = stop or threading.Event()
-        owner = (self._host.known(adapter), NOBODY)
-        if prompt.shared < SHARED or self._states.has("shared", *self._shared(prompt, owner[0])):
+        owner = (self._host.known(adapter), _ahead(cache_key))
+        if not cache_key and (prompt.shared < SHARED or self._states.has("shared", *self._shared(prompt, owner[0]))):
             return
+        self._reading[owner] = stop
         seat = self._seats.take(owner, stop)
         if seat is None:
             return
         try:
             with self._turns.turn(owner[0], stop) as mine:
-                if mine:
-                    self._settle(self._host.ready(owner[0]), seat, owner, prompt, stop)
+                if not mine:
+                    return
+                live = self._host.ready(owner[0])
+                self._settle(live, seat, owner, prompt, stop)
+                if cache_key and not stop.is_set():
+                    seat.ids = prompt.ids
+                    _read(live, seat, prompt.ids, stop)
         finally:
+            self._reading.pop(owner, None)
             self._seats.give(seat)
+
+    def _seat(self, owner: tuple[str, str], prompt: Prompt, stop: threading.Event) -> Seat | None:
+        """A seat for an answer: where somebody has read ahead for it, theirs."""
+        ahead = (owner[0], _ahead(owner[1]))
+        reading = self._reading.get(ahead)
+        if reading is not None and owner[1]:
+            reading.set()
+            taken = self._seats.take(ahead, stop)
+            if taken is None:
+                return None
+            self._seats.give(taken)
+        self._seats.promote(owner, ahead, prompt.ids)
+        return self._seats.take(owner, stop)
 
     def _slice(
         self,
@@ -183,27 +209,23 @@ class LlamaCppEngine:
         seat.server = live.number
         if fresh and self._restored(live, seat, prompt, "talk", self._model_key, *owner):
             return
-        if prompt.shared < SHARED or seat.ids[: prompt.shared] == prompt.ids[: prompt.shared]:
+        if prompt.shared < SHARED or common(seat.ids, prompt.ids) >= prompt.shared:
             return
         if self._restored(live, seat, prompt, "shared", *self._shared(prompt, owner[0])):
             return
-        with closing(live.server.read(seat.slot, prompt.ids[: prompt.shared], live.scales)) as events:
-            for _ in events:
-                if stop.is_set():
-                    return
         seat.ids = prompt.ids[: prompt.shared]
-        self._states.save(live.server, seat.slot, "shared", *self._shared(prompt, owner[0]))
+        if _read(live, seat, seat.ids, stop):
+            self._states.save(live.server, seat.slot, "shared", *self._shared(prompt, owner[0]))
 
     def _restored(self, live: Live, seat: Seat, prompt: Prompt, kind: str, *parts: Any) -> bool:
         if not self._states.has(kind, *parts):
             return False
         # llama.cpp drops what was restored unless the slot's last request ran under the same adapters.
-        for _ in live.server.read(seat.slot, prompt.ids[:1], live.scales):
-            pass
+        _read(live, seat, prompt.ids[:1], threading.Event())
         return self._states.restore(live.server, seat.slot, kind, *parts)
 
     def _park(self, live: Live, seat: Seat) -> None:
-        if seat.owner and seat.owner[1] not in ("", NOBODY) and seat.server == live.number and seat.ids:
+        if seat.owner and seat.owner[1] and AHEAD not in seat.owner[1] and seat.server == live.number and seat.ids:
             self._states.save(live.server, seat.slot, "talk", self._model_key, *seat.owner)
 
     def _park_all(self, live: Live) -> None:
@@ -219,6 +241,19 @@ class LlamaCppEngine:
         from importlib.metadata import version
 
         return (version("xllamacpp"), self.base.fingerprint(), self._host.kind, 2 * self.bounds.context, "f16")
+
+
+def _ahead(cache_key: str) -> str:
+    return AHEAD + cache_key
+
+
+def _read(live: Live, seat: Seat, ids: tuple[int, ...], stop: threading.Event) -> bool:
+    """Read tokens into a seat; whether it came to their end."""
+    with closing(live.server.read(seat.slot, ids, live.scales)) as events:
+        for _ in events:
+            if stop.is_set():
+                return False
+    return True
 
 
 def options(sampling: Sampling, made: int) -> dict[str, Any]:

@@ -45,6 +45,17 @@ class Seats:
                     return None
                 self._changed.wait(LOOK)
 
+    def promote(self, owner: tuple[str, str], ahead: tuple[str, str], ids: tuple[int, ...]) -> None:
+        """Give the owner the seat of `ahead`, which has read for them, if it holds more of `ids` than their own."""
+        with self._changed:
+            mine, theirs = (next((seat for seat in self.all if seat.owner == one), None) for one in (owner, ahead))
+            if theirs is None or theirs.busy or (mine is not None and mine.busy):
+                return
+            if mine is None or common(theirs.ids, ids) > common(mine.ids, ids):
+                theirs.owner = owner
+                if mine is not None:
+                    mine.owner, mine.ids = None, ()
+
     def give(self, seat: Seat) -> None:
         """Free a seat; its owner may find it again."""
         with self._changed:
@@ -57,3 +68,11 @@ class Seats:
                 return None if seat.busy else seat
         free = [seat for seat in self.all if not seat.busy]
         return min(free, key=lambda seat: (seat.owner is not None, seat.used), default=None)
+
+
+def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Tokens that two lines begin with alike."""
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
