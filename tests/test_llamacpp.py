@@ -326,6 +326,13 @@ def test_what_was_read_ahead_is_there_when_it_is_asked_for(
     assert told[1] < len(cut.ids)
 
 
+def test_the_pace_of_reading_is_measured(engine: LlamaCppEngine) -> None:
+    long = ask(engine, ALONG[:1500])
+    ids(engine.stream(long, None, "paced", SHORT))
+    assert engine.reading_pace is not None
+    assert engine.reading_pace > 10
+
+
 def test_who_asks_ends_the_reading_ahead(engine: LlamaCppEngine) -> None:
     reading = threading.Thread(target=lambda: engine.prepare(ask(engine, ALONG), None, "hurry"))
     reading.start()

@@ -123,6 +123,8 @@ class Engine(Protocol):
     base: Base
     device: Device | None
     """What it computes with; None before it is loaded, and where another machine computes."""
+    reading_pace: float | None
+    """Prompt tokens a second, as last measured; None where that is not known or does not matter."""
 
     @property
     def loaded(self) -> bool: ...
@@ -137,6 +139,13 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model once no generation runs any more; the next use loads it again."""
+        ...
+
+    def prepare(
+        self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None
+    ) -> None:
+        """Read ahead, where that helps: with a key what a later answer of that conversation will stand behind, else the
+        part that all conversations behind this prompt's card share."""
         ...
 
     def stream(

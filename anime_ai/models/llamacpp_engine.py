@@ -7,6 +7,7 @@ tokens. What a persona's conversations share is read once and kept on the disk. 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ SLICE = 16
 SLOTS = 4
 SHARED = 32
 """Tokens from which on a shared part is kept on the disk; fewer are read as fast."""
+TIMED = 64
+"""Tokens that are read at once from which on the pace is measured."""
 LONGEST = 2**17
 """Tokens in which DRY looks for repetitions: all, of any context."""
 AHEAD = "\0"
@@ -59,6 +62,7 @@ class LlamaCppEngine:
         self._seats = Seats(SLOTS)
         self._turns = Turns()
         self._reading: dict[tuple[str, str], threading.Event] = {}
+        self.reading_pace: float | None = None
         self._states = States(folder / "states", bounds.states)
         self._states.clear("talk")
         self._tokenizer: Any = None
@@ -173,11 +177,16 @@ class LlamaCppEngine:
         live = self._host.ready(owner[0])
         self._settle(live, seat, owner, prompt, stop)
         began, ids = len(answer), (*prompt.ids, *answer)
+        new, asked = len(ids), time.monotonic()
         try:
             with closing(live.server.complete(seat.slot, ids, live.scales, options(sampling, began))) as events:
                 for said in events:
                     if stop.is_set():
                         return False
+                    if not said.ids:
+                        new = min(new, len(ids) - said.reused)
+                    elif len(answer) == began and new >= TIMED:
+                        self.reading_pace = new / (time.monotonic() - asked)
                     for place, token in enumerate(said.ids):
                         told = _asked(said.likelihoods[place : place + 1], sampling)
                         if token in prompt.stop_ids:

@@ -64,6 +64,7 @@ class RemoteEngine:
 
     name = "remote"
     device: Device | None = None
+    reading_pace: float | None = None
 
     def __init__(self, base: Base, settings: Settings) -> None:
         self.base = base
@@ -120,6 +121,11 @@ class RemoteEngine:
         found = tuple(_served(one) for one in listed or () if isinstance(one, dict) and one.get("id"))
         self._models = (time.monotonic(), found)
         return found
+
+    def prepare(
+        self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None
+    ) -> None:
+        """Nothing: what a server keeps is its own business."""
 
     def stream(
         self,

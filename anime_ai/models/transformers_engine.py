@@ -75,6 +75,7 @@ class TransformersEngine:
         self.base = base
         self.sixteen = sixteen
         self.device = device
+        self.reading_pace: float | None = None
         self._tokenizer: Any = None
         self._model: Any = None
         self._with_tokens = False
@@ -142,6 +143,11 @@ class TransformersEngine:
             raise
         finally:
             self._busy.release()
+
+    def prepare(
+        self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None
+    ) -> None:
+        """Nothing: who asks meanwhile would wait for it, as one generation runs at a time."""
 
     def loss(self, ids: tuple[int, ...], labels: tuple[int, ...], adapter: Adapter | None = None) -> float:
         """Mean cross entropy, in nats, of the tokens of one row that carry a label."""
