@@ -492,3 +492,16 @@ def test_a_small_base_beside_a_large_one_is_found_by_what_only_it_has(knowledge:
         assert [one.text for one in knowledge.retrieve("白鹭的生日是哪天？", bases, small=True).used] == [
             "白鹭的生日是八月八日。"
         ]
+
+
+def test_passages_share_what_can_be_read_in_time(knowledge: Knowledge) -> None:
+    base = knowledge.library.create("长文")
+    filling = "潮水退下去的时候，礁石上留着一层薄薄的盐。" * 12
+    for side in ("北", "南"):
+        put(knowledge, base, f"{side}.txt", f"月见港的灯塔在{side}边。{filling}")
+    whole = knowledge.retrieve("月见港的灯塔在哪里？", [base]).used
+    assert len(whole) > 1
+    short = knowledge.retrieve("月见港的灯塔在哪里？", [base], legible=150 * len(whole)).used
+    assert [one.document_id for one in short] == [one.document_id for one in whole]
+    assert max(len(one.text) for one in short) <= 150 < max(len(one.text) for one in whole)
+    assert all("月见港" in one.text for one in short)

@@ -23,8 +23,10 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.prompting import Dialogue, Exchange
+from anime_ai.prompting import Dialogue, Exchange, Prompt
 
+LIKELY = "嗯" * 48
+"""A question of a usual length."""
 CALM = 0.3
 """The highest temperature of the starter."""
 
@@ -60,14 +62,11 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         engine: Engine = self.engine
-        layout = engine.layout(self.prompt_format, self.think)
-        most = engine.context_length()
-        # An answer may take at most half of what the model can see, whatever was asked for.
-        sampling = replace(self.sampling, max_new_tokens=min(self.sampling.max_new_tokens, most // 2))
         dialogue = to_dialogue(messages)
+        sampling = replace(self.sampling, max_new_tokens=self._room())
         if self.tiny:
             sampling = calm(sampling, bool(dialogue.brought))
-        prompt = layout.prompt(dialogue, budget=most - sampling.max_new_tokens)
+        prompt = self._prompt(dialogue)
         if self.tiny:  # it may lose its way into what it has read most of: passages
             prompt = replace(prompt, stop_texts=(*prompt.stop_texts, PASSAGE))
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
@@ -88,6 +87,28 @@ class EngineChatModel(BaseChatModel):
                 if run_manager is not None:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
+
+    def read_shared(self, messages: list[BaseMessage], stop: threading.Event) -> None:
+        """Read what all conversations behind the same card share, where the engine keeps such things."""
+        self.engine.prepare(self._prompt(to_dialogue(messages)), self.adapter, "", stop)
+
+    def read_ahead(self, messages: list[BaseMessage], stop: threading.Event) -> None:
+        """Read what the turn behind `messages` will stand behind where its history has to be cut: nobody would wait
+        that long. The last message is an answer, and the question to come is taken for `LIKELY`."""
+        before = self._prompt(to_dialogue(messages[:-1])).dropped
+        coming = to_dialogue([*messages, HumanMessage(LIKELY)])
+        dropped = self._prompt(coming).dropped
+        if dropped > before:
+            kept = replace(coming, history=coming.history[dropped:], question="")
+            self.engine.prepare(self._prompt(kept), self.adapter, self.cache_key, stop)
+
+    def _room(self) -> int:
+        """Tokens that an answer may take: at most half of what the model can see, whatever was asked for."""
+        return min(self.sampling.max_new_tokens, self.engine.context_length() // 2)
+
+    def _prompt(self, dialogue: Dialogue) -> Prompt:
+        layout = self.engine.layout(self.prompt_format, self.think)
+        return layout.prompt(dialogue, budget=self.engine.context_length() - self._room())
 
     def _generate(
         self,

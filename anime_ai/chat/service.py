@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text
@@ -28,7 +29,7 @@ from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.adapters import base_of, fingerprint, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.models.engines import open_engine, server_name, starter_answers
+from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
 from anime_ai.texts import text
@@ -36,6 +37,10 @@ from anime_ai.training import checkpoints
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
+READ_WITHIN = 3.0
+"""Seconds that the passages of a turn may take to be read."""
+CHARACTERS = 1.3
+"""Characters of a Chinese text in a token, at least, in the vocabularies of the bases that are offered."""
 SHIPPED = ASSETS / "starter" / "adapters"
 LOOK = "你看看这张图。"
 """What is asked with a picture that comes without a word."""
@@ -90,6 +95,7 @@ class Chat:
         self._choosing = threading.Lock()
         self._entering = threading.Lock()
         self._answering: set[tuple[str, str]] = set()
+        self.ahead = Ahead()
 
     def adapters(self, persona: str = "") -> list[AdapterChoice]:
         """What can answer: this persona's adapters first, newest first, then the others, and the base model last;
@@ -278,7 +284,12 @@ class Chat:
         small = self._reads_little(choice)
         lore = Lore() if picture and small else self.lore_of(conversation, said, choice)
         bases = [] if small and (picture or lore.told) else self.bases_of(person, conversation)
-        return bring(self.knowledge.retrieve(said, bases, small), picture, lore, small)
+        return bring(self.knowledge.retrieve(said, bases, small, self._legible()), picture, lore, small)
+
+    def _legible(self) -> int | None:
+        """Characters of passages that the engine reads while somebody waits, None where it has not been measured."""
+        pace = self._engine.reading_pace if self._engine is not None else None
+        return int(READ_WITHIN * pace * CHARACTERS) if pace else None
 
     def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
         """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
@@ -349,6 +360,7 @@ class Chat:
 
     def close(self) -> None:
         """Let go of the model."""
+        self.ahead.close()
         with self._choosing:
             if self._engine is not None:
                 self._engine.close()
@@ -401,7 +413,38 @@ class Chat:
 
     def _speak(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> Any:
         """A generator of `Spoken` totals."""
-        from anime_ai.chat.chain import Spoken, reply_chain
+        from langchain_core.messages import AIMessage
+
+        from anime_ai.chat.chain import PROMPT, Spoken, reply_chain
+
+        model, values = self._asked(conversation, turn, choice, how)
+        total = Spoken()
+        with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
+            for spoken in stream:
+                total = total + spoken
+                yield total
+        if conversation.id and total.ended:
+            told = [*PROMPT.format_messages(**values), AIMessage(total.text)]
+            self.ahead.start(lambda stop: model.read_ahead(told, stop))
+
+    def warm(self, conversation: Conversation, adapter_id: str = "") -> None:
+        """Read in the background what all conversations of this persona share, so that the first answer begins at once:
+        where the engine keeps it, and the model is so large that it takes a while."""
+
+        def read(stop: threading.Event) -> None:
+            from anime_ai.chat.chain import PROMPT
+
+            choice = self.choice(adapter_id)
+            base = find_base(choice.base, self.settings)
+            if base.starter or engine_name(self.settings, base) != "llamacpp":
+                return
+            model, values = self._asked(conversation, Turn("…"), choice, How())
+            model.read_shared(PROMPT.format_messages(**values), stop)
+
+        self.ahead.start(read)
+
+    def _asked(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> tuple[Any, Any]:
+        """The model that answers a turn, and the values of its prompt."""
         from anime_ai.chat.model import EngineChatModel
 
         engine = self.engine(find_base(choice.base, self.settings))
@@ -420,12 +463,7 @@ class Chat:
         # She knows what she said first, also where an older conversation holds no message that says it.
         unsaid = conversation.id and not conversation.settings.get("greeted")
         greeting = self.personas.greeting(conversation.persona) if unsaid else ""
-        values = turn.values(self._card(conversation, engine, model, trained), greeting)
-        total = Spoken()
-        with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
-            for spoken in stream:
-                total = total + spoken
-                yield total
+        return model, turn.values(self._card(conversation, engine, model, trained), greeting)
 
     def _card(self, conversation: Conversation, engine: Engine, model: Any, trained: dict[str, Any]) -> str:
         """What stands at the head of the prompt: her line, the one that an adapter was trained with, or her card."""

@@ -178,8 +178,11 @@ class Knowledge:
             found = [found[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
         return found[:count]
 
-    def retrieve(self, question: str, base_ids: Sequence[str], small: bool = False) -> Retrieval:
-        """What a turn of the chat brings along for `question`. `small`: for a model that reads short passages only."""
+    def retrieve(
+        self, question: str, base_ids: Sequence[str], small: bool = False, legible: int | None = None
+    ) -> Retrieval:
+        """What a turn of the chat brings along for `question`. `small`: for a model that reads short passages only.
+        `legible`: characters that are read in the time that somebody waits; the passages share them."""
         if not base_ids:
             return Retrieval(question)
         found = self.search(question, base_ids, MOST_PASSAGES + 2)
@@ -189,13 +192,19 @@ class Knowledge:
             why = "knowledge.why.small_talk"
             return Retrieval(question, tuple(replace(one, used=False, why=why) for one in found), why)
         cut = 0.0 if self.reranker else BEHIND * max(passage.score for passage in found)
-        judged = []
+        whys = []
         for place, passage in enumerate(found):
             near = passage.dense_rank is not None and passage.dense_rank <= MOST_PASSAGES
             why = "knowledge.why.behind" if passage.score < cut and not near else ""
             why = "knowledge.why.enough" if place >= (1 if small else MOST_PASSAGES) else why
-            judged.append(replace(narrowed(passage, question, NARROW if small else WIDE), used=not why, why=why))
-        return Retrieval(question, tuple(judged), cut=cut)
+            whys.append(why)
+        width = NARROW if small else WIDE
+        if legible is not None:
+            width = min(width, max(NARROW, legible // max(1, whys.count(""))))
+        told = [
+            replace(narrowed(one, question, width), used=not why, why=why) for one, why in zip(found, whys, strict=True)
+        ]
+        return Retrieval(question, tuple(told), cut=cut)
 
     def features(self, question: str, base_ids: Sequence[str]) -> tuple[float, ...]:
         """What tells a question from small talk, in numbers."""

@@ -110,6 +110,7 @@ class ChatTab:
         ]
         wanted = [adapter, last, *fitting, ""]
         chosen = next(id for id in wanted if id is not None and id in known)
+        self.studio.chat.warm(conversation, chosen)
         personas = [(self.called(one), one.name) for one in self.studio.personas.list(who_asks(person))]
         if conversation.persona not in [name for _, name in personas]:
             personas.append((conversation.persona, conversation.persona))
@@ -164,6 +165,7 @@ class ChatTab:
     def choose_adapter(self, person: Person, adapter: str, conversation: str) -> list[Any]:
         found = self.studio.conversations.get(person.id, str(conversation))
         chosen = str(adapter or "")
+        self.studio.chat.warm(found, chosen)
         line = self.answering_line(chosen, person.language, found.persona)
         try:
             return [line, self._thinking(found, chosen)[1]]
