@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.knowledge import tokens
-from anime_ai.models.catalogue import CATALOGUE, PICKLE, entry
+from anime_ai.models.catalogue import entry
 from anime_ai.models.fetching import fetch
 from anime_ai.models.hub import cached, is_hub_id
 from anime_ai.texts import text
@@ -31,7 +31,6 @@ PREFIXES = {
 }
 """What stands before a question, as each model's card asks."""
 OFFERED = (HASHED, "BAAI/bge-small-zh-v1.5", "BAAI/bge-m3")
-PICKLED = frozenset(one.id for one in CATALOGUE if one.kind == "embedding" and PICKLE in one.needed)
 
 
 class Embedding(Protocol):
@@ -99,7 +98,7 @@ class Transformer:
         if folder is None:
             one = entry(self.name, "embedding")
             folder = fetch(one.id, one.files, self.timeout, needed=one.needed)
-        how = {"use_safetensors": self.name not in PICKLED, "weights_only": True}
+        how = {"use_safetensors": True}
         return SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs=how)
 
 

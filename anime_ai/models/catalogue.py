@@ -16,11 +16,8 @@ Kind = Literal["base", "embedding", "vision", "gguf"]
 KINDS: tuple[Kind, ...] = ("base", "embedding", "vision", "gguf")
 STARTER = "starter"
 BASE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.*", "LICENSE*", "README.md")
-"""Patterns of what is fetched of a model; a `*` ends at a slash. Pickles are never among it, `PICKLE` aside."""
+"""Patterns of what is fetched of a model; a `*` ends at a slash. Pickles are never among it."""
 SENTENCE_FILES = (*BASE_FILES, "[0-9]_*/*.json", "[0-9]_*/*.safetensors")
-PICKLE = "pytorch_model.bin"
-"""The weights of a model that is published in this form alone. It is fetched where this list itself asks for it, and
-read for tensors only: torch's `weights_only` refuses all else that a pickle can do."""
 OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json")
 
 
@@ -117,7 +114,7 @@ CATALOGUE: tuple[Entry, ...] = (
     _sentences("BAAI/bge-small-zh-v1.5", "model.good.bge_small", 23_953_920),
     _sentences("BAAI/bge-base-zh-v1.5", "model.good.bge_base", 102_267_648),
     _sentences("BAAI/bge-large-zh-v1.5", "model.good.bge_large", 325_522_432),
-    _sentences("BAAI/bge-m3", "model.good.bge_m3", 567_754_752, PICKLE),
+    _sentences("BAAI/bge-m3", "model.good.bge_m3", 567_754_752),
     Entry(
         "SmilingWolf/wd-vit-tagger-v3",
         "vision",

@@ -206,14 +206,13 @@ class Fetch:
     def _wanted(self, listing: Listing) -> list[RemoteFile]:
         """The files to fetch, the small ones first: what they say may make the large ones needless."""
         found = [file for file in listing.files if _matches(file.path, self.order.files)]
-        asked = self.order.needed  # a pickle only where it was asked for by its name
-        found = [file for file in found if file.path in asked or not file.path.lower().endswith(PICKLES)]
+        found = [file for file in found if not file.path.lower().endswith(PICKLES)]
         names = {file.path for file in found}
         missing = [name for name in self.order.needed if name not in names]
         if missing:
             raise self._failed("model.lacks", files=", ".join(missing))
         heavy = any(pattern.endswith(WEIGHTS) for pattern in self.order.files)
-        if heavy and not any(name.endswith((*WEIGHTS, *PICKLES)) for name in names):
+        if heavy and not any(name.endswith(WEIGHTS) for name in names):
             raise self._failed("model.only_pickles")
         unknown = [file.path for file in found if file.size < 0]
         if unknown:
