@@ -211,13 +211,6 @@ def test_a_file_that_is_longer_or_shorter_than_it_was_said_to_be(hub: FakeHub, f
     assert not on_disk(ID)
 
 
-def test_a_pickle_is_fetched_where_it_is_asked_for_by_its_name(hub: FakeHub) -> None:
-    one = entry("BAAI/bge-m3")
-    hub.models[one.id] = {name: b"{}" for name in (*one.needed, "config.json", "colbert_linear.pt", "other.bin")}
-    place = Fetch(Order.of(one), Hub(hub.endpoint), 2.0).run()
-    assert {path.name for path in place.iterdir()} == {*one.needed, "config.json"}
-
-
 def test_pickles_and_code_are_never_fetched(hub: FakeHub, files: dict[str, bytes], tmp_path: Path) -> None:
     hub.models["some/pickles"] = {"config.json": b"{}", "pytorch_model.bin": b"pickle", "tokenizer.json": b"{}"}
     assert refused(Fetch(Order("some/pickles", BASE_FILES), Hub(hub.endpoint), 2.0)) == "model.only_pickles"
