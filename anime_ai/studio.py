@@ -17,6 +17,7 @@ from pathlib import Path
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.feedback import Feedback
 from anime_ai.chat.lore import LoreBooks
+from anime_ai.chat.provenance import Provenance
 from anime_ai.chat.samplings import Samplings
 from anime_ai.chat.search import Search
 from anime_ai.chat.service import Chat
@@ -78,6 +79,7 @@ class Studio:
         self.runs = RunQueue(settings, self._launch, self.personas)
         self.meter = Meter(database)
         self.keys = Keys(database, self.meter)
+        self.provenance = Provenance(self.datasets, self.snapshots, self.runs.list)
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)

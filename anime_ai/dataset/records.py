@@ -115,10 +115,15 @@ def held(session: Session, dataset_id: str) -> DatasetRecord:
 
 def held_by_row(session: Session, row_id: str) -> str:
     """The id of the dataset that a row is in, held. Raises DatasetError for an unknown row."""
+    return held(session, home_of(session, row_id)).id
+
+
+def home_of(session: Session, row_id: str) -> str:
+    """The id of the dataset that a row is in. Raises DatasetError for an unknown row."""
     dataset_id = session.scalar(select(RowRecord.dataset_id).where(RowRecord.id == row_id))
     if dataset_id is None:
         raise DatasetError("dataset.row_gone")
-    return held(session, dataset_id).id
+    return dataset_id
 
 
 def insert_rows(session: Session, dataset_id: str, rows: Iterable[Row], position: int, source: str = "") -> list[str]:

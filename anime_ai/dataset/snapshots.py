@@ -86,8 +86,12 @@ class Snapshots:
 
     def rows(self, snapshot_id: str) -> builtins.list[Row]:
         """The rows as they stood."""
+        return list(self.held(snapshot_id).values())
+
+    def held(self, snapshot_id: str) -> Held:
+        """The rows as they stood, by their ids, in order."""
         with self._database.reading() as session:
-            return list(_content(_record(session, snapshot_id)).values())
+            return _content(_record(session, snapshot_id))
 
     def diff(self, older_id: str, newer_id: str = "") -> Diff:
         """What changed between two snapshots of a dataset, or since one of them where `newer_id` is "".

@@ -25,6 +25,7 @@ from anime_ai.dataset.records import (
     dataset_of,
     held,
     held_by_row,
+    home_of,
     insert_rows,
     row_of,
     rows_of,
@@ -181,6 +182,11 @@ class Datasets:
         """One row that is not deleted."""
         with self._database.reading() as session:
             return standing(session, row_id)
+
+    def home(self, row_id: str) -> str:
+        """The id of the dataset that a row is in."""
+        with self._database.reading() as session:
+            return home_of(session, row_id)
 
     def some(self, dataset_id: str, row_ids: Sequence[str]) -> builtins.list[StoredRow]:
         """Some rows in order. Raises DatasetError where one is gone."""

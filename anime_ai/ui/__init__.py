@@ -29,6 +29,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.labels import label
     from anime_ai.ui.machine_tab import MachineTab
     from anime_ai.ui.models_tab import ModelsTab
+    from anime_ai.ui.origin import Origins
     from anime_ai.ui.page import Page
     from anime_ai.ui.persona_tab import PersonaTab
     from anime_ai.ui.pictures_tab import PicturesTab
@@ -64,6 +65,8 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
             personas.connect_chat(page, chat, gate.tabs["chat"][0], whole)
         if isinstance(chat, ChatTab) and isinstance(pictures, PicturesTab):
             pictures.connect_chat(page, chat.attachment, whole)
+        if isinstance(rows := built.get("dataset"), DatasetTab):
+            Origins(studio).connect(page, rows.editing)
         models, training = built.get("models"), built.get("training")
         if isinstance(models, ModelsTab) and isinstance(training, TrainingTab):
             models.connect_training(page, gate.tabs["training"][0], training.form.fields["base"])

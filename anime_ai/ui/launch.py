@@ -14,6 +14,7 @@ from anime_ai.ui.dataset_route import download_of
 from anime_ai.ui.endpoint_routes import endpoint_of
 from anime_ai.ui.guard import Guard, Hosts
 from anime_ai.ui.labels import Labels
+from anime_ai.ui.origin import origins_of
 from anime_ai.ui.persons import Persons, person_of, read_secret
 from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
@@ -93,6 +94,7 @@ def launch(
                 conversations_of(studio),
                 *cards_of(studio),
                 *endpoint_of(studio),
+                *origins_of(studio),
                 portraits(),
             ],
             "openapi_url": None,

@@ -15,6 +15,7 @@ from anime_ai.chat.tree import Message
 from anime_ai.knowledge.service import BEHIND
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
+from anime_ai.ui.origin import origin_button
 from anime_ai.ui.persona_view import lore_lines
 
 NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
@@ -110,6 +111,8 @@ def _acts(message: Message, language: str, last: bool, verdict: str) -> list[str
         acts.append(_button(name, message.id, text(f"talk.{name}", language)))
     if answers and not user and message.content:
         acts += [_button(name, message.id, text(f"talk.{name}", language), on=name == verdict) for name in VERDICTS]
+    if answers and not user:
+        acts.append(origin_button(message.id, language))
     return acts
 
 
