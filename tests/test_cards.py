@@ -103,6 +103,26 @@ def test_a_charx_also_behind_a_jpeg(front: bytes) -> None:
     assert read(charx(v3(), {}, front)).picture == front
 
 
+def test_the_files_of_a_card_move_between_charx_and_png() -> None:
+    assets = [
+        {"type": "icon", "uri": "embeded://assets/icon/image/1.png", "name": "main", "ext": "png"},
+        {"type": "emotion", "uri": "embeded://assets/emotion/image/笑.webp", "name": "smile", "ext": "webp"},
+        {"type": "background", "uri": "https://example.org/x.png", "name": "x", "ext": "png"},
+    ]
+    files = {"assets/icon/image/1.png": png(), "assets/emotion/image/笑.webp": b"a smile"}
+    first = read(charx(v3(assets=assets), files))
+    assert first.card is not None
+    as_picture = read(write(first.card, "png", first.picture, first.files))
+    assert as_picture.card is not None
+    assert [one["uri"].partition(":")[0] for one in as_picture.card.data["assets"]] == ["__asset", "__asset", "https"]
+    again = read(write(as_picture.card, "charx", as_picture.picture, as_picture.files))
+    assert again.card is not None
+    named = {one["name"]: again.files.get(one["uri"].removeprefix("embeded://")) for one in again.card.data["assets"]}
+    assert (named["main"], named["smile"]) == (png(), b"a smile")
+    assert again.card.changed(assets=None).value == first.card.changed(assets=None).value
+    assert read(write(as_picture.card, "png", as_picture.picture)).card == as_picture.card
+
+
 def test_pygmalion_and_gradio_cards() -> None:
     pygmalion = {"char_name": "小花", "char_persona": "一只猫。", "world_scenario": "窗台", "char_greeting": "喵？"}
     card = found(json.dumps({**pygmalion, "example_dialogue": "You: 早\n小花: 喵。", "extra": 1}).encode())

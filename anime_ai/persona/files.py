@@ -73,10 +73,13 @@ def write(card: Card, form: str, picture: bytes, files: Mapping[str, bytes] | No
     if form == "json":
         return dump_json(card.value)
     if form == "png":
+        card, carried = _into_chunks(card, files or {})
         texts = [("chara", card.as_v2()), ("ccv3", card.value)]
-        return png.with_texts(picture, [(name, base64.b64encode(dump_json(value))) for name, value in texts])
+        told = [(name, base64.b64encode(dump_json(value))) for name, value in texts]
+        return png.with_texts(picture, [*told, *carried])
     if form == "charx":
-        files = dict(files or {})
+        card, files = _out_of_chunks(card, picture, files or {})
+        picture = png.bare(picture, files=False)
         if MAIN not in files and not _has_icon(card, files):
             files[MAIN] = picture
             asset = {"type": "icon", "uri": f"embeded://{MAIN}", "name": "main", "ext": "png"}
@@ -146,6 +149,39 @@ def _assets(card: Card) -> list[dict[str, Any]]:
 def _inside(asset: Mapping[str, Any]) -> str:
     """The name in the zip that an asset's address leads to; the specification spells it with one d."""
     return re.sub("^embedd?ed://", "", str(asset.get("uri", "")))
+
+
+def _into_chunks(card: Card, files: Mapping[str, bytes]) -> tuple[Card, list[tuple[str, bytes]]]:
+    """The files of a CHARX as text chunks of a PNG, and the card that names them there."""
+    numbered = {name: str(number) for number, name in enumerate(sorted(files))}
+    chunks = [(f"{png.ASSET.decode()}:{number}", base64.b64encode(files[name])) for name, number in numbered.items()]
+    assets = [
+        {**one, "uri": f"__asset:{numbered[_inside(one)]}"} if _inside(one) in numbered else one
+        for one in card.data.get("assets") or ()
+    ]
+    return (card.changed(assets=assets) if chunks and assets else card), chunks
+
+
+def _out_of_chunks(card: Card, picture: bytes, files: Mapping[str, bytes]) -> tuple[Card, dict[str, bytes]]:
+    """The files that stand in chunks of a PNG beside those of a CHARX, and the card that names them there."""
+    inside = dict(files)
+    names: dict[str, str] = {}
+    for one in png.texts(picture):
+        number = one.keyword.removeprefix(f"{png.ASSET.decode()}:")
+        if number == one.keyword:
+            continue
+        kinds = {one.get("uri"): str(one.get("ext") or "bin") for one in _assets(card)}
+        suffix = re.sub("[^a-z0-9]", "", kinds.get(f"__asset:{number}", "bin").lower())[:8] or "bin"
+        name = f"assets/other/other/{len(names)}.{suffix}"
+        try:
+            inside[name] = base64.b64decode(one.content)
+        except (binascii.Error, ValueError):
+            continue
+        names[f"__asset:{number}"] = f"embeded://{name}"
+    if not names:
+        return card, inside
+    assets = [{**one, "uri": names.get(str(one.get("uri")), one.get("uri"))} for one in _assets(card)]
+    return (card.changed(assets=assets) if assets else card), inside
 
 
 def _has_icon(card: Card, files: Mapping[str, bytes]) -> bool:

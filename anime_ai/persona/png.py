@@ -16,7 +16,9 @@ from anime_ai.errors import PersonaError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_TEXT = 8 * 2**20
 """Bytes of a text chunk, unpacked where it is packed."""
-MOST_TEXTS = 64
+MOST_FILE = 64 * 2**20
+"""Bytes of a text chunk that is a file of the card."""
+MOST_TEXTS = 512
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _DRAWN = (b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs", b"acTL", b"fcTL", b"fdAT", b"cICP")
 """Beside the critical chunks, what a picture needs to look as it did. The rest may tell a place or a prompt."""
@@ -44,10 +46,10 @@ def texts(content: bytes) -> Iterator[Text]:
         yield Text(keyword.decode("latin-1").strip(), _unpacked(kind, rest))
 
 
-def bare(content: bytes) -> bytes:
-    """The picture alone, to the byte as it was: no text but the files that belong to a card, no metadata."""
+def bare(content: bytes, files: bool = True) -> bytes:
+    """The picture alone, to the byte as it was: no metadata, no text but, with `files`, those that belong to a card."""
     kept = [(kind, data) for kind, data in _chunks(content) if _stays(kind, data)]
-    return _written(kept)
+    return _written([(kind, data) for kind, data in kept if files or kind not in _TEXTS])
 
 
 def with_texts(content: bytes, told: list[tuple[str, bytes]]) -> bytes:
@@ -67,7 +69,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         data = content[place + 8 : place + 8 + length]
         if len(data) < length or not kind.isalpha():
             return
-        if kind in _TEXTS and length > MOST_TEXT:
+        if kind in _TEXTS and length > (MOST_FILE if data.startswith(ASSET) else MOST_TEXT):
             raise PersonaError("persona.chunk", size=length // 2**20, most=MOST_TEXT // 2**20)
         yield kind, data
         if kind == b"IEND":
