@@ -327,3 +327,12 @@ def test_other_words_call_up_anew_what_the_old_ones_did(studio: Studio) -> None:
     again = next(one for one in studio.conversations.get("owner", talk.id).messages if one.role == "user")
     assert again.content == "团子是什么？"
     assert [one["left_out"] for one in again.meta["lore"]["hits"]] == [""]
+
+
+def test_no_tab_tells_a_visitor_who_is_not_published(studio: Studio, tab: PersonaTab, tmp_path: Path) -> None:
+    from anime_ai.ui.knowledge_tab import KnowledgeTab
+
+    imported(tab, tmp_path, name="秘密角色")
+    knowledge = KnowledgeTab(studio)
+    assert "秘密角色" in json.dumps(knowledge.arrive(OWNER, ""), ensure_ascii=False)
+    assert "秘密角色" not in json.dumps(knowledge.arrive(VISITOR, ""), ensure_ascii=False)

@@ -19,6 +19,7 @@ from anime_ai.knowledge.embedding import OFFERED, folder_of
 from anime_ai.knowledge.parsing import READERS
 from anime_ai.models.hub import is_hub_id
 from anime_ai.texts import text
+from anime_ai.ui.card_routes import who_asks
 from anime_ai.ui.documents import chunk_list, document_list, results
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
@@ -110,7 +111,7 @@ class KnowledgeTab:
     def arrive(self, person: Person, base: str | None) -> list[Any]:
         """What changes something is shown to the owner alone; the guard refuses it to others anyway."""
         owned = gr.update(visible=person.is_owner)
-        names = [persona.name for persona in self.studio.personas.list()]
+        names = [persona.name for persona in self.studio.personas.list(who_asks(person))]
         everybody = (text("ui.knowledge.everybody", person.language), "")
         whose = gr.update(choices=[everybody, *((name, name) for name in names)], value="")
         return [*self._shown(person, str(base or "")), owned, owned, self._embedding(person.language), whose]
