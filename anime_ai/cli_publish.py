@@ -101,6 +101,60 @@ def publish_bundle(
         print(text("cli.publish.made", folder=file, megabytes=f"{file.stat().st_size / 1e6:.1f}"))
 
 
+@publish_app.command("space", help=text("cli.publish.space"))
+def publish_space(
+    repo: Repo = "",
+    persona: Annotated[str | None, typer.Option("--persona", help=text("cli.publish.persona"))] = None,
+    adapter: AdapterDir = None,
+    public: Public = False,
+    out: Out = None,
+    output_dir: OutputDir = None,
+    as_json: Json = False,
+) -> None:
+    from anime_ai.publishing.checks import check_leaves
+    from anime_ai.publishing.proving import prove_adapter
+    from anime_ai.publishing.spaces import make_space
+    from anime_ai.publishing.trained import Trained, adapter_of
+
+    settings = Settings.load(output_dir=output_dir)
+    target = out or settings.output_dir / "published" / "space"
+    trained = Trained.open(adapter_of(settings, adapter), settings)
+    with _bundles(settings) as bundles:
+        hers = bundles.personas.find(persona or trained.persona)
+        file = _packed(bundles, settings, hers.id, adapter, False, None)
+    prove_adapter(trained, settings)
+    size = make_space(hers, file, trained.base.id, target)
+    check_leaves(target, settings)
+    if not as_json:
+        print(text("cli.publish.made", folder=target, megabytes=f"{size / 1e6:.1f}"))
+    sent = _sent(target, repo, "space", public, as_json) if repo else None
+    if as_json:
+        give({"folder": str(target), "bytes": size, "sent": sent})
+
+
+@publish_app.command("save", help=text("cli.publish.save"))
+def publish_save(file: Path, output_dir: OutputDir = None, as_json: Json = False) -> None:
+    from anime_ai.publishing.whole import save
+
+    with _bar(as_json) as tell:
+        made = save(Settings.load(output_dir=output_dir), file, tell)
+    if as_json:
+        give({"file": str(made), "bytes": made.stat().st_size})
+    else:
+        print(text("cli.publish.made", folder=made, megabytes=f"{made.stat().st_size / 1e6:.1f}"))
+
+
+@publish_app.command("restore", help=text("cli.publish.restore"))
+def publish_restore(file: Path, output_dir: OutputDir = None, as_json: Json = False) -> None:
+    from anime_ai.publishing.whole import restore
+
+    done = restore(file, Settings.load(output_dir=output_dir), _steps(as_json))
+    if as_json:
+        give(asdict(done))
+    else:
+        print(text("cli.publish.restored", files=done.files, runs=done.runs, megabytes=f"{done.bytes / 1e6:.1f}"))
+
+
 def _packed(
     bundles: Bundles, settings: Settings, persona: str | None, adapter: Path | None, alone: bool, out: Path | None
 ) -> Path:

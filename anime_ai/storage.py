@@ -260,8 +260,12 @@ def _revision(connection: Connection) -> str | None:
 
 def _back_up(file: Path, revision: str) -> None:
     """A whole copy of the last committed state beside `file`, in the place of an older copy of this revision."""
-    target = file.with_name(f"{file.name}.backup-{revision}")
-    beside = file.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    copy_database(file, file.with_name(f"{file.name}.backup-{revision}"))
+
+
+def copy_database(file: Path, target: Path) -> None:
+    """The last committed state of an SQLite file, whoever is writing to it meanwhile. Raises StorageError."""
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(beside)) as copy:
             source.backup(copy)

@@ -24,6 +24,7 @@ from anime_ai.chat.service import Chat
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
+from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, on_disk
 from anime_ai.models.device import let_threads_sleep
@@ -34,6 +35,8 @@ from anime_ai.persona.library import PersonaLibrary
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import Layout
 from anime_ai.publishing.bundles import Bundles
+from anime_ai.publishing.publisher import Publisher
+from anime_ai.publishing.state import StateKeeping, fetch_state
 from anime_ai.serving.completions import Completions
 from anime_ai.serving.keys import Keys
 from anime_ai.serving.meter import Meter
@@ -75,7 +78,9 @@ class Studio:
         self.feedback = Feedback(database, self.conversations, self.datasets)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
+        self.state = StateKeeping(settings)
         self.bundles = Bundles(settings, self.personas, self.knowledge, self.vision)
+        self.publisher = Publisher(settings, self.bundles)
         self.runs = RunQueue(settings, self._launch, self.personas)
         self.meter = Meter(database)
         self.keys = Keys(database, self.meter)
@@ -92,18 +97,24 @@ class Studio:
         """
         let_threads_sleep()
         settings = settings or Settings.load()
+        restored = fetch_state(settings)
         studio = cls(settings, Database.open(settings))
         studio.datasets.import_shipped(DATA / "dataset.json")
         try:
             studio.knowledge.import_shipped(DATA / "knowledge" / "series")
         except Exception:  # a broken library of one tab must not keep the others shut; the next start tries again
             log.exception("the sample documents were not imported")
+        if settings.bundle:
+            studio._take_bundle(Path(settings.bundle))
         studio.runs.start()
         studio.downloads.begin()
+        studio.state.start(restored)
         return studio
 
     def close(self) -> None:
         """Let go of everything; trainers at work go on."""
+        self.publisher.close()
+        self.state.close()
         self.runs.close()
         self.downloads.close()
         self.chat.close()
@@ -166,6 +177,16 @@ class Studio:
             layout = Layout(load_tokenizer(base), self.settings.prompt_format, self.settings.think)
             self._layouts = {base: layout}  # one is enough: a tokenizer of a large vocabulary takes some 100 MB
         return base, self._layouts[base]
+
+    def _take_bundle(self, file: Path) -> None:
+        """The persona of the settings' bundle, for everybody to talk to: taken in once, however often it starts."""
+        try:
+            persona = self.bundles.take_once(file)
+        except (AnimeAIError, OSError) as error:  # the studio opens without her
+            log.error("the bundle %s was not taken in: %s", file.name, error)
+            return
+        if persona is not None:
+            self.settings.persona = persona.name
 
     def _launch(self, folder: Path, lock: Path, resume: bool = False) -> None:
         self.chat.make_room()

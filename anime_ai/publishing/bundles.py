@@ -186,6 +186,13 @@ class Bundles:
         left_out = "publishing.unknown_base" if found.notes and not takes else ""
         return Taken(persona, f"run:{run_id}" if run_id else "", base, documents, characters, left_out)
 
+    def take_once(self, file: Path) -> Persona | None:
+        """Like `take`, for a file that is named at every start: None where its persona was removed since."""
+        there, removed = self.personas.from_source(f"bundle:{sha256_of(file)}")
+        if there:
+            return None if removed else self.personas.get(there)
+        return self.take(file, published=True).persona
+
     def _take_adapter(self, archive: Archive, found: _Read, persona: str) -> str:
         """A finished run that holds the adapter; its id."""
         run_id = uuid.uuid4().hex

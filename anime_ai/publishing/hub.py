@@ -107,11 +107,13 @@ class HubAccount:
 
     def fetch(self, name: str, kind: Kind, file: str, folder: Path) -> Path | None:
         """One file of a repository into a folder; None where the repository or the file is not there."""
-        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
         with self._said(name):
             try:
                 found = self._api.hf_hub_download(name, file, repo_type=kind, local_dir=folder)
+            except LocalEntryNotFoundError:  # a kind of EntryNotFoundError, but nobody answered
+                raise
             except (EntryNotFoundError, RepositoryNotFoundError):
                 return None
             return Path(found)

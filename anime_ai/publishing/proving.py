@@ -37,6 +37,15 @@ def prove(trained: Trained, kind: str, made: Path, settings: Settings) -> Parity
     return parity
 
 
+def prove_adapter(trained: Trained, settings: Settings) -> Parity:
+    """The same of the adapter as it goes into a bundle: its files, written anew, in a folder of their own."""
+    from anime_ai.publishing.folders import write_adapter
+
+    with tempfile.TemporaryDirectory() as place:
+        write_adapter(trained, Path(place))
+        return prove(trained, "adapter", Path(place), settings)
+
+
 def _asked(trained: Trained, reference: Engine, other: Engine, others: Adapter | None) -> Parity:
     adapter = Adapter(trained.adapter)
     return compare(reference, other, trained.probes(), trained.card, adapter, others, trained.layout)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 log = logging.getLogger("anime_ai.ui")
-OWNERS = ("personas", "dataset", "training", "pictures", "models", "machine")
+OWNERS = ("personas", "dataset", "training", "pictures", "models", "publish", "machine")
 """Tabs that a visitor sees closed."""
 
 
@@ -33,6 +33,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.page import Page
     from anime_ai.ui.persona_tab import PersonaTab
     from anime_ai.ui.pictures_tab import PicturesTab
+    from anime_ai.ui.publishing_tab import PublishingTab
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
 
@@ -45,6 +46,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
         "knowledge": KnowledgeTab,
         "pictures": PicturesTab,
         "models": ModelsTab,
+        "publish": PublishingTab,
         "machine": MachineTab,
     }
     if not studio.vision.ready:  # what cannot look does not offer to

@@ -46,7 +46,7 @@ IDLE_SECONDS = 20.0
 API = "/gradio_api/"
 OWN = (
     *("/conversation/", "/download/", "/picture/", "/thumb/", "/character/", "/pictures.zip"),
-    *("/persona/", "/card/", "/world/", "/origin/"),
+    *("/persona/", "/card/", "/world/", "/origin/", "/published"),
 )
 """What is handed to the person whose it is alone."""
 ENDPOINT = "/v1/"

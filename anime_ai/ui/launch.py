@@ -18,6 +18,7 @@ from anime_ai.ui.origin import origins_of
 from anime_ai.ui.persons import Persons, person_of, read_secret
 from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
+from anime_ai.ui.published_route import published_of
 from anime_ai.ui.shell import MARK
 from anime_ai.ui.theme import HEAD, STYLE, theme
 from anime_ai.ui.transcript_route import conversations_of
@@ -90,6 +91,7 @@ def launch(
             "middleware": [guard, Middleware(Labels)],
             "routes": [
                 Route("/download/{dataset}.json", download_of(studio)),
+                Route("/published", published_of(studio)),
                 *pictures_of(studio),
                 conversations_of(studio),
                 *cards_of(studio),

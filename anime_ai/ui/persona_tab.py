@@ -12,13 +12,14 @@ import gradio as gr
 from anime_ai.dataset.card_rows import card_rows
 from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.persona.files import SUFFIXES, read
+from anime_ai.publishing.bundles import is_bundle
 from anime_ai.texts import text
 from anime_ai.ui.book_editor import BookEditor, book_changed, entry_changed, with_entry, without_entry
 from anime_ai.ui.card_editor import CardEditor
 from anime_ai.ui.card_routes import downloads, who_asks
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
-from anime_ai.ui.persona_view import CHOOSE, persona_head, persona_list
+from anime_ai.ui.persona_view import CHOOSE, bundle_lines, persona_head, persona_list
 from anime_ai.ui.persons import Person
 from anime_ai.ui.worlds_panel import WorldsPanel
 from anime_ai.vision.pictures import SUFFIXES as PICTURES
@@ -106,6 +107,11 @@ class PersonaTab:
         shown = str(state.get("id", "")) if isinstance(state, dict) else ""
         for path in (Path(str(file)) for file in files or ()):
             try:
+                if is_bundle(path):
+                    taken = self.studio.bundles.take(path)
+                    shown = taken.persona.id
+                    lines += bundle_lines(taken, person.language)
+                    continue
                 found = read(path.read_bytes())
                 if found.card is None:
                     assert found.world is not None

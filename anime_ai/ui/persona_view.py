@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anime_ai.persona.cards import Persona
 from anime_ai.persona.world_books import WorldBook
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import avatar_url
+
+if TYPE_CHECKING:
+    from anime_ai.publishing.bundles import Taken
 
 CHOOSE = """
 const choose = (event) => {
@@ -111,4 +114,18 @@ def lore_lines(found: Mapping[str, Any], language: str) -> list[str]:
         lines.append(line if hit["left_out"] else f"{line}\n{hit['content']}")
     lines += [text("ui.lore.slow", language, pattern=one) for one in found.get("slow", ())]
     lines += [text("ui.lore.broken", language, pattern=one) for one in found.get("broken", ())]
+    return lines
+
+
+def bundle_lines(taken: Taken, language: str) -> list[str]:
+    """What a persona's bundle brought, as lines of a list."""
+    counts = {"documents": taken.documents, "characters": taken.characters}
+    said = text("ui.persona.took", language, name=taken.persona.name, **counts)
+    if taken.again:
+        said = text("ui.persona.took_before", language, name=taken.persona.name)
+    lines = [f'<li class="good">{escape(said)}</li>']
+    if taken.adapter:
+        lines.append(f"<li>{escape(text('ui.persona.took_adapter', language, base=taken.base))}</li>")
+    if taken.left_out:
+        lines.append(f'<li class="bad">{escape(text(f"notice.{taken.left_out}", language, base=taken.base))}</li>')
     return lines
