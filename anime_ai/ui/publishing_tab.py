@@ -45,7 +45,7 @@ class PublishingTab:
             gr.update(choices=adapters, value=_standing(adapter, adapters)),
             gr.update(choices=personas, value=chosen),
             gr.update(choices=datasets, value=_standing(dataset, datasets)),
-            *self._hers(chosen),
+            *self._hers(chosen or ""),
             *self._shown(person),
         ]
 
