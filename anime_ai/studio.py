@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.feedback import Feedback
@@ -21,6 +22,7 @@ from anime_ai.chat.provenance import Provenance
 from anime_ai.chat.samplings import Samplings
 from anime_ai.chat.search import Search
 from anime_ai.chat.service import Chat
+from anime_ai.chat.turns import How
 from anime_ai.config import DATA, Settings
 from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
@@ -162,6 +164,10 @@ class Studio:
         for reply in self.chat.ask(question, persona, adapter_id, sampling or Sampling()):
             answer = reply.text
         return answer
+
+    def chain(self, persona: str = "", adapter_id: str | None = None) -> Any:
+        """A persona as a LangChain runnable that takes a question, or the slots of `anime_ai.chat.chain.PROMPT`."""
+        return self.chat.chain(persona, None if adapter_id is None else How(adapter_id))
 
     def stream(self, question: str, persona: str = "", adapter_id: str = "") -> Iterator[str]:
         """Her answer so far, again and again as it grows."""

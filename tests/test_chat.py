@@ -534,3 +534,45 @@ def test_what_goes_on_loses_no_blank() -> None:
         ]
     )
     assert sum(split_thought(chunks), Spoken()).text == " world\n<think>"
+
+
+def test_what_fills_the_context_adds_up_to_the_prompt(chat: Chat, engine: TransformersEngine) -> None:
+    talk = chat.start("me", "傲娇")
+    heard(chat, "你好呀", talk.id, picture=Attached("p1", "图里有一只猫。"))
+    found = chat.filling("me", talk.id, "再见", How(sampling=SHORT))
+    assert found.left + found.used + found.answer == found.context == engine.context_length()
+    assert found.answer == SHORT.max_new_tokens
+    watched = chat._engine = Watched(engine)  # type: ignore[assignment]
+    heard(chat, "再见", talk.id)
+    assert len(watched.prompts[-1].ids) == found.used
+    assert found.parts["card"] == len(engine.tokenizer().encode(chat.personas.system_line("傲娇")))
+    assert found.parts["question"] == len(engine.tokenizer().encode("再见"))
+    assert all(found.parts[name] > 0 for name in ("greeting", "history", "brought", "layout"))
+    with pytest.raises(AccessError):
+        chat.filling("you", talk.id)
+
+
+def test_what_does_not_fit_the_context_is_told(chat: Chat) -> None:
+    talk = chat.conversations.open("me", "傲娇")
+    for number in range(12):
+        chat.conversations.append("me", talk.id, "user", f"{number}" * 40)
+        chat.conversations.append("me", talk.id, "assistant", "嗯" * 30)
+    found = chat.filling("me", talk.id, "再见", How(sampling=SHORT))
+    assert found.dropped > 0
+    assert found.left >= 0
+
+
+README = (Path(__file__).parent.parent / "README.md", Path(__file__).parent.parent / "README.en.md")
+
+
+@pytest.mark.parametrize("file", README, ids=lambda file: file.name)
+def test_the_five_lines_of_the_readme_run(
+    file: Path, settings: Settings, starter: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = file.read_text(encoding="utf-8")
+    block = next(one for one in told.split("```python\n")[1:] if "studio.chain(" in one).partition("```")[0]
+    assert len([line for line in block.splitlines() if line.strip()]) == 5
+    monkeypatch.setenv("ANIME_AI_OUTPUT_DIR", str(settings.output_dir))
+    exec(compile(block, str(file), "exec"), names := {})
+    names["studio"].close()
+    assert len(capsys.readouterr().out.strip()) > 4

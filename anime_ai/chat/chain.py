@@ -12,7 +12,7 @@ from langchain_core.prompts import (
     MessagesPlaceholder,
     SystemMessagePromptTemplate,
 )
-from langchain_core.runnables import Runnable, RunnableGenerator
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda
 
 from anime_ai.chat.model import EngineChatModel
 from anime_ai.chat.thoughts import ThoughtSplitter
@@ -64,6 +64,19 @@ def asked(question: str, brought: str = "") -> list[BaseMessage]:
 def begun(text: str, thought: str = "") -> list[BaseMessage]:
     """What stands of an answer already, or of its thought, for the slot `begun`."""
     return [AIMessage(text, additional_kwargs={"begun": True, "thought": thought})]
+
+
+def persona_chain(model: EngineChatModel, card: str) -> Runnable[Any, Spoken]:
+    """A chain that speaks as one persona. It takes a question, or a mapping of the slots but for `card`, in which
+    `question` may be text and `history` LangChain's messages."""
+
+    def slots(given: Any) -> dict[str, Any]:
+        told = {"question": given} if isinstance(given, str) else dict(given)
+        if isinstance(told["question"], str):
+            told["question"] = asked(told["question"])
+        return {**told, "card": card}
+
+    return RunnableLambda(slots) | reply_chain(model)
 
 
 def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:

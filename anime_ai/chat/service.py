@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anime_ai.chat.ahead import Ahead
+from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text
@@ -343,6 +344,24 @@ class Chat:
             pieces.close()
         if total is not None:
             yield reply_of("", total, done=True)
+
+    def chain(self, persona: str = "", how: How | None = None) -> Any:
+        """A persona as a LangChain runnable: `anime_ai.chat.chain.persona_chain`. `how` None: her first adapter."""
+        from anime_ai.chat.chain import persona_chain
+
+        name = persona or self.settings.persona
+        how = how or How(self.adapters(name)[0].id)
+        fresh = Conversation("", name, "", (), 0.0)
+        model, values = self._asked(fresh, Turn(""), self.choice(how.adapter_id), how)
+        return persona_chain(model, values["card"])
+
+    def filling(self, person: str, conversation_id: str, question: str = "", how: How = How()) -> Filling:  # noqa: B008
+        """What fills the context when a question is asked in a conversation now. What it would look up first is not
+        among it. Loads the tokenizer."""
+        conversation = self.conversations.get(person, conversation_id)
+        turn = Turn(question, before=conversation.messages)
+        model, values = self._asked(conversation, turn, self.choice(how.adapter_id), how)
+        return Filling.of(model, values)
 
     def engine(self, base: Base) -> Engine:
         """The engine of a base model; a second base takes the place of the first. While a training has the GPU for

@@ -20,6 +20,7 @@ from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
 from anime_ai.ui.contrast import Contrast
 from anime_ai.ui.drawer import Drawer
+from anime_ai.ui.filling import ContextPanel
 from anime_ai.ui.gathering import Gathering
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.icons import icon
@@ -48,11 +49,18 @@ class ChatTab:
         self.drawer = Drawer(studio, self.show)
         self.contrast = Contrast(studio, self.generations)
         self.gathering = Gathering(studio)
+        self.context = ContextPanel(studio, self.how)
 
     # What the handlers answer with.
 
     def how(
-        self, person: Person, conversation: Conversation, stop: threading.Event, adapter: Any, think: Any, *knobs: Any
+        self,
+        person: Person,
+        conversation: Conversation,
+        stop: threading.Event | None,
+        adapter: Any,
+        think: Any,
+        *knobs: Any,
     ) -> How:
         """How an answer is made, out of what the page sent. Raises SettingsError."""
         policy = self.studio.chat.policy(conversation, str(adapter or ""))
@@ -242,6 +250,7 @@ class ChatTab:
                 elem_id="policy",
             )
             self.sampling.build()
+        self.context.build()
         self.gathering.build()
         self._connect(page, tab, demo)
 
@@ -330,3 +339,4 @@ class ChatTab:
         self.sampling.connect(page, self.persona)
         self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
         self.gathering.connect(page, self.persona, self.adapter)
+        self.context.connect(page, [talking.message, self.conversation, *how])
