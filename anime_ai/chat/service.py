@@ -12,10 +12,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from anime_ai.chat.ahead import Ahead
+from anime_ai.chat.choices import AdapterChoice, checkpoint_named, checkpoints_of, of_folder
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
@@ -27,14 +27,13 @@ from anime_ai.chat.turns import Attached, How, Turn, bring, kept_picture, kept_r
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.models.adapters import base_of, fingerprint, read_card
+from anime_ai.models.adapters import base_of, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
 from anime_ai.texts import text
-from anime_ai.training import checkpoints
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
@@ -45,21 +44,6 @@ CHARACTERS = 1.3
 SHIPPED = ASSETS / "starter" / "adapters"
 LOOK = "你看看这张图。"
 """What is asked with a picture that comes without a word."""
-
-
-@dataclass(frozen=True)
-class AdapterChoice:
-    """An adapter that can answer. `id` "" is the base model alone. `base` is a model name as in the settings."""
-
-    id: str
-    label: str
-    persona: str
-    base: str
-    path: Path | None = None
-
-    def fingerprint(self) -> str:
-        """The SHA-256 of the adapter's weights, "" for the base alone."""
-        return fingerprint(self.path) if self.path else ""
 
 
 @dataclass(frozen=True)
@@ -108,12 +92,12 @@ class Chat:
                 found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
         final = self.settings.output_dir / FINAL
         if (final / "adapter_config.json").is_file():
-            found.append(_of_folder("final", final, FINAL))
+            found.append(of_folder("final", final, FINAL))
         # Beside a real model, or a server's, nobody looks for the starter's adapters.
         if self._base_name() == STARTER and self.settings.engine != "remote":
             for file in sorted(SHIPPED.glob("*/adapter_config.json")):
                 id = file.parent.name
-                found.append(_of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
+                found.append(of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
         found.sort(key=lambda choice: choice.persona != persona)
         base = AdapterChoice("", self._base_name(), "", self.settings.model_name)
         if self.settings.engine != "remote":
@@ -146,30 +130,11 @@ class Chat:
 
     def checkpoints(self, persona: str = "") -> list[AdapterChoice]:
         """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
-        return [
-            AdapterChoice(f"run:{run.id}@{one.step}", f"{run.name or run.id[:8]} @ {one.step}", run.persona, run.base)
-            for run in self._runs()
-            if run.persona == persona
-            for one in checkpoints.of_run(run.folder)
-        ]
-
-    def _checkpoint(self, adapter_id: str) -> AdapterChoice | None:
-        run_id, _, step = adapter_id.removeprefix("run:").partition("@")
-        for run in self._runs():
-            if run.id == run_id and step.isascii() and step.isdigit():
-                path = checkpoints.as_adapter(run.folder, int(step))
-                return AdapterChoice(
-                    adapter_id,
-                    f"{run.name or run.id[:8]} @ {step}",
-                    run.persona,
-                    base_of(run.folder / FINAL) or run.base,
-                    path,
-                )
-        return None
+        return checkpoints_of(self._runs(), persona)
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
-        if "@" in adapter_id and (found := self._checkpoint(adapter_id)) is not None:
+        if "@" in adapter_id and (found := checkpoint_named(self._runs(), adapter_id)) is not None:
             return found
         for choice in self.adapters():
             if choice.id == adapter_id:
@@ -512,7 +477,3 @@ def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None
         layout = engine.layout(model.prompt_format, model.think)
         if layout.fingerprint() != trained["layout"]:
             raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
-
-
-def _of_folder(id: str, folder: Path, label: str) -> AdapterChoice:
-    return AdapterChoice(id, label, str(read_card(folder).get("persona", "")), base_of(folder), folder)
