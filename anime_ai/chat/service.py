@@ -37,7 +37,7 @@ from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
-READ_WITHIN = 3.0
+READ_WITHIN = 2.5
 """Seconds that the passages of a turn may take to be read."""
 CHARACTERS = 1.3
 """Characters of a Chinese text in a token, at least, in the vocabularies of the bases that are offered."""

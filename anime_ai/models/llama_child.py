@@ -48,6 +48,8 @@ def _params(xllamacpp: Any, told: dict[str, Any], key: str) -> Any:
         threads.n_threads = told["threads"]
     params.n_gpu_layers = told["gpu_layers"]
     params.fit_params = False
+    # Weights are laid out anew for the processor: a mapped file would stand in memory beside its copy.
+    params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.warmup = False
     params.verbosity = 2  # warnings and errors
     # The listener: closed to pages and to other users of the machine.

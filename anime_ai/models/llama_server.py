@@ -6,16 +6,15 @@ A slot holds one line of tokens with its keys and values; asking it again reads 
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 import time
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
@@ -61,7 +60,8 @@ class LlamaServer:
         self.states = folder / "states"
         self._log = folder / "llama.log"
         self._process: Process | None = None
-        self._client: httpx.Client | None = None
+        self._address = ""
+        self._key = ""
 
     @property
     def alive(self) -> bool:
@@ -71,7 +71,7 @@ class LlamaServer:
         """Start the child and wait until it answers. Raises ModelError with llama.cpp's own reason."""
         self.states.mkdir(parents=True, exist_ok=True)
         ready = self.folder / f"ready-{secrets.token_hex(4)}.json"
-        key = secrets.token_urlsafe(32)
+        self._key = secrets.token_urlsafe(32)
         self._log.unlink(missing_ok=True)
         told = {
             "model": str(self.loaded.model),
@@ -85,30 +85,20 @@ class LlamaServer:
             "parent": list(astuple(current())),
         }
         arguments = [json.dumps(told)]
-        self._process = start_module("anime_ai.models.llama_child", arguments, self._log, env={KEY: key})
+        self._process = start_module("anime_ai.models.llama_child", arguments, self._log, env={KEY: self._key})
         try:
-            address = self._address(ready)
+            self._address = self._wait(ready)
         except BaseException:
             self.close()
             raise
         finally:
             ready.unlink(missing_ok=True)
-        self._client = httpx.Client(
-            base_url=address,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(SILENT, connect=5.0),
-            trust_env=False,  # no proxy stands before loopback
-            # The child closes a connection that was idle for long, or used often, just when it is used again.
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
         if self._process is not None:
             kill_tree(self._process, grace_s=0.0)
-        if self._client is not None:
-            self._client.close()
-        self._process = self._client = None
+        self._process = None
 
     def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Generator[Said, None, None]:
         """Read tokens into a slot, answering nothing. Closing the iterator ends the reading."""
@@ -132,20 +122,18 @@ class LlamaServer:
             "return_progress": True,
             **options,
         }
-        try:
-            with self._connected().stream("POST", "/completion", json=body) as response:
-                if response.status_code != 200:
-                    raise self._failed(response.read())
-                for line in response.iter_lines():
-                    _, _, data = line.partition(": ")
-                    if not data:
-                        continue
-                    event = json.loads(data)
-                    if "error" in event or line.startswith("error"):
-                        raise self._failed(data.encode())
-                    yield _said(event)
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
-            raise self._gone(error) from error
+        with self._asked("/completion", body) as answer:
+            for line in answer:
+                kind, _, data = line.partition(b": ")
+                if not data.strip():
+                    continue
+                event = json.loads(data)
+                if "error" in event or kind == b"error":
+                    raise self._failed(data)
+                yield _said(event)
+                if event.get("stop"):
+                    return
+            raise self._gone(EOFError("cut short"))
 
     def save(self, slot: int, name: str) -> int:
         """Save a slot's tokens with their keys and values as `states/name`; the number of tokens."""
@@ -156,20 +144,31 @@ class LlamaServer:
         return int(self._slot("restore", slot, name).get("n_restored", 0))
 
     def _slot(self, action: str, slot: int, name: str) -> dict[str, Any]:
-        try:
-            answer = self._connected().post(f"/slots/{slot}", params={"action": action}, json={"filename": name})
-        except httpx.HTTPError as error:
-            raise self._gone(error) from error
-        if answer.status_code != 200:
-            raise self._failed(answer.content)
-        return dict(answer.json())
+        with self._asked(f"/slots/{slot}?action={action}", {"filename": name}) as answer:
+            return dict(json.loads(answer.read()))
 
-    def _connected(self) -> httpx.Client:
-        if self._client is None or not self.alive:
+    @contextmanager
+    def _asked(self, path: str, body: dict[str, Any]) -> Iterator[http.client.HTTPResponse]:
+        """An answer of the child. One connection each: it closes those that were idle for long, or used often, just
+        when they are used again. Raises ModelError, also for what goes wrong while the answer is read."""
+        if self._process is None or not self.alive:
             raise ModelError("model.llama_gone", why=self._reason() or "…")
-        return self._client
+        # Plain, because each token passes here: a client with pools and hooks takes a share of the model's own time.
+        host = self._address.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=SILENT)
+        try:
+            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+            connection.request("POST", path, json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise self._failed(answer.read())
+            yield answer
+        except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+            raise self._gone(error) from error
+        finally:
+            connection.close()
 
-    def _address(self, ready: Path) -> str:
+    def _wait(self, ready: Path) -> str:
         assert self._process is not None
         end = time.monotonic() + STARTED_WITHIN
         while time.monotonic() < end:
@@ -187,7 +186,7 @@ class LlamaServer:
     def _gone(self, error: Exception) -> ModelError:
         # A connection is reset some moments before the process counts as ended.
         end = time.monotonic() + 1.0
-        while self.alive and isinstance(error, httpx.TransportError) and time.monotonic() < end:
+        while self.alive and not isinstance(error, json.JSONDecodeError) and time.monotonic() < end:
             time.sleep(0.02)
         return ModelError("model.llama_gone", why=self._reason() or str(error) or type(error).__name__)
 

@@ -25,6 +25,7 @@ import psutil
 import pytest
 import standin
 
+from anime_ai.chat.service import CHARACTERS, READ_WITHIN
 from anime_ai.config import ROOT
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Engine
@@ -198,8 +199,11 @@ def test_first_tokens(engine: LlamaCppEngine, base: Base, folder: Path, table: l
     plain.close()
     named = f"first token of a tenth turn, {len(tenth.ids)} tokens · transformers, no cache"
     table.append(Line(named, f"{ours:.2f} · {theirs:.1f} s = {ours / theirs:.3f}", "0.6 s, 0.05"))
-    told = [passages((one, text(engine, 40)) for one in ("一", "二", "三"))]
-    brought = ask(engine, "她看见谁了？", history=history, brought=told[0])
+    # As the chat narrows them: by what is read while somebody waits.
+    assert engine.reading_pace is not None
+    width = int(READ_WITHIN * engine.reading_pace * CHARACTERS) // 3
+    told = passages(f"第{n}夜\n{(WORDS * 9)[:width]}" for n in "一二三")
+    brought = ask(engine, "她看见谁了？", history=history, brought=told)
     third = first_token(engine, brought, "talk")
     table.append(
         Line(
@@ -232,7 +236,7 @@ def test_a_card_is_read_once_in_its_life(base: Base, folder: Path, gguf: Path, t
 
 def test_sixty_turns_through_a_context(engine: LlamaCppEngine, table: list[Line]) -> None:
     layout, budget = engine.layout("auto", "silent"), engine.context_length() - 64
-    card, question = text(engine, 900), text(engine, 32)
+    card, question = text(engine, 900), WORDS[:20]
     history: tuple[Exchange, ...] = ()
     seconds, dropped, cuts = [], 0, 0
     for _turn in range(60):
@@ -241,7 +245,7 @@ def test_sixty_turns_through_a_context(engine: LlamaCppEngine, table: list[Line]
         )
         began = time.monotonic()
         told = []
-        for piece in engine.stream(prompt, None, "long", replace(GREEDY, max_new_tokens=12)):
+        for piece in engine.stream(prompt, None, "long", replace(GREEDY, max_new_tokens=33)):
             told.append(piece.text)
             if len(told) == 1:
                 seconds.append(time.monotonic() - began)
