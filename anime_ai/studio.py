@@ -29,9 +29,11 @@ from anime_ai.dataset.store import Datasets
 from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, on_disk
+from anime_ai.models.conversions import Conversions
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.downloads import Downloads
 from anime_ai.models.engine import Sampling
+from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.shelf import Shelf
 from anime_ai.persona.library import PersonaLibrary
 from anime_ai.persona.world_books import WorldBooks
@@ -90,6 +92,7 @@ class Studio:
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
+        self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.choose_again)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:
@@ -119,6 +122,7 @@ class Studio:
         self.state.close()
         self.runs.close()
         self.downloads.close()
+        self.conversions.close()
         self.chat.close()
         self.knowledge.close()
         self.database.close()

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from fake_hub import FakeHub, fake_hub
+from tiny_models import make_base
 from ui_fakes import OWNER, STRANGER, open_studio
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import AnimeAIError, ModelError
 from anime_ai.models import fetching
 from anime_ai.models.bases import on_disk
+from anime_ai.models.device import Device
 from anime_ai.models.downloads import Download
+from anime_ai.models.engines import engine_name
 from anime_ai.models.fetching import home
 from anime_ai.studio import Studio
 from anime_ai.ui.model_cards import progress
@@ -193,3 +196,21 @@ def test_a_bar_tells_how_much_how_fast_and_how_long() -> None:
     assert "width:50.0%" in told
     assert "1.5 / 3.0 GB · 10.0 MB/s" in told
     assert "2 分 30 秒" in told
+
+
+def test_a_base_becomes_a_gguf_file_by_a_click_and_the_chat_takes_it(
+    tab: ModelsTab, tmp_path: Path, tiny_tokenizer: Any
+) -> None:
+    studio, base = tab.studio, make_base(tmp_path / "tiny-qwen", tiny_tokenizer, hidden=64)
+    studio.shelf.add(str(base.path))
+    (id,) = [one.entry.id for one in studio.shelf.list() if one.own]
+    before = tab.act(OWNER, Clicked("keep", id), "")[0]  # type: ignore[arg-type]
+    assert f'data-act="convert" data-id="{id}"' in before
+    tab.act(OWNER, Clicked("convert", id), "")  # type: ignore[arg-type]
+    assert studio.conversions._thread is not None
+    studio.conversions._thread.join()
+    assert studio.conversions.now is not None
+    assert studio.conversions.now.error is None
+    assert 'data-act="convert"' not in tab.act(OWNER, Clicked("keep", id), "")[0]  # type: ignore[arg-type]
+    processor = Device("cpu", "", 2**34, bf16=True, fp16=False)
+    assert engine_name(studio.settings, base, processor) == "llamacpp"

@@ -20,6 +20,7 @@ from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text
+from anime_ai.chat.machine import legible, offers
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
@@ -37,10 +38,6 @@ from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import FINAL, Run
 
-READ_WITHIN = 2.5
-"""Seconds that the passages of a turn may take to be read."""
-CHARACTERS = 1.3
-"""Characters of a Chinese text in a token, at least, in the vocabularies of the bases that are offered."""
 SHIPPED = ASSETS / "starter" / "adapters"
 LOOK = "你看看这张图。"
 """What is asked with a picture that comes without a word."""
@@ -123,6 +120,7 @@ class Chat:
         notices = [text("chat.starter_notice", language)] * starter
         notices += [text("chat.on_cpu_meanwhile", language)] * self._aside
         notices += [text("chat.leaves_this_machine", language, server=server)] * bool(server)
+        notices += [text(key, language) for key in offers(engine)] if here and not server else []
         loaded = engine is not None and here and engine.loaded
         if engine is not None and loaded and not server:
             label = text("chat.answering_by", language, answering=label, engine=engine.name)
@@ -250,12 +248,7 @@ class Chat:
         small = self._reads_little(choice)
         lore = Lore() if picture and small else self.lore_of(conversation, said, choice)
         bases = [] if small and (picture or lore.told) else self.bases_of(person, conversation)
-        return bring(self.knowledge.retrieve(said, bases, small, self._legible()), picture, lore, small)
-
-    def _legible(self) -> int | None:
-        """Characters of passages that the engine reads while somebody waits, None where it has not been measured."""
-        pace = self._engine.reading_pace if self._engine is not None else None
-        return int(READ_WITHIN * pace * CHARACTERS) if pace else None
+        return bring(self.knowledge.retrieve(said, bases, small, legible(self._engine)), picture, lore, small)
 
     def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
         """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
@@ -345,6 +338,10 @@ class Chat:
     def close(self) -> None:
         """Let go of the model."""
         self.ahead.close()
+        self.choose_again()
+
+    def choose_again(self) -> None:
+        """Let the next answer choose its engine anew: what there is to choose from has changed."""
         with self._choosing:
             if self._engine is not None:
                 self._engine.close()

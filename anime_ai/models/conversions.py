@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from anime_ai.errors import AnimeAIError
@@ -31,10 +32,10 @@ class _CancelledError(Exception):
 
 
 class Conversions:
-    """The last conversion of this app, and the one that runs."""
+    """The last conversion of this app, and the one that runs. `made` is called when a file is there."""
 
-    def __init__(self, ggufs: Ggufs) -> None:
-        self.ggufs = ggufs
+    def __init__(self, ggufs: Ggufs, made: Callable[[], None] = lambda: None) -> None:
+        self.ggufs, self._made = ggufs, made
         self._now: Conversion | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -74,6 +75,7 @@ class Conversions:
         error = None
         try:
             self.ggufs.make(began.base, began.kind, tell)
+            self._made()
         except _CancelledError:
             pass
         except AnimeAIError as told:

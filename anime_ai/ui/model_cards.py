@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 
 from anime_ai.models.catalogue import KINDS, STARTER, Entry
+from anime_ai.models.conversions import Conversion
 from anime_ai.models.downloads import Download
 from anime_ai.models.shelf import Held
 from anime_ai.texts import text
@@ -36,17 +38,22 @@ def cards(
     base: str,
     asking: str,
     language: str,
+    converting: Mapping[str, Conversion | None] = MappingProxyType({}),
 ) -> str:
     """All models by kind. `base`: the id of the one that chats and is trained on; `asking`: the one whose deletion
-    waits for a second click."""
+    waits for a second click; `converting`: those that may become GGUF files, with how far each is (None: not begun)."""
     sections = []
     on_the_way = [Held(entry, None, 0) for entry in _others(shelf, downloads)]
     for kind in KINDS:
         found = [one for one in (*shelf, *on_the_way) if one.entry.kind == kind]
         if found:
             made = "".join(
-                card(one, downloads.get(one.entry.id), needs.get(one.entry.id), base, asking, language) for one in found
-            )
+                card(
+                    one, downloads.get(one.entry.id), needs.get(one.entry.id), base, asking, language,
+                    conversion(one.entry.id, converting, language),
+                )
+                for one in found
+            )  # fmt: skip
             title = escape(text(f"model.kind.{kind}", language))
             sections.append(f'<section><h3>{title}</h3><div class="shelf-cards">{made}</div></section>')
     return "".join(sections)
@@ -62,8 +69,10 @@ def _others(shelf: Sequence[Held], downloads: Mapping[str, Download]) -> list[En
     ]
 
 
-def card(held: Held, download: Download | None, needs: Needs | None, base: str, asking: str, language: str) -> str:
-    """One model."""
+def card(
+    held: Held, download: Download | None, needs: Needs | None, base: str, asking: str, language: str, more: str = ""
+) -> str:
+    """One model; `more` stands below its buttons."""
     one = held.entry
     chosen = one.id == base
     coming = download if download is not None and not held.present and download.state != "finished" else None
@@ -82,8 +91,24 @@ def card(held: Held, download: Download | None, needs: Needs | None, base: str, 
         else "",
         progress(coming, language) if coming else "",
         f'<div class="acts">{_buttons(held, coming, chosen, asking == one.id, language)}</div>',
+        more,
     ]
     return f'<article class="{state}">{"".join(lines)}</article>'
+
+
+def conversion(id: str, converting: Mapping[str, Conversion | None], language: str) -> str:
+    """The button that makes a GGUF file of a base, how far that is, or why it ended."""
+    if id not in converting:
+        return ""
+    now = converting[id]
+    going = now is not None and now.running
+    key = "ui.models.convert.stop" if going else "ui.models.convert"
+    act = "unconvert" if going else "convert"
+    made = f'<button type="button" data-act="{act}" data-id="{escape(id)}">{escape(text(key, language))}</button>'
+    bar = f'<div class="bar"><i style="width:{now.share * 100:.1f}%"></i></div>' if now is not None and going else ""
+    why = f'<p class="why">{escape(now.error.say(language))}</p>' if now is not None and now.error else ""
+    help = f"<small>{escape(text('ui.models.convert.help', language))}</small>"
+    return f'{bar}{why}<div class="acts">{made}</div>{help}'
 
 
 def progress(now: Download, language: str) -> str:

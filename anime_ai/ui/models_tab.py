@@ -6,16 +6,20 @@ Downloads go on behind the page: it polls them, and every page sees the same.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.models.bases import DEFAULT, on_disk
+from anime_ai.models.bases import DEFAULT, find_base, on_disk
 from anime_ai.models.catalogue import CATALOGUE, STARTER, chat_bytes, small_chat_bytes
+from anime_ai.models.conversions import Conversion
 from anime_ai.models.device import Device
+from anime_ai.models.engines import gguf_type
 from anime_ai.models.fetching import cache
+from anime_ai.models.shelf import Held
 from anime_ai.models.sources import SOURCES
 from anime_ai.processes import usable_memory
 from anime_ai.texts import text
@@ -71,15 +75,30 @@ class ModelsTab:
     def _seen(self) -> list[Any]:
         """What a page has to have seen: plain data, compared at every look."""
         going = [[one.id, one.state, one.done, one.total] for one in self.downloads.list()]
-        return [going, self.base, self.shelf.changed]
+        now = self.studio.conversions.now
+        turning = [now.base.id, now.done, now.running] if now else []
+        return [going, self.base, self.shelf.changed, turning]
 
     def _shown(self, person: Person, asking: str = "") -> list[Any]:
         """Updates of cards, room on the disk, seen, asking, timer."""
         language = person.language
         downloads = {one.id: one for one in self.downloads.list()}
-        made = cards(self.shelf.list(), downloads, self.needs, self.base, asking, language)
-        busy = any(one.active for one in downloads.values())
+        shelf = self.shelf.list()
+        made = cards(shelf, downloads, self.needs, self.base, asking, language, self._converting(shelf))
+        now = self.studio.conversions.now
+        busy = any(one.active for one in downloads.values()) or (now is not None and now.running)
         return [made, self._room(language), self._seen(), asking, gr.Timer(BUSY if busy else IDLE, active=True)]
+
+    def _converting(self, shelf: Sequence[Held]) -> dict[str, Conversion | None]:
+        """The bases here that could be GGUF files and are not yet, each with its conversion."""
+        now = self.studio.conversions.now
+        found: dict[str, Conversion | None] = {}
+        for one in shelf:
+            if one.entry.kind == "base" and one.present and one.entry.id != STARTER:
+                base = find_base(str(one.path or one.entry.id), self.studio.settings)
+                if not self.studio.conversions.ggufs.has(base, gguf_type(self.studio.settings, base)):
+                    found[one.entry.id] = now if now is not None and now.base.path == base.path else None
+        return found
 
     @staticmethod
     def _room(language: str) -> str:
@@ -116,9 +135,20 @@ class ModelsTab:
         elif act == "use":
             self.studio.use_base(id)
             note(text("ui.models.using", person.language, name=id), person.language)
+        elif act in ("convert", "unconvert"):
+            self._convert(id, act == "convert")
         elif act == "delete" and asking == id:
             self._delete(id)
         return self._shown(person, id if act == "ask" else "")
+
+    def _convert(self, id: str, begin: bool) -> None:
+        """Begin to make a GGUF file of a base that is here, or end it."""
+        held = next((one for one in self.shelf.list() if one.entry.id == id and one.present), None)
+        if not begin:
+            self.studio.conversions.cancel()
+        elif held is not None:
+            base = find_base(str(held.path or id), self.studio.settings)
+            self.studio.conversions.start(base, gguf_type(self.studio.settings, base))
 
     def _delete(self, id: str) -> None:
         """Remove a model, or what has arrived of it."""
