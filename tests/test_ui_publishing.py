@@ -70,6 +70,9 @@ def test_what_there_is_to_publish_is_offered(tab: PublishingTab) -> None:
     assert "" not in [id for _, id in adapters["choices"]], "the base alone is nobody's adapter"
     assert len(personas["choices"]) >= 4
     assert datasets["value"]
+    assert personas["value"] == tab.studio.personas.find("三无").id, "she whose adapter it is"
+    assert tab.choose_adapter(OWNER, "final")[0]["value"] == personas["value"]
+    assert "value" not in tab.choose_adapter(OWNER, EVIL)[0]
     for what in WHATS:
         *fields, about = tab.choose_what(OWNER, what)
         assert any(one["visible"] for one in fields) or what == "studio"

@@ -36,13 +36,15 @@ class PublishingTab:
     # Handlers.
 
     def arrive(self, person: Person, adapter: str | None, persona: str | None, dataset: str | None) -> list[Any]:
-        """A page load or the opened tab: what there is to publish, and how far it is."""
+        """A page load or the opened tab: what there is to publish, and how far it is. Who was not chosen yet is the one
+        whose adapter it is."""
         adapters = [(one.label, one.id) for one in self.studio.chat.adapters() if one.id and one.path]
         personas = [(one.name, one.id) for one in self.studio.personas.list()]
         datasets = [(f"{one.name} · {one.rows}", one.id) for one in self.studio.datasets.list()]
-        chosen = _standing(persona, personas)
+        adapter = _standing(adapter, adapters)
+        chosen = _standing(persona or self._voice(adapter or ""), personas)
         return [
-            gr.update(choices=adapters, value=_standing(adapter, adapters)),
+            gr.update(choices=adapters, value=adapter),
             gr.update(choices=personas, value=chosen),
             gr.update(choices=datasets, value=_standing(dataset, datasets)),
             *self._hers(chosen or ""),
@@ -53,6 +55,11 @@ class PublishingTab:
         """Which fields matter: updates of `fields`, then what is said of it."""
         what = str(what)
         return [*(gr.update(visible=one) for one in _visible(what)), self._about(what, person.language)]
+
+    def choose_adapter(self, person: Person, adapter: str) -> list[Any]:
+        """The persona whose adapter it is, and what goes with her."""
+        hers = self._voice(str(adapter or ""))
+        return [gr.update(value=hers), *self._hers(hers)] if hers else [gr.skip() for _ in range(3)]
 
     def choose_persona(self, person: Person, persona: str) -> list[Any]:
         return self._hers(str(persona or ""))
@@ -101,6 +108,12 @@ class PublishingTab:
             public=bool(public),
             token=str(token or "").strip()[:MOST_TOKEN],
         )
+
+    def _voice(self, adapter: str) -> str:
+        """The id of the persona whom an adapter speaks for, "" where she is not here."""
+        choice = next((one for one in self.studio.chat.adapters() if one.id == adapter), None)
+        persona = self.studio.personas.named(choice.persona) if choice and choice.persona else None
+        return persona.id if persona else ""
 
     def _known_bases(self, bases: Sequence[str] | None) -> list[str]:
         there = {one.id for one in self.studio.knowledge.library.bases()}
@@ -195,6 +208,13 @@ class PublishingTab:
             quiet=True,
             inputs=[self.what],
             outputs=[*fields, self.about],
+        )
+        page.on(
+            self.adapter.input,
+            self.choose_adapter,
+            role="owner",
+            inputs=[self.adapter],
+            outputs=[self.persona, *hers],
         )
         page.on(self.persona.input, self.choose_persona, role="owner", inputs=[self.persona], outputs=hers)
         values = [*chosen, *hers, self.gguf_type, self.repository, self.public, self.token]
