@@ -37,18 +37,17 @@ def serve(host: str, port: int, output_dir: str | None, share: bool) -> int:
     from anime_ai.studio import Studio
     from anime_ai.texts import text
     from anime_ai.ui.health import Health
-    from anime_ai.ui.launch import free_port, launch, open_to_others
+    from anime_ai.ui.launch import check_password, free_port, launch
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings.load(output_dir=output_dir)
+    check_password(settings.owner_password.get_secret_value(), host, share)
     free, health = free_port(host, port), Health(settings.studio_dir / "health.json")
     with Studio.open(settings) as studio:
         demo = launch(studio, host, free, share, health)
         try:
             lines = [text("ui.port_taken", taken=port, port=free)] if free != port else []
             lines.append(text("ui.running", address=demo.local_url))
-            if open_to_others(host, share) and not settings.owner_password.get_secret_value():
-                lines.append(text("ui.open_without_password"))
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
             health.start()

@@ -44,6 +44,7 @@ from anime_ai.publishing.state import StateKeeping, fetch_state
 from anime_ai.serving.completions import Completions
 from anime_ai.serving.keys import Keys
 from anime_ai.serving.meter import Meter
+from anime_ai.serving.quotas import Quotas
 from anime_ai.storage import Database
 from anime_ai.training import runs
 from anime_ai.training.queue import RunQueue
@@ -89,10 +90,12 @@ class Studio:
         self.meter = Meter(database)
         self.keys = Keys(database, self.meter)
         self.provenance = Provenance(self.datasets, self.snapshots, self.runs.list)
+        self.quotas = Quotas(settings, self.meter)
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
         self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.choose_again)
+        self.chat.allowance = self.quotas
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:

@@ -27,6 +27,7 @@ VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
     *("compare", "stop_comparing", "act_on_message", "act_on_talk", "find_talk", "branch"),
     *("choose_think", "choose_preset", "keep_knobs", "offer_sides", "pick_left", "pick_right", "count_tokens"),
+    *("attach", "detach"),
     *("choose_knowledge", "choose_base", "choose", "search", "try_out", "offer_personas"),
 }
 """What a visitor may call. Whoever adds to this list has thought about what a stranger does with it."""

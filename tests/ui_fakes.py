@@ -88,6 +88,7 @@ def open_studio(folder: Path, **settings: Any) -> Studio:
     studio.chat = FakeChat(
         named, studio.conversations, studio.personas, studio.knowledge, studio.runs.list, studio.chat.books
     )
+    studio.chat.allowance = studio.quotas
     return studio
 
 

@@ -15,6 +15,7 @@ from itertools import takewhile
 from typing import Any
 
 from anime_ai.chat.ahead import Ahead
+from anime_ai.chat.allowance import Allowance, Everything, counted
 from anime_ai.chat.choices import AdapterChoice, checkpoint_named, checkpoints_of, of_folder
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
@@ -78,6 +79,7 @@ class Chat:
         self._entering = threading.Lock()
         self._answering: set[tuple[str, str]] = set()
         self.ahead = Ahead()
+        self.allowance: Allowance = Everything()
 
     def adapters(self, persona: str = "") -> list[AdapterChoice]:
         """What can answer: this persona's adapters first, newest first, then the others, and the base model last;
@@ -287,13 +289,18 @@ class Chat:
         adapter_id: str = "",
         sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
         stop: threading.Event | None = None,
+        person: str = OWNER,
     ) -> Iterator[Reply]:
-        """One answer without a conversation; nothing is kept."""
+        """One answer without a conversation; nothing is kept. Raises PersonaError for one who is not there for them."""
         if not question.strip():
             raise AnimeAIError("chat.blank")
+        if person != OWNER:
+            persona = self.personas.find(persona, person).name
+        self.allowance.message(person)
         fresh = Conversation("", persona, "", (), 0.0)
         how = How(adapter_id, sampling, stop=stop)
-        pieces = self._speak(fresh, Turn(question.strip()), self.choice(adapter_id), how)
+        spoken = self._speak(fresh, Turn(question.strip()), self.choice(adapter_id), how)
+        pieces = counted(self.allowance, person, spoken)
         total = None
         try:
             for total in pieces:
@@ -390,6 +397,7 @@ class Chat:
         if policy != "silent":
             meta["think"] = policy
         keeping = Keeping(self.conversations, person, conversation.id, asked.id, meta, begun)
+        pieces = counted(self.allowance, person, pieces)
         yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
 
     def _speak(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> Any:
@@ -463,6 +471,7 @@ class Chat:
                 raise AnimeAIError("chat.busy")
             self._answering.add((person, conversation_id))
         try:
+            self.allowance.message(person)
             yield
         finally:
             self._answering.discard((person, conversation_id))

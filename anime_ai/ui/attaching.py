@@ -38,6 +38,7 @@ class Attachment:
         if path is None:
             return self.none()
         try:
+            self.studio.quotas.picture(person.id)
             return self._card(person, self.studio.vision.describe(person.id, path.name, path))
         finally:
             discard([path])
@@ -125,5 +126,5 @@ class Attachment:
         return [self.picture, self.card, self.view, self.words, self.who]
 
     def connect(self, page: Page) -> None:
-        page.on(self.button.upload, self.attach, role="owner", inputs=[self.button], outputs=[*self.outputs])
-        page.on(self.away.click, self.detach, role="owner", outputs=[*self.outputs])
+        page.on(self.button.upload, self.attach, role="visitor", inputs=[self.button], outputs=[*self.outputs])
+        page.on(self.away.click, self.detach, role="visitor", outputs=[*self.outputs])

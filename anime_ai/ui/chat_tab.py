@@ -42,7 +42,7 @@ class ChatTab:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.generations = Generations()
+        self.generations = Generations(studio.settings.answer_seconds)
         self.talking = Talking(studio, self.generations, self.how, self.beside)
         self.attachment = self.talking.attachment
         self.sampling = SamplingForm(studio)

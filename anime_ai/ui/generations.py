@@ -10,9 +10,10 @@ from anime_ai.errors import AnimeAIError
 
 
 class Generations:
-    """Those that run now."""
+    """Those that run now. `seconds` until one that does not end is ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 300.0) -> None:
+        self.seconds = seconds
         self._running: dict[str, tuple[str, threading.Event]] = {}
         self._lock = threading.Lock()
 
@@ -24,9 +25,13 @@ class Generations:
             if name in self._running:
                 raise AnimeAIError("chat.busy")
             self._running[name] = (session, stop)
+        deadline = threading.Timer(self.seconds, stop.set)
+        deadline.daemon = True
+        deadline.start()
         try:
             yield stop
         finally:
+            deadline.cancel()
             stop.set()
             with self._lock:
                 self._running.pop(name, None)

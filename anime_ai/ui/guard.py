@@ -11,12 +11,14 @@ import os
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from anime_ai.errors import AnimeAIError
 from anime_ai.serving.openai_form import error_form
 from anime_ai.texts import text
-from anime_ai.ui.login import answer_login
+from anime_ai.ui.login import AWAY, BACK, answer_login
 from anime_ai.ui.persons import (
     LANGUAGE_COOKIE,
     LOOPBACK_HOSTS,
@@ -98,6 +100,14 @@ class Hosts:
         return bool(mark) and scheme in ("http", "https") and authority.lower() == host.lower()
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What visitors may send: bytes of one file, and `admit` that raises AnimeAIError for one too many."""
+
+    limit: int
+    admit: Callable[[str], None]
+
+
 class Refused(Exception):
     """A request that ends here, with a status and one line."""
 
@@ -119,9 +129,12 @@ class Guard:
         upload_limit: int,
         on_space: bool = False,
         origins: Iterable[str] = (),
+        pictures: Pictures | None = None,
     ) -> None:
-        """`origins`: pages that may call the open endpoint, as `https://name:port`."""
+        """`origins`: pages that may call the open endpoint, as `https://name:port`. `pictures`: which visitors may
+        send, None for none at all."""
         self.app = app
+        self.pictures = pictures
         self.origins = frozenset(one.strip().lower().rstrip("/") for one in origins if one.strip())
         self.persons = persons
         self.hosts = hosts
@@ -152,16 +165,17 @@ class Guard:
         if path.startswith(ENDPOINT):
             await self._serve_endpoint(scope, receive, send)
             return
-        if path in ("/login", "/logout"):
+        if path in ("/login", "/logout", AWAY, BACK):
             await answer_login(self.persons, scope, await self._whole_body(scope, receive), send, self.on_space)
             return
         if not known_route(path, method):
             raise Refused(404, "route")
         if path == API + "upload" and method == "POST":
             scope[SCOPE_KEY] = self.persons.recognise(scope)
-            if not scope[SCOPE_KEY].is_owner:
-                raise Refused(403, "owner")
-            await self._pass_upload(scope, receive, send)
+            if scope[SCOPE_KEY].is_owner:
+                await self._pass_upload(scope, receive, send, self.upload_limit)
+            else:
+                await self._pass_picture(scope, receive, send)
             return
         session = session_in_path(scope)
         if method == "POST":
@@ -239,9 +253,37 @@ class Guard:
             raise Refused(408, "slow") from None
         return b"".join(chunks)
 
-    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_picture(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a visitor's upload through, when it begins as a picture does."""
+        person = scope[SCOPE_KEY]
+        if self.pictures is None or not person.id:
+            raise Refused(403, "owner")
+        try:
+            first = await asyncio.wait_for(_beginning(receive), IDLE_SECONDS)
+        except asyncio.TimeoutError:
+            raise Refused(408, "slow") from None
+        begin = first.get("body", b"").partition(b"\r\n\r\n")[2]
+        if not (begin.startswith((b"\x89PNG", b"\xff\xd8\xff")) or (begin[:4] == b"RIFF" and begin[8:12] == b"WEBP")):
+            raise Refused(403, "picture")
+        try:
+            await asyncio.to_thread(self.pictures.admit, person.id)
+        except AnimeAIError as error:
+            await answer(send, 429, error.say(person.language) + "\n")
+            return
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return first
+
+        await self._pass_upload(scope, again, send, self.pictures.limit)
+
+    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         """Let an upload stream through, counted; one too large or too slow ends as a lost connection for Gradio."""
-        limit = self.upload_limit + 64 * 1024  # the multipart frame around the file
+        limit = most + 64 * 1024  # the multipart frame around the file
         declared = header(scope, "content-length")
         if declared and not (declared.isdigit() and int(declared) <= limit):
             raise Refused(413, "upload")
@@ -304,6 +346,17 @@ class Guard:
         if language:
             made.append(set_cookie(LANGUAGE_COOKIE, language, 12 * MONTH, self.on_space))
         return made
+
+
+async def _beginning(receive: Receive) -> Message:
+    """The first messages of a body as one: at least the head of its first part and 12 bytes, where there is as much."""
+    whole = await receive()
+    while whole.get("more_body") and len(whole["body"]) < 8192 and len(whole["body"].partition(b"\r\n\r\n")[2]) < 12:
+        more = await receive()
+        if more["type"] != "http.request":
+            return more
+        whole = {**more, "body": whole["body"] + more.get("body", b"")}
+    return whole
 
 
 def security_headers(shared: bool) -> dict[bytes, bytes]:

@@ -12,9 +12,11 @@ from anime_ai.ui import create_app
 from anime_ai.ui.card_routes import cards_of
 from anime_ai.ui.dataset_route import download_of
 from anime_ai.ui.endpoint_routes import endpoint_of
-from anime_ai.ui.guard import Guard, Hosts
+from anime_ai.ui.guard import Guard, Hosts, Pictures
 from anime_ai.ui.labels import Labels
+from anime_ai.ui.oauth import OAuth
 from anime_ai.ui.origin import origins_of
+from anime_ai.ui.passwords import LEAST
 from anime_ai.ui.persons import Persons, person_of, read_secret
 from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
@@ -52,6 +54,17 @@ def open_to_others(host: str, share: bool) -> bool:
     return share or host not in ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
+def check_password(password: str, host: str, share: bool) -> None:
+    """Raise SettingsError where others can reach the app and no password, or a short one, keeps them from owning it.
+
+    A Space has its author's own way in, and without one it has no owner."""
+    if open_to_others(host, share) and not os.environ.get("SPACE_ID"):
+        if not password:
+            raise SettingsError("ui.needs_password", host="gradio.live" if share else host)
+        if len(password.encode("utf-8", "replace")) < LEAST:
+            raise SettingsError("ui.short_password", least=LEAST)
+
+
 def launch(
     studio: Studio, host: str = "127.0.0.1", port: int = 7860, share: bool = False, health: Health | None = None
 ) -> gr.Blocks:
@@ -59,12 +72,14 @@ def launch(
     from starlette.middleware import Middleware
     from starlette.routing import Route
 
-    _own_cache(studio)
     settings = studio.settings
+    check_password(settings.owner_password.get_secret_value(), host, share)
+    _own_cache(studio)
     persons = Persons(
         read_secret(settings.studio_dir / "secret.key"),
         password=settings.owner_password.get_secret_value(),
         shared=share or bool(os.environ.get("SPACE_ID")),
+        oauth=OAuth.of_space(settings.owners.split(",")),
     )
     guard = Middleware(
         Guard,
@@ -73,6 +88,7 @@ def launch(
         upload_limit=settings.max_upload_mb * 1024 * 1024,
         on_space=bool(os.environ.get("SPACE_ID")),
         origins=settings.api_origins.split(","),
+        pictures=Pictures(settings.visitor_upload_mb * 1024 * 1024, studio.quotas.upload),
     )
     _no_cors_of_gradio()
     demo = create_app(studio, health)

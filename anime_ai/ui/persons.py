@@ -1,20 +1,23 @@
 """Who is asking: the owner or a visitor, and in which language. Knows no handler, no page and no service.
 
 A visitor is a browser with a signed cookie; where cookies are blocked (a page inside another site) it is a page load,
-by its session hash. The owner is whoever comes from this machine itself, or who knows the password where one is set.
+by its session hash. The owner is whoever comes from this machine itself, or who knows the password where one is set, or
+on a Space the user of Hugging Face whose it is.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import ipaddress
+import json
 import os
 import secrets
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from threading import Lock
@@ -24,10 +27,16 @@ from urllib.parse import parse_qs
 from anime_ai.config import OWNER
 from anime_ai.errors import StorageError
 from anime_ai.texts import LANGUAGES, pick_language
+from anime_ai.ui.oauth import OAuth, Visit
+from anime_ai.ui.passwords import Password
 
 VISITOR_COOKIE = "anime_ai_visitor"
 OWNER_COOKIE = "anime_ai_owner"
 LANGUAGE_COOKIE = "anime_ai_language"
+USER_COOKIE = "anime_ai_user"
+VISIT_COOKIE = "anime_ai_visit"
+VISIT_SECONDS = 600
+"""From the way to Hugging Face until the way back."""
 MONTH = 30 * 24 * 3600
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 FORWARDED = (
@@ -50,6 +59,8 @@ class Person:
     role: str
     language: str = "zh"
     session: str = ""
+    name: str = ""
+    """Of a user of Hugging Face."""
 
     @property
     def is_owner(self) -> bool:
@@ -112,25 +123,39 @@ def read_secret(path: Path) -> bytes:
     return secret.encode("ascii")
 
 
-@dataclass
 class Persons:
-    """Recognises persons, signs their cookies, and keeps each page load with the person that opened it."""
+    """Recognises persons, signs their cookies, and keeps each page load with the person that opened it.
 
-    secret: bytes
-    password: str = ""
-    shared: bool = False
-    """Sharing by a tunnel: its requests come from this machine too, so being local proves nothing."""
-    sessions: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    _tries: dict[str, list[float]] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    `shared`: by a tunnel, whose requests come from this machine too, so that being local proves nothing. `oauth`: the
+    Space's own application at Hugging Face.
+    """
+
+    def __init__(self, secret: bytes, password: str = "", shared: bool = False, oauth: OAuth | None = None) -> None:
+        self.secret, self.shared, self.oauth = secret, shared, oauth
+        self.password = password
+        self.sessions: OrderedDict[str, str] = OrderedDict()
+        self._tries: dict[str, list[float]] = {}
+        self._lock = Lock()
+
+    @property
+    def password(self) -> Password:
+        """The owner's, which is set as it is typed and kept as its hash."""
+        return self._password
+
+    @password.setter
+    def password(self, typed: str) -> None:
+        self._password = Password(typed, self.secret)
 
     def recognise(self, scope: Any, session: str = "", fresh: str = "") -> Person:
         """The person of a request. `session` is its session hash, used where the browser keeps no cookie; `fresh` the
         cookie that the answer is going to set."""
         kept = cookies(scope)
         language = language_of(scope)
-        if self._is_owner(scope, kept):
-            return Person(OWNER, "owner", language, session)
+        user = self._user(kept)
+        if (user and self.oauth and self.oauth.owns(user)) or self._is_owner(scope, kept):
+            return Person(OWNER, "owner", language, session, user)
+        if user:
+            return Person("h" + self._sign(user.lower(), "user")[:32], "visitor", language, session, user)
         visitor = self._verified(fresh or kept.get(VISITOR_COOKIE, ""), "visitor")
         if not visitor:
             visitor = "s" + self._sign(session, "session")[:31] if session else ""
@@ -154,24 +179,46 @@ class Persons:
         return self._signed("v" + secrets.token_hex(16), "visitor")
 
     def try_password(self, given: str, peer: str) -> bool | None:
-        """Whether `given` is the owner's password; None when this peer tried five times within a minute."""
+        """Whether `given` is the owner's password; None when this peer tried five times within a minute, or all
+        together thirty times."""
         now = time.monotonic()
         with self._lock:
-            recent = [moment for moment in self._tries.get(peer, []) if now - moment < 60]
-            if len(recent) >= 5:
+            self._tries = {
+                one: left for one, times in self._tries.items() if (left := [at for at in times if now - at < 60])
+            }
+            recent = self._tries.get(peer, [])
+            if len(recent) >= 5 or sum(map(len, self._tries.values())) >= 30:
                 return None
-            if len(self._tries) > 1000:
-                self._tries.clear()
             self._tries[peer] = [*recent, now]
-        return bool(self.password) and hmac.compare_digest(given.encode(), self.password.encode())
+        return self.password.is_it(given)
 
     def owner_cookie(self) -> str:
         """The value of an owner cookie; it ends after a month, or when the password changes."""
-        return self._signed(str(int(time.time())), "owner" + self.password)
+        return self._signed(str(int(time.time())), "owner" + self.password.mark)
+
+    def visit_cookie(self, visit: Visit) -> str:
+        """The value of the cookie of a login that is on its way to Hugging Face."""
+        return self._signed(_packed([visit.state, visit.verifier, int(time.time())]), "visit")
+
+    def visit_of(self, scope: Any) -> Visit | None:
+        """The login that this browser has begun, within the last ten minutes."""
+        value = _unpacked(self._verified(cookies(scope).get(VISIT_COOKIE, ""), "visit"))
+        if len(value) != 3 or not 0 <= time.time() - value[2] < VISIT_SECONDS:
+            return None
+        return Visit(str(value[0]), str(value[1]))
+
+    def user_cookie(self, name: str) -> str:
+        """The value of the cookie of a user of Hugging Face; it ends after a month."""
+        return self._signed(_packed([name, int(time.time())]), "oauth")
+
+    def _user(self, kept: dict[str, str]) -> str:
+        """The user of Hugging Face who has logged in here, "" for nobody."""
+        value = _unpacked(self._verified(kept.get(USER_COOKIE, ""), "oauth")) if self.oauth else []
+        return str(value[0]) if len(value) == 2 and 0 <= time.time() - value[1] < MONTH else ""
 
     def _is_owner(self, scope: Any, kept: dict[str, str]) -> bool:
         if self.password:
-            issued = self._verified(kept.get(OWNER_COOKIE, ""), "owner" + self.password)
+            issued = self._verified(kept.get(OWNER_COOKIE, ""), "owner" + self.password.mark)
             return issued.isdigit() and 0 <= time.time() - int(issued) < MONTH
         # A proxy may forward under our own name and not say so; nginx does, and then speaks HTTP/1.0. No browser does.
         if self.shared or scope.get("http_version") == "1.0" or any(header(scope, name) for name in FORWARDED):
@@ -188,6 +235,15 @@ class Persons:
         value, _, mark = cookie.partition(".")
         good = value and hmac.compare_digest(mark.encode("latin-1", "replace"), self._sign(value, purpose).encode())
         return value if good else ""
+
+
+def _packed(value: list[Any]) -> str:
+    """JSON as a cookie can hold it, without a full stop, behind which the signature stands."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode("ascii")
+
+
+def _unpacked(packed: str) -> list[Any]:
+    return json.loads(base64.urlsafe_b64decode(packed)) if packed else []
 
 
 def set_cookie(name: str, value: str, seconds: int, on_space: bool) -> str:

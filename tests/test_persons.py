@@ -1,0 +1,357 @@
+"""Who somebody is: the password, Hugging Face on a Space, a public address without one, what visitors may use."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from remote_servers import Asked, loopback
+from test_guard import AWAY, SECRET, Site
+from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
+
+from anime_ai.chat.turns import How
+from anime_ai.config import Settings
+from anime_ai.errors import AnimeAIError, PersonaError, SettingsError
+from anime_ai.serving.meter import QuotaError
+from anime_ai.studio import Studio
+from anime_ai.ui.guard import Hosts, Pictures
+from anime_ai.ui.launch import check_password
+from anime_ai.ui.oauth import OAuth
+from anime_ai.ui.passwords import Password
+from anime_ai.ui.persons import Persons
+
+PNG = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n\x89PNG\r\n\x1a\n' + b"0" * 64
+
+
+# The password
+
+
+def test_a_password_is_kept_as_its_hash_which_another_installation_has_another_of() -> None:
+    kept = Password("开门 & 芝麻", SECRET)
+    assert kept.is_it("开门 & 芝麻")
+    for wrong in ("", "开门 & 芝", "开门 & 芝麻 ", "x" * 100_000, "\ud800"):
+        assert not kept.is_it(wrong)
+    assert "开门" not in str(vars(kept)) + str(vars(Persons(SECRET, "开门 & 芝麻")))
+    assert kept.mark == Password("开门 & 芝麻", SECRET).mark
+    assert kept.mark != Password("开门 & 芝麻", b"another").mark
+    assert not Password("", SECRET).is_it("")
+
+
+def test_all_tries_together_are_bounded_too() -> None:
+    persons = Persons(SECRET, "开门")
+    tried = [persons.try_password("wrong", f"10.0.0.{number}") for number in range(31)]
+    assert tried == [False] * 30 + [None]
+
+
+@pytest.mark.parametrize(
+    ("host", "share"), [("0.0.0.0", False), ("192.168.1.7", False), ("::", False), ("127.0.0.1", True)]
+)
+def test_a_public_address_needs_a_password_that_keeps_others_out(
+    host: str, share: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_password("", host, share)
+    assert refused.value.key == "ui.needs_password"
+    assert "ANIME_AI_OWNER_PASSWORD" in refused.value.say("zh")
+    with pytest.raises(SettingsError):
+        check_password("1234", host, share)
+    check_password("海棠海", host, share)
+    check_password("", "127.0.0.1", False)
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    check_password("", host, share)
+
+
+def test_the_app_does_not_start_on_a_public_address_without_one(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    from anime_ai.config import ROOT
+
+    env = {name: value for name, value in os.environ.items() if name != "SPACE_ID"}
+    command = [
+        sys.executable,
+        str(ROOT / "app.py"),
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "7997",
+        "--output-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 1
+    assert "ANIME_AI_OWNER_PASSWORD" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "studio").exists(), "nothing was opened"
+
+
+# Hugging Face
+
+
+class Hub:
+    """A provider that keeps to OAuth's rules: a code is worth something once, with the verifier of its challenge."""
+
+    def __init__(self) -> None:
+        self.challenges: dict[str, str] = {}
+        self.user: Any = {"sub": "1", "preferred_username": "Mika"}
+        self.address = ""
+
+    def permit(self, address: str) -> str:
+        """What a user's yes leads to: the query of the way back."""
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+        assert asked["redirect_uri"] == "https://mika-studio.hf.space/login/callback"
+        assert (asked["response_type"], asked["scope"], asked["client_id"]) == ("code", "openid profile", "the-app")
+        code = f"code-{len(self.challenges)}"
+        self.challenges[code] = asked["code_challenge"]
+        return f"code={code}&state={asked['state']}"
+
+    def answer(self, asked: Asked) -> None:
+        if asked.path == "/oauth/token":
+            form = {name: values[0] for name, values in parse_qs(asked.request).items()}
+            challenge = self.challenges.pop(form.get("code", ""), "")
+            made = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=")
+            basic = base64.b64encode(b"the-app:the-secret").decode()
+            right = challenge == made.decode() and asked.headers["authorization"] == f"Basic {basic}"
+            asked.body(200 if right else 400, json.dumps({"access_token": "hf_oauth_token"} if right else {}))
+        else:
+            right = asked.headers["authorization"] == "Bearer hf_oauth_token"
+            asked.body(200 if right else 401, json.dumps(self.user))
+
+
+class Form(Asked):
+    """One request whose body is a form."""
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        self.request = self.rfile.read(length).decode()
+        self.server.asked.append(self)
+        self.server.script(self)
+        self.close_connection = True
+
+
+@contextmanager
+def hub() -> Iterator[Hub]:
+    with loopback() as server:
+        found = Hub()
+        server.RequestHandlerClass = Form
+        server.script = found.answer
+        found.address = server.address
+        yield found
+
+
+@pytest.fixture
+def space(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with hub() as found:
+        named = {
+            "SPACE_ID": "mika/studio",
+            "SPACE_AUTHOR_NAME": "mika",
+            "SPACE_HOST": "mika-studio.hf.space",
+            "OAUTH_CLIENT_ID": "the-app",
+            "OAUTH_CLIENT_SECRET": "the-secret",
+            "OPENID_PROVIDER_URL": found.address,
+        }
+        for name, value in named.items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+def on_space(owners: str = "") -> Site:
+    site = Site(Hosts(["mika-studio.hf.space"]), shared=True, oauth=OAuth.of_space(owners.split(",")))
+    site.guard.on_space = True
+    return site
+
+
+def came_back(site: Site, hub: Hub) -> tuple[int, dict[str, str], str]:
+    """The whole way to Hugging Face and back, as one browser."""
+    status, headers, _ = site.ask("GET", "/login/hub")
+    assert status == 303
+    assert headers["location"].startswith(hub.address)
+    assert "the-secret" not in headers["location"]
+    cookie = headers["set-cookie"].partition(";")[0]
+    return site.ask("GET", f"/login/callback?{hub.permit(headers['location'])}", {"cookie": cookie})
+
+
+def user_cookie(headers: dict[str, str]) -> dict[str, str]:
+    line = next(line for line in headers["set-cookie"].splitlines() if line.startswith("anime_ai_user="))
+    assert "HttpOnly" in line
+    assert "Secure; Partitioned" in line
+    return {"cookie": line.partition(";")[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "owners", "role"),
+    [("Mika", "", "owner"), ("guest", "", "visitor"), ("guest", " Guest , x", "owner"), ("mika2", "", "visitor")],
+)
+def test_the_author_of_a_space_and_whom_it_names_are_its_owners(space: Hub, name: str, owners: str, role: str) -> None:
+    site = on_space(owners)
+    space.user = {"preferred_username": name}
+    status, headers, _ = came_back(site, space)
+    assert (status, headers["location"]) == (303, "../")
+    cookie = user_cookie(headers)
+    site.ask("GET", "/", cookie, client=AWAY)
+    assert (site.last.role, site.last.name) == (role, name)
+    first = site.last.id
+    assert first
+    site.ask("GET", "/", cookie)
+    assert site.last.id == first, "on another device too"
+    for forged in (cookie["cookie"][:-1] + "0", "anime_ai_user=bWlrYQ==.x", "anime_ai_user="):
+        site.ask("GET", "/", {"cookie": forged})
+        assert (site.last.role, site.last.name) == ("visitor", "")
+
+
+def test_a_code_is_taken_from_the_browser_that_asked_for_it_alone(space: Hub) -> None:
+    site = on_space()
+    _, headers, _ = site.ask("GET", "/login/hub")
+    cookie, query = headers["set-cookie"].partition(";")[0], space.permit(headers["location"])
+    _, other, _ = site.ask("GET", "/login/hub")
+    strange = other["set-cookie"].partition(";")[0]
+    for told in ({}, {"cookie": strange}, {"cookie": cookie[:-1] + "0"}):
+        status, answered, page = site.ask("GET", f"/login/callback?{query}", told)
+        assert status == 403
+        assert "set-cookie" not in answered
+        assert "code-0" not in page
+    assert site.ask("GET", "/login/callback?code=&state=x", {"cookie": cookie})[0] == 403
+    assert site.ask("GET", f"/login/callback?{query}", {"cookie": cookie})[0] == 303
+    again = site.ask("GET", f"/login/callback?{query}", {"cookie": cookie})
+    assert again[0] == 403, "a code is worth something once"
+
+
+@pytest.mark.parametrize("user", [None, [], {}, {"preferred_username": ""}, {"preferred_username": 7}, "x"])
+def test_a_provider_that_tells_no_name_lets_nobody_in(space: Hub, user: Any) -> None:
+    space.user = user
+    status, headers, _ = came_back(on_space(), space)
+    assert status == 403
+    assert "anime_ai_user" not in headers.get("set-cookie", "")
+
+
+def test_a_provider_that_is_away_is_said_without_a_secret(space: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = on_space()
+    _, headers, _ = site.ask("GET", "/login/hub")
+    query = space.permit(headers["location"])
+    monkeypatch.setenv("OPENID_PROVIDER_URL", "http://127.0.0.1:9")
+    site.persons.oauth = OAuth.of_space()
+    status, _, page = site.ask("GET", f"/login/callback?{query}", {"cookie": headers["set-cookie"].partition(";")[0]})
+    assert status == 403
+    assert "the-secret" not in page + repr(site.persons.oauth)
+
+
+def test_anywhere_else_hugging_face_is_no_way_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "SPACE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    assert OAuth.of_space() is None
+    monkeypatch.setenv("OAUTH_CLIENT_ID", "the-app")
+    assert OAuth.of_space() is None
+    site = Site()
+    for path in ("/login/hub", "/login/callback?code=x&state=y"):
+        assert site.ask("GET", path)[0] == 404
+    assert "login/hub" not in site.ask("GET", "/login")[2]
+
+
+# What visitors may use
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    limits = {"visitor_messages_per_hour": 3, "visitor_pictures_per_day": 1, "visitors_tokens_per_day": 60}
+    with open_studio(tmp_path, **limits) as found:
+        yield found
+
+
+def talk(studio: Studio, person: str, said: str = "早") -> Any:
+    conversation = studio.chat.start(person, "傲娇")
+    return list(studio.chat.reply(person, conversation.id, said, How()))[-1]
+
+
+def test_a_visitor_has_so_many_messages_an_hour_and_the_owner_has_no_limit(studio: Studio) -> None:
+    for _ in range(3):
+        assert talk(studio, VISITOR.id).text
+    conversation = studio.chat.start(VISITOR.id, "傲娇")
+    with pytest.raises(QuotaError) as refused:
+        list(studio.chat.reply(VISITOR.id, conversation.id, "还有吗", How()))
+    assert refused.value.key == "serving.visitor_hour"
+    assert "还有吗" not in str(studio.conversations.get(VISITOR.id, conversation.id)), "nothing is half kept"
+    assert talk(studio, STRANGER.id).text, "another one has an hour of their own"
+    for _ in range(5):
+        talk(studio, OWNER.id)
+
+
+def test_all_visitors_together_have_so_many_tokens_a_day(studio: Studio) -> None:
+    talk(studio, VISITOR.id, "一" * 70)
+    with pytest.raises(QuotaError) as refused:
+        talk(studio, STRANGER.id)
+    assert refused.value.key == "serving.all_tokens"
+    with pytest.raises(QuotaError):
+        next(studio.chat.ask("早", "傲娇", person=STRANGER.id))
+    assert studio.meter.used(f"visitor:{VISITOR.id}", "tokens", 86400) > 60
+    talk(studio, OWNER.id)
+
+
+def test_a_comparison_answers_in_no_hidden_ones_words(studio: Studio) -> None:
+    hidden = studio.personas.create("深藏")
+    with pytest.raises(PersonaError):
+        next(studio.chat.ask("早", hidden.name, person=VISITOR.id))
+    assert list(studio.chat.ask("早", hidden.name))
+
+
+def test_a_visitor_shows_so_many_pictures_a_day(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    from anime_ai.ui.attaching import Attachment
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    attachment = Attachment(studio)
+    for number in range(2):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{number}.png")
+    assert attachment.attach(VISITOR, str(tmp_path / "0.png"))[0]
+    with pytest.raises(QuotaError) as refused:
+        attachment.attach(VISITOR, str(tmp_path / "1.png"))
+    assert refused.value.key == "serving.visitor_pictures"
+    assert not (tmp_path / "1.png").exists(), "what was sent is gone"
+
+
+def test_a_visitor_sends_pictures_and_nothing_else() -> None:
+    site, admitted = Site(), []
+    site.guard.pictures = Pictures(100_000, admitted.append)
+    _, headers, _ = site.ask("GET", "/", client=AWAY)
+    cookie = {"cookie": headers["set-cookie"].partition(";")[0]}
+    assert (
+        site.ask("POST", "/gradio_api/upload", cookie, client=AWAY, chunks=[PNG[:40], PNG[40:], b"1" * 1000])[0] == 200
+    )
+    assert site.inner.bodies == [b"", PNG + b"1" * 1000]
+    assert len(admitted) == 1
+    for body in (b"--x\r\n\r\n<svg onload=alert(1)>", b"--x\r\n\r\n[]", b"", PNG.replace(b"\x89PNG", b"GIF89a")):
+        assert site.ask("POST", "/gradio_api/upload", cookie, client=AWAY, body=body)[0] == 403
+    assert site.ask("POST", "/gradio_api/upload", cookie, client=AWAY, chunks=[PNG, b"1" * 300_000])[0] == 413
+    assert site.ask("POST", "/gradio_api/upload", client=AWAY, body=PNG)[0] == 403, "nobody in particular"
+
+    def refuse(person: str) -> None:
+        raise AnimeAIError("serving.busy")
+
+    site.guard.pictures = Pictures(100_000, refuse)
+    assert site.ask("POST", "/gradio_api/upload", cookie, client=AWAY, body=PNG)[0] == 429
+
+
+def test_an_answer_on_the_page_ends_at_its_deadline() -> None:
+    from anime_ai.ui.generations import Generations
+
+    with Generations(0.05).one("x", "s") as stop:
+        assert stop.wait(10)
+    with Generations(60).one("x", "s") as stop:
+        assert not stop.is_set()
+    assert not [one for one in threading.enumerate() if isinstance(one, threading.Timer) and not one.finished.is_set()]
+
+
+def test_settings_of_limits_have_bounds() -> None:
+    with pytest.raises(SettingsError):
+        Settings.load(visitor_messages_per_hour=-1)
