@@ -17,9 +17,12 @@ from anime_ai.config import Settings
 from anime_ai.texts import text
 
 if TYPE_CHECKING:
+    from anime_ai.models.bases import Base
     from anime_ai.models.shelf import Held, Shelf
 
 model_app = typer.Typer(help=text("cli.model.group"), no_args_is_help=True)
+CHECKED = 8
+"""Questions that a converted file is compared by."""
 Named = Annotated[str, typer.Argument(metavar="MODEL", help=text("cli.model"))]
 
 
@@ -104,6 +107,7 @@ def model_convert(
     kind: Annotated[str, typer.Option("--type", help=text("cli.model.type"))] = "q8_0",
     adapter: Annotated[Path | None, typer.Option("--adapter", help=text("cli.model.merge"))] = None,
     alone: Annotated[bool, typer.Option("--lora", help=text("cli.model.lora"))] = False,
+    check: Annotated[bool, typer.Option(help=text("cli.model.check"))] = True,
     as_json: Json = False,
 ) -> None:
     from anime_ai.errors import SettingsError
@@ -134,7 +138,21 @@ def model_convert(
         done = convert(base, out, kind, adapter, tell)
     if done.merged:
         say(text(f"notice.{done.merged}"))
+    parity = _checked(base, done.file, kind, adapter) if check and (done.merged or not alone) else {}
     if as_json:
-        give({**asdict(done), "file": str(done.file)})
-    else:
-        print(text("cli.model.converted", file=done.file, megabytes=f"{done.bytes / 1e6:.1f}"))
+        give({**asdict(done), "file": str(done.file), **parity})
+        return
+    print(text("cli.model.converted", file=done.file, megabytes=f"{done.bytes / 1e6:.1f}"))
+    if parity:
+        print(text("cli.model.checked", **{**parity, "divergence": f"{parity['divergence']:.4f}"}))
+
+
+def _checked(base: Base, file: Path, kind: str, adapter: Path | None) -> dict[str, Any]:
+    """How many of some questions the file answers as its model does; what differs too much is removed and raised."""
+    from anime_ai.config import DATA
+    from anime_ai.dataset.files import read_rows
+    from anime_ai.models.parity import check_export
+
+    questions = list(dict.fromkeys(row.input for row in read_rows(DATA / "dataset.json").rows))
+    parity = check_export(base, file, kind, adapter, questions[:: len(questions) // CHECKED][:CHECKED])
+    return {"equal": parity.equal, "total": parity.total, "divergence": parity.divergence}

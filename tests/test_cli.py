@@ -325,3 +325,13 @@ def test_a_dataset_is_converted(call: Call, tmp_path: Path) -> None:
     assert "tags" in done.stderr, "what the format cannot hold is said"
     refused(call("dataset", "convert", str(target), "--to", "nonsense", "--out", str(other)), "nonsense")
     assert not other.exists()
+
+
+@pytest.mark.slow
+def test_a_model_is_converted_and_compared(call: Call, tmp_path: Path) -> None:
+    target = tmp_path / "starter.gguf"
+    done = call("model", "convert", "starter", "--type", "f16", "--out", str(target), "--json")
+    told = json.loads(done.stdout)
+    assert (told["file"], told["equal"], told["total"]) == (str(target), 8, 8)
+    assert target.stat().st_size == told["bytes"]
+    assert [file.name for file in tmp_path.iterdir() if "check" in file.name] == []

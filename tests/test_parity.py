@@ -12,12 +12,13 @@ import pytest
 
 from anime_ai.chat.service import SHIPPED
 from anime_ai.config import DATA, Settings
+from anime_ai.errors import ModelError
 from anime_ai.models.bases import STARTER, Base, find_base
 from anime_ai.models.engine import Adapter, Likelihood
 from anime_ai.models.gguf_files import convert
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.llamacpp_engine import LlamaCppEngine
-from anime_ai.models.parity import compare, divergence
+from anime_ai.models.parity import check_export, compare, divergence
 from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.persona.cards import Personas
 
@@ -90,3 +91,12 @@ def test_the_divergence_is_that_of_the_definition() -> None:
     assert divergence(told(0.5, 0.3, 0.2), told(0.5, 0.3, 0.2)) == pytest.approx(0.0, abs=1e-6)
     expected = 0.5 * math.log(0.5 / 0.25) + 0.3 * math.log(0.3 / 0.5) + 0.2 * math.log(0.2 / 0.25)
     assert divergence(told(0.5, 0.3), told(0.25, 0.5)) == pytest.approx(expected)
+
+
+def test_an_export_that_differs_is_not_kept(starter: Base, questions: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "false.gguf"
+    convert(starter, file, "f16", KUUDERE.path)
+    with pytest.raises(ModelError) as caught:
+        check_export(starter, file, "f16", None, questions[:4])
+    assert caught.value.key == "model.export_differs"
+    assert not file.exists()

@@ -5,9 +5,16 @@ engines side by side. Knows no format.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from anime_ai.errors import ModelError
+from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Adapter, Engine, Likelihood
 from anime_ai.prompting import Dialogue
 
@@ -64,6 +71,37 @@ def compare(
         divergences.append(divergence(first[0].best, first[1].best))
     mean = sum(divergences) / len(divergences) if divergences else 0.0
     return Parity(len(questions) - len(differing), len(questions), mean, tuple(differing))
+
+
+@contextmanager
+def on_gguf(base: Base, file: Path, kind: str, context: int = 4096) -> Iterator[Engine]:
+    """llama.cpp on a GGUF file of a base, wherever it lies."""
+    from anime_ai.models.ggufs import Ggufs
+    from anime_ai.models.llamacpp_engine import Bounds, LlamaCppEngine
+
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".check-") as place:
+        ggufs = Ggufs(Path(place))
+        # The engine takes its file by the base's fingerprint; a second name costs no space.
+        try:
+            os.link(file, ggufs.file(base, kind))
+        except OSError:
+            shutil.copyfile(file, ggufs.file(base, kind))
+        with closing(LlamaCppEngine(base, ggufs, Path(place) / "llama", kind, Bounds(context, 0))) as engine:
+            yield engine
+
+
+def check_export(base: Base, file: Path, kind: str, adapter: Path | None, questions: Sequence[str]) -> Parity:
+    """A GGUF file against the base, or base and adapter, that it was made of. Raises ModelError, and removes the file,
+    where they differ by more than the type explains."""
+    from anime_ai.models.transformers_engine import TransformersEngine
+
+    with closing(TransformersEngine(base)) as reference, on_gguf(base, file, kind) as other:
+        parity = compare(reference, other, questions, adapter=Adapter(adapter) if adapter else None)
+    if not parity.holds(kind):
+        file.unlink(missing_ok=True)
+        told = {"equal": parity.equal, "total": parity.total, "questions": "；".join(parity.differing[:3])}
+        raise ModelError("model.export_differs", kind=kind, **told)
+    return parity
 
 
 def divergence(true: Iterable[Likelihood], told: Iterable[Likelihood]) -> float:

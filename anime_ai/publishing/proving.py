@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +11,7 @@ from anime_ai.config import Settings
 from anime_ai.errors import PublishError
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter, Engine
-from anime_ai.models.parity import Parity, compare
+from anime_ai.models.parity import Parity, compare, on_gguf
 from anime_ai.publishing.trained import Trained
 
 
@@ -60,16 +58,5 @@ def _opened(trained: Trained, kind: str, made: Path, settings: Settings) -> Iter
         with closing(TransformersEngine(Base(trained.base.id, made), settings.fp16)) as engine:
             yield engine
         return
-    from anime_ai.models.ggufs import Ggufs
-    from anime_ai.models.llamacpp_engine import Bounds, LlamaCppEngine
-
-    with tempfile.TemporaryDirectory(dir=made.parent, prefix=".proof-") as place:
-        ggufs = Ggufs(Path(place))
-        # The engine takes its file by the base's fingerprint; a second name costs no space.
-        try:
-            os.link(made, ggufs.file(trained.base, kind))
-        except OSError:
-            shutil.copyfile(made, ggufs.file(trained.base, kind))
-        bounds = Bounds(settings.context_length, 0)
-        with closing(LlamaCppEngine(trained.base, ggufs, Path(place) / "llama", kind, bounds)) as engine:
-            yield engine
+    with on_gguf(trained.base, made, kind, settings.context_length) as engine:
+        yield engine

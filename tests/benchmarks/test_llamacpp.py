@@ -236,7 +236,7 @@ def test_a_card_is_read_once_in_its_life(base: Base, folder: Path, gguf: Path, t
 
 def test_sixty_turns_through_a_context(engine: LlamaCppEngine, table: list[Line]) -> None:
     layout, budget = engine.layout("auto", "silent"), engine.context_length() - 64
-    card, question, answer = text(engine, 900), WORDS[:18], WORDS[18:] + WORDS[:16]
+    card, question, answer = text(engine, 900), WORDS[:18], WORDS[18:] + WORDS[:34]
     history: tuple[Exchange, ...] = ()
     seconds, dropped, cuts = [], 0, 0
     for _turn in range(60):
