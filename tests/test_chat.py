@@ -17,7 +17,7 @@ from anime_ai.chat import service
 from anime_ai.chat.answers import Speaker
 from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.conversations import Conversations
-from anime_ai.chat.model import CALM, EngineChatModel, calm, to_dialogue
+from anime_ai.chat.model import CALM, EngineChatModel, calm, near, to_dialogue
 from anime_ai.chat.service import LOOK, Chat
 from anime_ai.chat.turns import Attached, How
 from anime_ai.config import Settings
@@ -409,6 +409,13 @@ def test_the_starter_is_drawn_from_calmly_and_copies_without_chance() -> None:
     assert calm(lively, reads=False) == replace(lively, temperature=CALM)
     assert calm(cool, reads=False) == cool
     assert calm(lively, reads=True).temperature == 0
+
+
+def test_the_starter_sees_the_question_and_what_the_last_one_brought() -> None:
+    plain, looked = Exchange("早", "早呀。"), Exchange("她是谁？", "雪见。", "【图片】银发")
+    told = Dialogue("卡", greeting="来了？", history=(plain, looked), question="头发呢？")
+    assert near(told) == replace(told, history=(looked,))
+    assert near(replace(told, history=(looked, plain))) == replace(told, history=())
 
 
 def line(chat: Chat, conversation: str) -> list[tuple[str, str]]:

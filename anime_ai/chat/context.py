@@ -35,12 +35,11 @@ class Filling:
         Raises PromptError where the question does not fit.
         """
         from anime_ai.chat.chain import PROMPT
-        from anime_ai.chat.model import to_dialogue
 
         layout = model.engine.layout(model.prompt_format, model.think)
         context = model.engine.context_length()
         answer = min(model.sampling.max_new_tokens, context // 2)
-        dialogue = to_dialogue(PROMPT.invoke(values).to_messages())
+        dialogue = model.dialogue(PROMPT.invoke(values).to_messages())
         dropped = layout.prompt(dialogue, budget=context - answer).dropped
         kept = dialogue.history[dropped:]
         steps: tuple[tuple[str, dict[str, Any]], ...] = (

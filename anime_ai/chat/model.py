@@ -62,7 +62,7 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         engine: Engine = self.engine
-        dialogue = to_dialogue(messages)
+        dialogue = self.dialogue(messages)
         sampling = replace(self.sampling, max_new_tokens=self._room())
         if self.tiny:
             sampling = calm(sampling, bool(dialogue.brought))
@@ -88,15 +88,20 @@ class EngineChatModel(BaseChatModel):
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
 
+    def dialogue(self, messages: Sequence[BaseMessage]) -> Dialogue:
+        """What the model is given of some messages."""
+        told = to_dialogue(messages)
+        return near(told) if self.tiny else told
+
     def read_shared(self, messages: list[BaseMessage], stop: threading.Event) -> None:
         """Read what all conversations behind the same card share, where the engine keeps such things."""
-        self.engine.prepare(self._prompt(to_dialogue(messages)), self.adapter, "", stop)
+        self.engine.prepare(self._prompt(self.dialogue(messages)), self.adapter, "", stop)
 
     def read_ahead(self, messages: list[BaseMessage], stop: threading.Event) -> None:
         """Read what the turn behind `messages` will stand behind where its history has to be cut: nobody would wait
         that long. The last message is an answer, and the question to come is taken for `LIKELY`."""
-        before = self._prompt(to_dialogue(messages[:-1])).dropped
-        coming = to_dialogue([*messages, HumanMessage(LIKELY)])
+        before = self._prompt(self.dialogue(messages[:-1])).dropped
+        coming = self.dialogue([*messages, HumanMessage(LIKELY)])
         dropped = self._prompt(coming).dropped
         if dropped > before:
             kept = replace(coming, history=coming.history[dropped:], question="")
@@ -128,6 +133,12 @@ def calm(sampling: Sampling, reads: bool) -> Sampling:
     """How a model of a few million parameters is drawn from. Beyond CALM its sentences fall apart, and what it copies
     out of a passage or a picture's observation must not be drawn at all."""
     return replace(sampling, temperature=0.0 if reads else min(sampling.temperature, CALM))
+
+
+def near(dialogue: Dialogue) -> Dialogue:
+    """What a model of a few million parameters is given: behind more than a greeting it loses its thread and answers
+    what was asked before. What the last turn brought along stays, so that one can ask further about a picture."""
+    return replace(dialogue, history=tuple(said for said in dialogue.history[-1:] if said.brought))
 
 
 def to_dialogue(messages: Sequence[BaseMessage]) -> Dialogue:
