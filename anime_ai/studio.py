@@ -18,6 +18,7 @@ from typing import Any
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.feedback import Feedback
 from anime_ai.chat.lore import LoreBooks
+from anime_ai.chat.memory import Memory
 from anime_ai.chat.provenance import Provenance
 from anime_ai.chat.samplings import Samplings
 from anime_ai.chat.search import Search
@@ -96,6 +97,8 @@ class Studio:
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
         self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.choose_again)
         self.chat.allowance = self.quotas
+        self.memory = Memory(database, self.conversations, lambda: self.chat.forget())
+        self.chat.memory = self.memory
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:

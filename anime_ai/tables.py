@@ -346,3 +346,29 @@ class UsageRecord(Base):
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     span: Mapped[int] = mapped_column(Integer, primary_key=True)
     amount: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class MemoryRecord(Base):
+    """Something that a persona knows of a person, and the message that it was learned from. One that is not `kept` was
+    only proposed."""
+
+    __tablename__ = "memories"
+    __table_args__ = (Index("ix_memories_person_persona", "person", "persona"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
+    person: Mapped[str] = mapped_column(String(255))
+    persona: Mapped[str] = mapped_column(String(300))
+    text: Mapped[str] = mapped_column(Text)
+    message_id: Mapped[str | None] = mapped_column(
+        ForeignKey("messages.id", ondelete="SET NULL"), default=None, index=True
+    )
+    kept: Mapped[bool] = mapped_column(Boolean, default=False)
+    created: Mapped[float] = mapped_column(Double, default=time.time)
+
+
+class MemoryWayRecord(Base):
+    """Whether a persona asks a person before she remembers something: ask, keep or off."""
+
+    __tablename__ = "memory_ways"
+    person: Mapped[str] = mapped_column(String(255), primary_key=True)
+    persona: Mapped[str] = mapped_column(String(300), primary_key=True)
+    way: Mapped[str] = mapped_column(String(8))

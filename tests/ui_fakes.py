@@ -40,6 +40,7 @@ class Said:
     ended: bool = False
     cut: bool = False
     tokens: int = 0
+    dropped: int = 0
     read: int = 0
 
 
@@ -89,6 +90,7 @@ def open_studio(folder: Path, **settings: Any) -> Studio:
         named, studio.conversations, studio.personas, studio.knowledge, studio.runs.list, studio.chat.books
     )
     studio.chat.allowance = studio.quotas
+    studio.chat.memory = studio.memory
     return studio
 
 

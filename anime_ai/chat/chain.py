@@ -23,6 +23,7 @@ class Spoken:
     """A stretch of an answer: thought and speech apart, tokens counted. Stretches add up to the whole answer.
 
     `read`: tokens of the prompt. `ended`: the model ended the answer itself. `cut`: the answer ended inside a thought.
+    `dropped`: earlier exchanges that had no room in the prompt.
     """
 
     text: str = ""
@@ -31,6 +32,7 @@ class Spoken:
     ended: bool = False
     cut: bool = False
     read: int = 0
+    dropped: int = 0
 
     def __add__(self, other: Spoken) -> Spoken:
         return Spoken(
@@ -40,6 +42,7 @@ class Spoken:
             self.ended or other.ended,
             other.cut,
             self.read + other.read,
+            max(self.dropped, other.dropped),
         )
 
 
@@ -89,7 +92,9 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
         thinking, text = splitter.feed(str(chunk.text))
         tokens = chunk.usage_metadata["output_tokens"] if chunk.usage_metadata else 0
         read = chunk.usage_metadata["input_tokens"] if chunk.usage_metadata else 0
-        yield Spoken(text, thinking, tokens, bool(notes.get("ended")), splitter.inside, read)
+        yield Spoken(
+            text, thinking, tokens, bool(notes.get("ended")), splitter.inside, read, int(notes.get("dropped", 0))
+        )
     if splitter is not None:
         thinking, text = splitter.close()
         yield Spoken(text, thinking, cut=splitter.inside)

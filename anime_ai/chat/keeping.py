@@ -111,6 +111,8 @@ class Keeping:
             meta["adapter_sha256"] = adapter_sha
         if self._thought_s:
             meta["thought_s"] = round(self._thought_s, 1)
+        if total.dropped:
+            meta["dropped"] = total.dropped
         if total.cut:
             meta["cut"] = True
         if cited:

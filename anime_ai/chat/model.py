@@ -22,6 +22,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
+from anime_ai.errors import ModelError
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.prompting import Dialogue, Exchange, Prompt
 
@@ -177,3 +178,11 @@ def _text(message: BaseMessage) -> str:
 
 def _brought(message: BaseMessage) -> str:
     return str(message.additional_kwargs.get("brought", ""))
+
+
+def check_layout(trained: dict[str, object], engine: Engine, model: EngineChatModel) -> None:
+    """Raise ModelError when an adapter was trained on another prompt layout than it would now be asked in."""
+    if trained.get("layout") and model.think == trained.get("think"):
+        layout = engine.layout(model.prompt_format, model.think)
+        if layout.fingerprint() != trained["layout"]:
+            raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())

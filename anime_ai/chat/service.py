@@ -22,6 +22,7 @@ from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text
 from anime_ai.chat.machine import legible, offers
+from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
@@ -78,6 +79,8 @@ class Chat:
         self._choosing = threading.Lock()
         self._entering = threading.Lock()
         self._answering: set[tuple[str, str]] = set()
+        self._forgetting = False
+        self.memory: Memory | None = None
         self.ahead = Ahead()
         self.allowance: Allowance = Everything()
 
@@ -200,8 +203,8 @@ class Chat:
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
             # What the old words called up is not there for the new ones.
-            earlier = takewhile(lambda one: one.id != message_id, conversation.messages)
-            before = replace(conversation, messages=tuple(earlier))
+            earlier = tuple(takewhile(lambda one: one.id != message_id, conversation.messages))
+            before = replace(conversation, messages=earlier)
             meta = self._looked_up(person, before, said, choice, kept_picture(old))
             asked = branches.edit(person, message_id, said, meta)
             conversation = self.conversations.get(person, conversation_id)
@@ -274,9 +277,8 @@ class Chat:
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
         readable = [base.id for base in self.knowledge.library.bases(person, conversation.persona)]
-        if conversation.knowledge is None:
-            return readable
-        return [base_id for base_id in readable if base_id in conversation.knowledge]
+        chosen = conversation.knowledge
+        return [base_id for base_id in readable if chosen is None or base_id in chosen]
 
     def _reads_little(self, choice: AdapterChoice) -> bool:
         base = find_base(choice.base, self.settings)
@@ -324,8 +326,10 @@ class Chat:
         """What fills the context when a question is asked in a conversation now. What it would look up first is not
         among it. Loads the tokenizer."""
         conversation = self.conversations.get(person, conversation_id)
-        turn = Turn(question, before=conversation.messages)
-        model, values = self._asked(conversation, turn, self.choice(how.adapter_id), how)
+        choice = self.choice(how.adapter_id)
+        facts = self._remembered(person, conversation, conversation.messages, choice)
+        turn = Turn(question, before=conversation.messages, facts=facts)
+        model, values = self._asked(conversation, turn, choice, how)
         return Filling.of(model, values)
 
     def engine(self, base: Base) -> Engine:
@@ -347,6 +351,12 @@ class Chat:
         self.ahead.close()
         self.choose_again()
 
+    def forget(self, wanted: bool = True) -> None:
+        """Let the engine lose what it keeps of prompts, in memory and on the disk, once nobody is answered."""
+        self._forgetting = wanted and bool(self._answering)
+        if wanted and not self._forgetting:
+            self.choose_again()
+
     def choose_again(self) -> None:
         """Let the next answer choose its engine anew: what there is to choose from has changed."""
         with self._choosing:
@@ -357,11 +367,8 @@ class Chat:
     def make_room(self) -> None:
         """Let go of the model where it is on a GPU: a training is about to start there. The next answer loads it again,
         wherever there is room."""
-        with self._choosing:
-            device = self._engine.device if self._engine else None
-            if self._engine is not None and device is not None and device.kind == "cuda":
-                self._engine.close()
-                self._engine = None
+        if (device := self._engine.device if self._engine else None) is not None and device.kind == "cuda":
+            self.choose_again()
 
     def _base_name(self) -> str:
         if self.settings.model_name != "auto":
@@ -387,18 +394,25 @@ class Chat:
             how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
         before = line_before((*conversation.messages, asked), asked.id)
         text, thought = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
-        turn = Turn(asked.content, str(asked.meta.get("brought", "")), before, text, "" if text else thought)
+        facts = self._remembered(person, conversation, before, choice)
+        turn = Turn(asked.content, str(asked.meta.get("brought", "")), before, text, "" if text else thought, facts)
         pieces = self._speak(conversation, turn, choice, how)
         found = kept_retrieval(asked)
         cite = partial(self.knowledge.cite, retrieval=found, base_ids=self.bases_of(person, conversation))
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
         meta["sampling"] = as_meta(how.sampling)
-        policy = how.think or self.policy(conversation, choice.id)
-        if policy != "silent":
+        if (policy := how.think or self.policy(conversation, choice.id)) != "silent":
             meta["think"] = policy
         keeping = Keeping(self.conversations, person, conversation.id, asked.id, meta, begun)
         pieces = counted(self.allowance, person, pieces)
         yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
+
+    def _remembered(
+        self, person: str, conversation: Conversation, before: tuple[Message, ...], choice: AdapterChoice
+    ) -> tuple[str, ...]:
+        if self.memory is None:
+            return ()
+        return self.memory.told(person, conversation, before, self._reads_little(choice))
 
     def _speak(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> Any:
         """A generator of `Spoken` totals."""
@@ -434,7 +448,7 @@ class Chat:
 
     def _asked(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> tuple[Any, Any]:
         """The model that answers a turn, and the values of its prompt."""
-        from anime_ai.chat.model import EngineChatModel
+        from anime_ai.chat.model import EngineChatModel, check_layout
 
         engine = self.engine(find_base(choice.base, self.settings))
         trained = read_card(choice.path) if choice.path else {}
@@ -475,11 +489,4 @@ class Chat:
             yield
         finally:
             self._answering.discard((person, conversation_id))
-
-
-def check_layout(trained: dict[str, object], engine: Engine, model: Any) -> None:
-    """Raise ModelError when an adapter was trained on another prompt layout than it would now be asked in."""
-    if trained.get("layout") and model.think == trained.get("think"):
-        layout = engine.layout(model.prompt_format, model.think)
-        if layout.fingerprint() != trained["layout"]:
-            raise ModelError("model.adapter_layout", trained=trained["layout"], now=layout.fingerprint())
+            self.forget(self._forgetting)

@@ -42,13 +42,14 @@ class Attached:
 @dataclass(frozen=True)
 class Turn:
     """A question behind what was said before. An answer that was begun goes on from `begun`, or, where it had not come
-    out of its thought, from `thought`."""
+    out of its thought, from `thought`. `facts`: what is remembered, for behind the card."""
 
     question: str
     brought: str = ""
     before: tuple[Message, ...] = ()
     begun: str = ""
     thought: str = ""
+    facts: tuple[str, ...] = ()
 
     def values(self, card: str, greeting: str = "") -> dict[str, Any]:
         """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it."""
@@ -66,6 +67,8 @@ class Turn:
         if greeting and not (history and isinstance(history[0], AIMessage)):
             history.insert(0, AIMessage(greeting))
         values: dict[str, Any] = {"card": card, "history": history, "question": asked(self.question, self.brought)}
+        if self.facts:
+            values["facts"] = [SystemMessage(one) for one in self.facts]
         if self.begun or self.thought:
             values["begun"] = begun(self.begun, self.thought)
         return values

@@ -25,6 +25,7 @@ from anime_ai.ui.gathering import Gathering
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
+from anime_ai.ui.memory_panel import MemoryPanel
 from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
 from anime_ai.ui.sampling_form import SamplingForm
@@ -50,6 +51,7 @@ class ChatTab:
         self.contrast = Contrast(studio, self.generations)
         self.gathering = Gathering(studio)
         self.context = ContextPanel(studio, self.how)
+        self.memory = MemoryPanel(studio)
 
     # What the handlers answer with.
 
@@ -251,6 +253,7 @@ class ChatTab:
             )
             self.sampling.build()
         self.context.build()
+        self.memory.build()
         self.gathering.build()
         self._connect(page, tab, demo)
 
@@ -338,5 +341,6 @@ class ChatTab:
         self.drawer.connect(page, self.conversation, self.persona, opens)
         self.sampling.connect(page, self.persona)
         self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
+        self.memory.connect(page, self.conversation, talking.line)
         self.gathering.connect(page, self.persona, self.adapter)
         self.context.connect(page, [talking.message, self.conversation, *how])

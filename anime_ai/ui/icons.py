@@ -16,6 +16,7 @@ DRAWN = {
     "rename": "M4 20l1-4L16 5l3 3L8 19z",
     "export": "M12 4v11 M8 11l4 4 4-4 M5 20h14",
     "origin": "M10 4a6 6 0 1 1 0 12 6 6 0 0 1 0-12z M14.5 14.5L20 20 M8 10h4",
+    "keep": "M5 12l5 5L19 7",
     "menu": "M4 7h16 M4 12h16 M4 17h16",
 }
 """Paths in a square of 24."""

@@ -1,0 +1,252 @@
+"""What a persona remembers of a person: facts with the messages they came from, and what a long talk was about.
+
+Facts are per person and persona. They enter the prompt behind the card, in the words of `anime_ai.starter.corpus`.
+A fact is proposed and waits to be accepted, unless the person lets her keep what she hears. What is forgotten is
+deleted: the row, the lines of summaries that came from the same message, and what an engine has saved of prompts.
+Knows no page and no engine.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.chat.digest import digest
+from anime_ai.chat.noticing import notice
+from anime_ai.chat.tree import Message, owned, storable
+from anime_ai.errors import AccessError, AnimeAIError
+from anime_ai.storage import ConversationRecord, Database, MessageRecord
+from anime_ai.tables import MemoryRecord, MemoryWayRecord
+
+WAYS = ("ask", "keep", "off")
+MOST_FACTS = 200
+LONGEST = 200
+"""Characters of one fact."""
+ROOM, SMALL_ROOM = 1500, 120
+"""Characters of facts in a prompt; a small model loses itself in more than a few."""
+SUMMARY_ROOM, SMALL_SUMMARY_ROOM = 800, 100
+"""Characters of a summary, likewise."""
+LONGEST_SUMMARY = 4000
+FACTS, EARLIER = "关于用户：", "之前聊过："
+"""Heads of both lists in the prompt."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`said`: the message that it came from, "" where it was written by hand or that is gone. Not `kept`: proposed."""
+
+    id: str
+    text: str
+    kept: bool
+    said: str
+    message_id: str
+    created: float
+
+
+class Memory:
+    """Every call names the person and is one transaction; what is another's raises AccessError as what is not there.
+
+    `forgotten`: called when something was forgotten, to let go of what was made of it elsewhere.
+    """
+
+    def __init__(
+        self, database: Database, conversations: Conversations, forgotten: Callable[[], None] = lambda: None
+    ) -> None:
+        self._database, self._conversations, self._forgotten = database, conversations, forgotten
+
+    # Facts
+
+    def list(self, person: str, persona: str) -> builtins.list[Fact]:
+        """Proposals first, then what is kept, each oldest first."""
+        with self._database.reading() as session:
+            wanted = (
+                select(MemoryRecord, MessageRecord.content)
+                .outerjoin(MessageRecord, MessageRecord.id == MemoryRecord.message_id)
+                .where(*_of(person, persona))
+                .order_by(MemoryRecord.kept, MemoryRecord.created, MemoryRecord.id)
+            )
+            return [
+                Fact(one.id, one.text, one.kept, said or "", one.message_id or "", one.created)
+                for one, said in session.execute(wanted)
+            ]
+
+    def add(self, person: str, persona: str, fact: str) -> None:
+        """Remember what was written by hand. Raises AnimeAIError for what is empty, too long, or one too many."""
+        with self._database.session() as session:
+            _store(session, person, persona, _checked(fact), None, kept=True)
+
+    def edit(self, person: str, fact_id: str, fact: str) -> None:
+        with self._database.session() as session:
+            _owned(session, person, fact_id).text = _checked(fact)
+        self._forgotten()  # the old words are forgotten
+
+    def accept(self, person: str, fact_id: str) -> None:
+        with self._database.session() as session:
+            _owned(session, person, fact_id).kept = True
+
+    def forget(self, person: str, fact_id: str) -> None:
+        """Delete a fact for good, also one that was only proposed, and what summaries took from its message."""
+        with self._database.session() as session:
+            record = _owned(session, person, fact_id)
+            if session.get_bind().dialect.name == "sqlite":  # else the words stay legible in the file's free pages
+                session.execute(text("PRAGMA secure_delete = ON"))
+            _strike(session, person, record)
+            session.delete(record)
+        self._forgotten()
+
+    def forget_all(self, person: str, persona: str) -> None:
+        """Delete everything that a persona knows of a person."""
+        for fact in self.list(person, persona):
+            self.forget(person, fact.id)
+
+    def way(self, person: str, persona: str) -> str:
+        """One of WAYS."""
+        with self._database.reading() as session:
+            record = session.get(MemoryWayRecord, (person, persona[:300]))
+            return record.way if record else WAYS[0]
+
+    def set_way(self, person: str, persona: str, way: str) -> None:
+        with self._database.session() as session:
+            session.merge(MemoryWayRecord(person=person, persona=persona[:300], way=way if way in WAYS else WAYS[0]))
+
+    def notice(self, person: str, conversation_id: str) -> int:
+        """Look through what the person said since the last look, and propose or keep what it tells; how many are new.
+
+        A message is looked at once, so that what was forgotten does not come back.
+        """
+        conversation = self._conversations.get(person, conversation_id)
+        way = self.way(person, conversation.persona)
+        seen = float(conversation.settings.get("noticed", 0.0))
+        fresh = [one for one in conversation.messages if one.role == "user" and one.created > seen]
+        if not fresh:
+            return 0
+        count = 0
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            record.settings = {**record.settings, "noticed": fresh[-1].created}
+            for message in fresh if way != "off" else ():
+                for fact in notice(message.content):
+                    count += _store(session, person, conversation.persona, fact, message.id, kept=way == "keep")
+        return count
+
+    # What stands in a prompt
+
+    def told(self, person: str, conversation: Conversation, before: Sequence[Message], small: bool) -> tuple[str, ...]:
+        """What goes into the prompt behind the card: the facts that are kept, newest last, and the summary."""
+        facts = [fact.text for fact in self.list(person, conversation.persona) if fact.kept]
+        kept = _newest(facts, SMALL_ROOM if small else ROOM)
+        summary = self._summary(person, conversation, before, small)
+        parts = [_listed(FACTS, kept), _listed(EARLIER, summary)]
+        return tuple(part for part in parts if part)
+
+    def summary(self, person: str, conversation_id: str) -> str:
+        """What is told of the part of a conversation that does not fit into the prompt any more, a line each."""
+        found = self._conversations.get(person, conversation_id).settings.get("summary") or {}
+        return "\n".join(str(line["text"]) for line in found.get("lines", ()))
+
+    def write_summary(self, person: str, conversation_id: str, written: str) -> None:
+        """Put other words in the summary's place; they stay until more of the conversation has to be summarised."""
+        if len(written) > LONGEST_SUMMARY:
+            raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST_SUMMARY)
+        old = self._conversations.get(person, conversation_id).settings.get("summary") or {}
+        sources = {str(line["text"]): str(line["id"]) for line in old.get("lines", ())}
+        lines = [line.strip() for line in storable(written).splitlines() if line.strip()]
+        told = [{"text": line, "id": sources.get(line, "")} for line in lines]
+        self._conversations.settle(person, conversation_id, summary={**old, "lines": told, "edited": True})
+        self._forgotten()
+
+    def _summary(
+        self, person: str, conversation: Conversation, before: Sequence[Message], small: bool
+    ) -> builtins.list[str]:
+        """The summary's lines, made anew where more has left the prompt than it tells of."""
+        dropped = next((int(one.meta.get("dropped", 0)) for one in before[::-1] if one.role == "assistant"), 0)
+        if not dropped or not conversation.id:
+            return []
+        answered = [place for place, one in enumerate(before) if place and one.role == "assistant"]
+        answered = [place for place in answered if before[place - 1].role == "user" and before[place].content]
+        gone = list(before[: answered[min(dropped, len(answered)) - 1] + 1]) if answered else []
+        old = conversation.settings.get("summary") or {}
+        lines = builtins.list(old.get("lines", ()))
+        if gone and old.get("upto") != gone[-1].id:
+            covered = next((place for place, one in enumerate(gone) if one.id == old.get("upto")), -1) + 1
+            # What a person wrote of what went before stays; the rest is chosen again out of all that is gone.
+            kept = lines if old.get("edited") and covered else []
+            gone_on = gone[covered:] if kept else gone
+            room = SMALL_SUMMARY_ROOM if small else SUMMARY_ROOM
+            chosen = digest([one.content for one in gone_on], room)
+            lines = kept + [{"text": _line(gone_on[place], said), "id": gone_on[place].id} for place, said in chosen]
+            summary = {"upto": gone[-1].id, "lines": lines, "edited": bool(kept)}
+            self._conversations.settle(person, conversation.id, summary=summary)
+        there = {one.id for one in gone} | {""}
+        return [str(line["text"]) for line in lines if line["id"] in there]
+
+
+def _line(message: Message, said: str) -> str:
+    return f"{'用户' if message.role == 'user' else '她'}说：{said}"
+
+
+def _listed(head: str, lines: Sequence[str]) -> str:
+    return head + "\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def _newest(facts: Sequence[str], room: int) -> builtins.list[str]:
+    """As many of the last ones as there is room for, in order."""
+    kept: builtins.list[str] = []
+    for fact in reversed(facts):
+        room -= len(fact)
+        if room < 0:
+            break
+        kept.insert(0, fact)
+    return kept
+
+
+def _of(person: str, persona: str) -> tuple[Any, ...]:
+    return MemoryRecord.person == person, MemoryRecord.persona == persona[:300]
+
+
+def _owned(session: Session, person: str, fact_id: str) -> MemoryRecord:
+    record = session.get(MemoryRecord, fact_id)
+    if record is None or record.person != person:
+        raise AccessError("memory.gone")
+    return record
+
+
+def _store(session: Session, person: str, persona: str, fact: str, message_id: str | None, kept: bool) -> int:
+    """Add a fact that is not there yet; 1 where it was added. One that was proposed and is written too is kept."""
+    there = {one.text: one for one in session.scalars(select(MemoryRecord).where(*_of(person, persona)))}
+    if fact in there:
+        there[fact].kept = there[fact].kept or kept
+        return 0
+    if len(there) >= MOST_FACTS:
+        if message_id:
+            return 0
+        raise AnimeAIError("memory.full", most=MOST_FACTS)
+    record = MemoryRecord(person=person, persona=persona[:300], text=fact, message_id=message_id, kept=kept)
+    session.add(record)
+    session.flush()
+    return 1
+
+
+def _strike(session: Session, person: str, fact: MemoryRecord) -> None:
+    """Take out of the person's summaries what came from a fact's message, and what says the same."""
+    for record in session.scalars(select(ConversationRecord).where(ConversationRecord.person == person)):
+        summary = record.settings.get("summary") or {}
+        lines = summary.get("lines", ())
+        left = [line for line in lines if line["id"] != (fact.message_id or "-") and fact.text not in line["text"]]
+        if len(left) < len(lines):
+            record.settings = {**record.settings, "summary": {**summary, "lines": left}}
+
+
+def _checked(fact: str) -> str:
+    said = " ".join(storable(fact).split())
+    if not said:
+        raise AnimeAIError("memory.empty")
+    if len(said) > LONGEST:
+        raise AnimeAIError("memory.long", most=LONGEST)
+    return said

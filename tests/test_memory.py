@@ -1,0 +1,219 @@
+"""What she remembers: noticed, proposed, accepted, in the prompt, forgotten for good; and what a long talk was about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
+
+from anime_ai.chat.digest import digest
+from anime_ai.chat.memory import LONGEST, SMALL_ROOM
+from anime_ai.chat.noticing import notice
+from anime_ai.chat.turns import Turn
+from anime_ai.errors import AccessError, AnimeAIError
+from anime_ai.studio import Studio
+from anime_ai.ui.memory_panel import facts_list
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    with open_studio(tmp_path) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("said", "facts"),
+    [
+        ("我叫小明，住在杭州。", ["用户叫小明", "用户住在杭州"]),
+        ("你可以叫我阿远吧", ["用户叫阿远"]),
+        ("我最喜欢吃草莓蛋糕了！", ["用户喜欢吃草莓蛋糕"]),
+        ("其实我不喜欢下雨天。我是大学生。", ["用户不喜欢下雨天", "用户是大学生"]),
+        ("我家养了一只橘猫，今年20岁", ["用户养了一只橘猫", "用户20岁"]),
+        ("我对花生过敏", ["用户对花生过敏"]),
+        ("My name is Ann. I live in Kyoto.", ["用户叫Ann"]),
+        ("我叫什么名字？", []),
+        ("我喜欢你", []),
+        ("如果我叫小红就好了", []),
+        ("我叫外卖了", []),
+        ("你住在哪里？我住在哪你知道吗", []),
+        ("他说我喜欢哭", []),
+        ("今天天气真好。", []),
+        ("", []),
+    ],
+)
+def test_what_is_said_of_oneself_is_noticed_and_nothing_else(said: str, facts: list[str]) -> None:
+    assert notice(said) == facts
+
+
+def say(studio: Studio, person: str, conversation: str, words: str) -> None:
+    for _ in studio.chat.reply(person, conversation, words):
+        pass
+    studio.memory.notice(person, conversation)
+
+
+def prompts(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+    """The turns that the chat is given to answer."""
+    turns: list[Turn] = []
+    speak = studio.chat._speak
+
+    def watched(conversation: Any, turn: Turn, choice: Any, how: Any) -> Any:
+        turns.append(turn)
+        return speak(conversation, turn, choice, how)
+
+    monkeypatch.setattr(studio.chat, "_speak", watched)
+    return turns
+
+
+def test_a_proposal_waits_and_enters_the_prompt_when_it_is_accepted(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = prompts(studio, monkeypatch)
+    talk = studio.conversations.start("v1", "傲娇").id
+    say(studio, "v1", talk, "我叫小明")
+    (fact,) = studio.memory.list("v1", "傲娇")
+    assert (fact.text, fact.kept, fact.said) == ("用户叫小明", False, "我叫小明")
+    say(studio, "v1", talk, "在吗")
+    assert turns[-1].facts == ()
+    studio.memory.accept("v1", fact.id)
+    say(studio, "v1", talk, "我叫什么")
+    assert turns[-1].facts == ("关于用户：\n- 用户叫小明",)
+    system = turns[-1].values("你是纪棠。")["facts"]
+    assert [message.content for message in system] == ["关于用户：\n- 用户叫小明"]
+    other = studio.conversations.start("v1", "三无").id
+    say(studio, "v1", other, "在吗")
+    assert turns[-1].facts == (), "another persona was not told"
+
+
+def test_what_was_forgotten_is_gone_and_is_not_proposed_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(studio.chat, "choose_again", lambda: closed.append(True))
+    studio.memory.set_way("v1", "傲娇", "keep")
+    talk = studio.conversations.start("v1", "傲娇").id
+    say(studio, "v1", talk, "我住在海棠镇")
+    (fact,) = studio.memory.list("v1", "傲娇")
+    assert fact.kept
+    summary = {"upto": "x", "lines": [{"id": fact.message_id, "text": "用户说：我住在海棠镇"}], "edited": False}
+    studio.conversations.settle("v1", talk, summary=summary)
+    assert studio.memory.summary("v1", talk) == "用户说：我住在海棠镇"
+    studio.memory.forget("v1", fact.id)
+    assert closed == [True], "what the engine keeps of prompts goes too"
+    assert studio.memory.summary("v1", talk) == ""
+    assert studio.memory.notice("v1", talk) == 0
+    assert studio.memory.list("v1", "傲娇") == []
+
+
+def test_the_words_of_a_forgotten_fact_are_not_in_the_file_any_more(studio: Studio) -> None:
+    studio.memory.add("v1", "傲娇", "用户的暗号是琉璃灯塔")
+    studio.memory.forget("v1", studio.memory.list("v1", "傲娇")[0].id)
+    studio.close()
+    files = [path for path in studio.settings.studio_dir.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if "琉璃灯塔".encode() in path.read_bytes()]
+
+
+def test_a_fact_outlives_its_message_and_off_means_off(studio: Studio) -> None:
+    studio.memory.set_way("v1", "傲娇", "off")
+    talk = studio.conversations.start("v1", "傲娇").id
+    say(studio, "v1", talk, "我叫小明")
+    assert studio.memory.list("v1", "傲娇") == []
+    studio.memory.set_way("v1", "傲娇", "keep")
+    say(studio, "v1", talk, "我喜欢画画")
+    studio.conversations.remove("v1", talk)
+    (fact,) = studio.memory.list("v1", "傲娇")
+    assert (fact.text, fact.said) == ("用户喜欢画画", "")
+
+
+def test_what_is_another_persons_is_not_there(studio: Studio) -> None:
+    studio.memory.add("v1", "傲娇", "用户怕打雷")
+    (fact,) = studio.memory.list("v1", "傲娇")
+    assert studio.memory.list("v2", "傲娇") == []
+    for touch in (studio.memory.accept, studio.memory.forget):
+        with pytest.raises(AccessError):
+            touch("v2", fact.id)
+    with pytest.raises(AccessError):
+        studio.memory.edit("v2", fact.id, "别的")
+    with pytest.raises(AccessError):
+        studio.memory.notice("v2", studio.conversations.start("v1", "傲娇").id)
+    studio.memory.edit("v1", fact.id, " 用户不怕打雷 ")
+    assert studio.memory.list("v1", "傲娇")[0].text == "用户不怕打雷"
+
+
+def test_bad_facts_are_refused_in_words_and_markup_stays_text(studio: Studio) -> None:
+    for bad in ("", " \n", "字" * (LONGEST + 1)):
+        with pytest.raises(AnimeAIError):
+            studio.memory.add("v1", "傲娇", bad)
+    studio.memory.add("v1", "傲娇", "<img src=x>\ud800")
+    studio.memory.add("v1", "傲娇", "<img src=x>\ud800")
+    facts = studio.memory.list("v1", "傲娇")
+    assert len(facts) == 1, "the same is kept once"
+    assert "<img" not in facts_list(facts, "zh")
+
+
+def test_a_small_model_is_told_the_newest_facts(studio: Studio) -> None:
+    for number in range(30):
+        studio.memory.add("v1", "傲娇", f"用户喜欢第{number}种颜色")
+    talk = studio.conversations.start("v1", "傲娇")
+    (told,) = studio.memory.told("v1", talk, (), small=True)
+    assert "第29种" in told
+    assert "第0种" not in told
+    assert len(told) < 2 * SMALL_ROOM
+    (told,) = studio.memory.told("v1", talk, (), small=False)
+    assert "第0种" in told
+
+
+def test_a_digest_takes_sentences_as_they_are_within_its_room() -> None:
+    said = ["我想去海边看灯塔。灯塔很高。", "海边的灯塔晚上会亮。", "嗯。", "作业还没有写完。"]
+    found = digest(said, 24)
+    assert found
+    assert sum(len(sentence) for _, sentence in found) <= 24
+    assert all(sentence in said[place] for place, sentence in found)
+    assert any("灯塔" in sentence for _, sentence in found)
+    assert digest([], 100) == []
+    assert digest(["……", "哦"], 100) == []
+
+
+def test_what_left_the_context_is_summarised_edited_and_told(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = prompts(studio, monkeypatch)
+    talk = studio.conversations.start("v1", "傲娇").id
+    for words in ("我想去海边看灯塔，你去吗", "灯塔下面有一家书店", "书店里有一只猫"):
+        say(studio, "v1", talk, words)
+    last = studio.conversations.get("v1", talk).messages[-1]
+    studio.conversations.update("v1", last.id, last.content, meta={**last.meta, "dropped": 2})
+    say(studio, "v1", talk, "今天吃什么")
+    (told,) = turns[-1].facts
+    assert told.startswith("之前聊过：\n- ")
+    assert "灯塔" in told
+    assert "猫" not in told, "what is still in the context is not told twice"
+    studio.memory.write_summary("v1", talk, "我们约好去看灯塔\n\n她答应了")
+    last = studio.conversations.get("v1", talk).messages[-1]
+    studio.conversations.update("v1", last.id, last.content, meta={**last.meta, "dropped": 3})
+    say(studio, "v1", talk, "然后呢")
+    (told,) = turns[-1].facts
+    assert "约好去看灯塔" in told
+    assert "猫" in told, "what left since is told behind the words of a person"
+    with pytest.raises(AccessError):
+        studio.memory.write_summary("v2", talk, "x")
+
+
+def test_the_panel_shows_each_person_their_own(studio: Studio) -> None:
+    from anime_ai.ui.memory_panel import MemoryPanel
+
+    panel = MemoryPanel(studio)
+    talk = studio.conversations.start(VISITOR.id, "傲娇").id
+    panel.add_fact(VISITOR, talk, "用户怕打雷")
+    for _ in studio.chat.reply(VISITOR.id, talk, "我叫小明"):
+        pass
+    title, shown, way, *_ = panel.notice_facts(VISITOR, talk)
+    assert title["label"] == "她记得的事 · 1，还有 1 条等你确认"
+    assert "用户叫小明" in shown
+    assert way == "ask"
+    for person in (STRANGER, OWNER):
+        with pytest.raises(AccessError):
+            panel.look_at_memory(person, talk)
+    with pytest.raises(AnimeAIError):
+        panel.forget_everything(VISITOR, talk, False)
+    panel.forget_everything(VISITOR, talk, True)
+    assert studio.memory.list(VISITOR.id, "傲娇") == []
