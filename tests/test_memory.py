@@ -1,4 +1,4 @@
-"""What she remembers: noticed, proposed, accepted, in the prompt, forgotten for good; and what a long talk was about."""
+"""What she remembers: noticed, proposed, accepted, in the prompt, forgotten for good; what a long talk was about."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         ("其实我不喜欢下雨天。我是大学生。", ["用户不喜欢下雨天", "用户是大学生"]),
         ("我家养了一只橘猫，今年20岁", ["用户养了一只橘猫", "用户20岁"]),
         ("我对花生过敏", ["用户对花生过敏"]),
-        ("My name is Ann. I live in Kyoto.", ["用户叫Ann"]),
+        ("My name is Ann. I live in Kyoto.", ["用户叫Ann", "用户住在Kyoto"]),
         ("我叫什么名字？", []),
         ("我喜欢你", []),
         ("如果我叫小红就好了", []),

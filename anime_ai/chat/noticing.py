@@ -13,6 +13,8 @@ MOST_VALUE = 20
 """Characters of what somebody is called, likes or lives in; longer is a story, not a fact."""
 
 _SENTENCE = re.compile(r"[^。！？!?\n…~～；;]+[。！？!?…~～；;]*")
+_STOP = re.compile(r"\.(?=\s|$)")
+"""The end of an English sentence, not the point in a number."""
 _CLAUSE = re.compile(r"[^，,、]+")
 _ASKS = re.compile(r"[？?]|吗|呢$|什么|哪|谁|怎么|几|多少|是不是|有没有|对不对|会不会|好不好")
 _UNSURE = re.compile(
@@ -53,7 +55,7 @@ def notice(said: str) -> list[str]:
 
 def _clauses(said: str) -> Iterator[str]:
     """Clauses that tell something; one without a subject goes on with that of the clause before it."""
-    for sentence in _SENTENCE.findall(said):
+    for sentence in _SENTENCE.findall(_STOP.sub("\n", said)):
         if _ASKS.search(sentence) or _UNSURE.search(sentence):
             continue
         about_me = False
