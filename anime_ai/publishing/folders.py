@@ -54,19 +54,19 @@ def make(
     with replaced_folder(target) as folder:
         if kind == ADAPTER:
             write_adapter(trained, folder)
-            proof = prove(trained, "adapter", folder, settings)
+            proof = prove(trained, "adapter", folder, settings, tell)
         elif kind == MERGED:
             merge(trained.base, folder / "model", trained.adapter, tell)
             for file in sorted((folder / "model").iterdir()):
                 file.replace(folder / file.name)
             (folder / "model").rmdir()
-            proof = prove(trained, "bf16", folder, settings)
+            proof = prove(trained, "bf16", folder, settings, tell)
         else:
             convert(trained.base, folder / MODEL, gguf_type, trained.adapter, tell)
             layout = Layout(_tokenizer(trained), *trained.layout)
             context = min(trained.base.context(), MOST_CONTEXT)
             write_bytes(folder / MODELFILE, modelfile(layout, MODEL, trained.card, context).encode())
-            proof = prove(trained, gguf_type, folder / MODEL, settings)
+            proof = prove(trained, gguf_type, folder / MODEL, settings, tell)
         _describe(trained, kind, folder)
         check_leaves(folder, settings, beside=(trained.base.path, trained.adapter))
     return Made(target, kind, size_of(target), proof)

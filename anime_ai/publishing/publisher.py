@@ -142,7 +142,7 @@ class Publisher:
     def _make_bundle(self, order: Order, trained: Trained | None, target: Path) -> Made:
         if order.persona is None:
             raise PublishError("publishing.choose_persona")
-        proof = prove_adapter(trained, self.settings) if trained else None
+        proof = prove_adapter(trained, self.settings, self._step) if trained else None
         file = self.folder / "bundle" / f"{order.persona.id}{SUFFIX}"
         self.bundles.pack(order.persona, file, trained, order.bases, order.characters, self._step)
         if order.what == "bundle":
