@@ -22,12 +22,16 @@ class Tab:
         self.context = browser.new_context(
             viewport={"width": width, "height": 860}, locale=locale, color_scheme="dark" if dark else "light"
         )
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
         self.address, self.faults, self.elsewhere = address, [], []
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", self._watch)
+        self.page = self._page()
+
+    def _page(self) -> Any:
+        page = self.context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        page.on("request", self._watch)
+        return page
 
     def _watch(self, request: Any) -> None:
         if not request.url.startswith((self.address, "data:", "blob:")):
@@ -44,6 +48,26 @@ class Tab:
     def say(self, message: str) -> None:
         self.page.fill("#message textarea", message)
         self.page.click("#send")
+
+    def reopen(self) -> Any:
+        """Close the tab and open another one, as somebody who comes back."""
+        self.page.close()
+        self.page = self._page()
+        return self.open()
+
+    def act(self, name: str, place: int = -1) -> None:
+        """Press a button below a message, counted among those that can be changed."""
+        row = self.page.locator("#line .message-row[data-message]").nth(place)
+        row.hover()
+        row.locator(f"button[data-act={name}]").first.click()
+
+    def swiped(self, count: str) -> None:
+        """Wait until the last message says which of its alternatives it is."""
+        self.page.wait_for_function(
+            "(count) => [...document.querySelectorAll('#line .message-row')].at(-1)"
+            "?.querySelector('.swipe small')?.textContent === count && !document.querySelector('#live .streaming')",
+            arg=count,
+        )
 
     def answered(self, count: int, seconds: float = 60) -> list[str]:
         """The messages once there are `count` and she has finished."""
@@ -69,6 +93,16 @@ def drop(page: Any, file: Path) -> None:
     page.wait_for_selector("#grid [data-row]")
     part(page, "import")
     page.set_input_files("#import-file input[type=file]", str(file))
+
+
+def import_card(tab: Tab, file: Path, name: str) -> Any:
+    """A card dropped on the characters' tab, until it is chosen there."""
+    page = tab.open()
+    tab.go("personas")
+    page.wait_for_selector("#personas-list li")
+    page.set_input_files("#card-drop input[type=file]", str(file))
+    page.wait_for_selector(f"#personas-list li.chosen:has-text('{name}')")
+    return page
 
 
 def upload(page: Any, folder: Path, rows: Any, name: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Tab
+from browsing import Tab, import_card
 from card_makers import encoded, png, text, v3
 
 from anime_ai.persona.files import read
@@ -33,11 +33,7 @@ def dropped(tab: Tab, folder: Path, **changed: Any) -> Any:
 
 def test_a_card_is_imported_talked_to_and_exported(tab: Tab, tmp_path: Path, test_data: Path) -> None:
     card = test_data / "cards" / "default_Seraphina.png"
-    page = tab.open()
-    tab.go("personas")
-    page.wait_for_selector("#personas-list li")
-    page.set_input_files("#card-drop input[type=file]", str(card))
-    page.wait_for_selector("#personas-list li.chosen:has-text('Seraphina')")
+    page = import_card(tab, card, "Seraphina")
     page.click("#persona-export summary")
     with page.expect_download() as waiting:
         page.click("#persona-export a[href*='as=png']")

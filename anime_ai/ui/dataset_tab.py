@@ -37,7 +37,7 @@ class DatasetTab:
         with gr.Row(equal_height=True):
             editing.dataset = chooser(label=label("ui.dataset.name"), scale=4, min_width=180, elem_id="dataset")
             editing.exports = gr.HTML(elem_id="download", min_width=120)
-        with gr.Tabs(elem_id="dataset-parts") as editing.parts:
+        with gr.Tabs(elem_id="dataset-parts", overflow_behavior="wrap") as editing.parts:
             with gr.Tab(label("ui.dataset.editing"), id="rows"):
                 editing.build()
                 with editing.bulk:

@@ -278,7 +278,7 @@ class PersonaTab:
                 label("ui.persona.remove"), variant="stop", size="sm", min_width=80, elem_id="persona-remove"
             )
         self.published = gr.Checkbox(label=label("ui.persona.publish"), elem_id="persona-published")
-        with gr.Tabs(elem_id="persona-parts"):
+        with gr.Tabs(elem_id="persona-parts", overflow_behavior="wrap"):
             with gr.Tab(label("ui.persona.card"), id="card"):
                 self.name = gr.Textbox(
                     label=label("ui.persona.name"), info=label("ui.persona.name.help"), max_lines=1, max_length=80
