@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
 from anime_ai.models.bases import Base
+from anime_ai.processes import kill_tree, start
 from anime_ai.training import parallel, runs, slices, trainer
 from anime_ai.training.queue import RunQueue, wait
 from anime_ai.training.recipe import Recipe
@@ -124,3 +129,22 @@ def test_slices_give_the_losses_of_a_whole_training(
     assert len(lent) >= 3
     assert losses(run.folder) == pytest.approx(losses(whole), rel=1e-5)
     assert list(losses(run.folder)) == sorted(losses(run.folder))
+
+
+def test_the_processes_end_with_the_trainer_that_started_them(tmp_path: Path) -> None:
+    starter = start([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "log")
+    script = (
+        "import json, sys, time\n"
+        "from anime_ai.processes import Process\n"
+        "from anime_ai.training.parallel import leave_with\n"
+        "leave_with(Process(*json.loads(sys.argv[1])))\n"
+        "print('on', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    told = [sys.executable, "-c", script, json.dumps(astuple(starter))]
+    with subprocess.Popen(told, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "on\n"
+        assert worker.poll() is None
+        kill_tree(starter, grace_s=0.0)
+        assert worker.wait(timeout=60) == 1

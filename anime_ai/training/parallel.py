@@ -10,20 +10,28 @@ python -m torch.distributed.run --nproc_per_node 2 -m anime_ai.training.parallel
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, TrainingError
-from anime_ai.processes import usable_cpus
+from anime_ai.processes import Process, current, is_alive, usable_cpus
 from anime_ai.training import runs
 from anime_ai.training.fitting import Job, fit
 from anime_ai.training.packing import Packer
 
+TRAINER = "ANIME_AI_TRAINER"
+"""The variable that tells the processes who started them."""
+LOOK = 1.0
+"""Seconds between two looks whether that one is still there."""
 OUT_OF_MEMORY = 75
 """Exit status (EX_TEMPFAIL): the parent tries again with smaller packs."""
 
@@ -43,7 +51,7 @@ def fit_parallel(job: Job, packer: Packer) -> None:
     settings = Settings.load()
     told = command(job.folder, packer.budget, job.recipe.processes, settings.accelerate_config)
     threads = max(1, usable_cpus() // job.recipe.processes)
-    env = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    env = {"OMP_NUM_THREADS": str(threads), **os.environ, TRAINER: json.dumps(astuple(current()))}
     done = subprocess.run(told, env=env, stdin=subprocess.DEVNULL)
     status = runs.read_status(job.folder)
     if status.get("out_of_memory"):
@@ -57,6 +65,18 @@ def fit_parallel(job: Job, packer: Packer) -> None:
         raise TrainingError("training.crashed", why=f"exit status {done.returncode}")
 
 
+def leave_with(trainer: Process) -> None:
+    """End this process, and with it all that its launcher started, once the trainer is gone, however it ended: the run
+    counts as interrupted then, and what goes on with it must not meet these."""
+
+    def watch() -> None:
+        while is_alive(trainer):
+            time.sleep(LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
@@ -66,6 +86,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     from anime_ai.training import trainer
 
+    if os.environ.get(TRAINER):  # a launcher of one's own, on several machines, has none
+        leave_with(Process(*json.loads(os.environ[TRAINER])))
     first = int(os.environ.get("RANK", "0")) == 0
     packer = Packer(args.budget)
 
