@@ -1,6 +1,6 @@
 """Chatting with the 1.5B in llama.cpp on this machine: tokens a second, first tokens, memory, conversions.
 
-ANIME_AI_TEST_DATA=… pytest -m benchmark -s tests/benchmarks/test_llamacpp.py
+ANIME_AI_TEST_DATA=… pytest -m benchmark -s tests/benchmarks/test_llamacpp_speed.py
 
 On the full-size stand-in at Q4_0, the model loaded, against references in the same run, in turns where they are quick:
 xllamacpp itself on the same file; transformers in fp32, as the original recipe runs it, and in bf16 without a cache.
