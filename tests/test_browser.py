@@ -175,9 +175,11 @@ def test_a_phones_width_is_enough(browser: Any, address: str, dark: bool) -> Non
         page.wait_for_timeout(400)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
     tab.go("chat")
-    box = page.locator("#send").bounding_box()
-    assert box["width"] >= 44
-    assert box["x"] + box["width"] <= 360
+    room = page.locator("#talk-side").bounding_box()
+    for name in ("#send", "#clear"):
+        box = page.locator(name).bounding_box()
+        assert box["width"] >= 44, name
+        assert box["x"] + box["width"] <= room["x"] + room["width"] <= 360, name
     assert tab.faults == []
     tab.context.close()
 
