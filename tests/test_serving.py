@@ -15,6 +15,7 @@ import pytest
 from ui_fakes import open_studio
 
 from anime_ai.errors import AccessError, AnimeAIError, SettingsError
+from anime_ai.models.bases import Base
 from anime_ai.serving import meter as meters
 from anime_ai.serving.completions import NoModelError
 from anime_ai.serving.keys import PREFIX
@@ -242,13 +243,13 @@ def test_an_unknown_adapter_is_said(studio: Studio) -> None:
     assert refused.value.key == "model.unknown_adapter"
 
 
-def test_the_whole_conversation_reaches_the_prompt_and_is_counted(starter: Path, tmp_path: Path) -> None:
-    """On the starter: the persona's line, the client's system message, the history, the question."""
+def test_the_whole_conversation_reaches_the_prompt_and_is_counted(base: Base, tmp_path: Path) -> None:
+    """The persona's line, the client's system message, the history, the question."""
     from anime_ai.config import Settings
     from anime_ai.models.transformers_engine import TransformersEngine
     from anime_ai.storage import Database
 
-    settings = Settings(output_dir=tmp_path, model_name="starter", engine="transformers")
+    settings = Settings(output_dir=tmp_path, model_name=str(base.path), engine="transformers")
     with Studio(settings, Database.open(settings)) as studio:
         prompts: list[Any] = []
         whole = TransformersEngine.stream
