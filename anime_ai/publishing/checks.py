@@ -14,7 +14,7 @@ LOOKED_AT = 2**20
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz")
 _TOKEN = re.compile(rb"hf_[A-Za-z0-9]{30,}")
 SHORTEST_SECRET = 6
-"""Characters below which a password is found in too many innocent words."""
+"""Bytes below which a password is found in too many innocent words."""
 
 
 def check_leaves(folder: Path, settings: Settings, token: str = "", beside: tuple[Path, ...] = ()) -> None:
@@ -25,7 +25,7 @@ def check_leaves(folder: Path, settings: Settings, token: str = "", beside: tupl
     paths = {str(path.expanduser().resolve()) for path in (settings.output_dir, Path.home(), folder, *beside)}
     # A short path ("/", "/root") stands in many texts by chance.
     local = [one.encode() for one in paths if len(Path(one).parts) > 2]
-    secrets = [one.encode() for one in _secrets(settings, token) if len(one) >= SHORTEST_SECRET]
+    secrets = [one for one in map(str.encode, _secrets(settings, token)) if len(one) >= SHORTEST_SECRET]
     for file in _files(folder):
         name = file.relative_to(folder).as_posix()
         if file.suffix.lower() in PICKLES:
