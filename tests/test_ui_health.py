@@ -93,5 +93,5 @@ def test_a_tab_that_cannot_be_built_says_so_and_the_others_work(
     values = [str(block.value) for block in demo.blocks.values() if getattr(block, "value", None)]
     assert [value for value in values if "somelib" in value and "@@ui.tab.broken@@" in value]
     names = {block.api_name.rstrip("_0123456789") for block in demo.fns.values()}
-    marks = {"chat": "send", "dataset": "keep_theirs", "training": "tick", "knowledge": "try_out"}
+    marks = {"chat": "send", "dataset": "keep_theirs", "training": "weigh", "knowledge": "try_out"}
     assert {name: mark in names for name, mark in marks.items()} == {name: name != broken for name in marks}

@@ -17,7 +17,7 @@ from anime_ai.chat.feedback import Said
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
-from anime_ai.ui.generations import Generations
+from anime_ai.ui.generations import Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
@@ -76,7 +76,8 @@ class Contrast:
             try:
                 yield step(True)
                 for place, id in enumerate(ids):
-                    for reply in self.studio.chat.ask(asked, str(persona), id, sampling, stop, who_asks(person)):
+                    replies = self.studio.chat.ask(asked, str(persona), id, sampling, stop, who_asks(person))
+                    for reply in paced(replies):
                         answers[place] = reply.text
                         yield step(True)
             except Exception:

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from anime_ai.errors import AnimeAIError
+
+EVERY = 0.08
+"""Seconds between two updates of a page: each costs it some milliseconds, whatever is in it, and a page that is told of
+every token of a fast model does nothing else."""
+Told = TypeVar("Told")
+
+
+def paced(told: Iterable[Told]) -> Iterator[Told]:
+    """What a page is shown of an answer as it grows: the first, the last, and the newest every so often."""
+    left: list[Told] = []
+    shown = 0.0
+    for one in told:
+        left = [one]
+        if time.monotonic() - shown >= EVERY:
+            yield left.pop()
+            shown = time.monotonic()
+    yield from left
 
 
 class Generations:

@@ -18,7 +18,7 @@ from anime_ai.chat.turns import How
 from anime_ai.errors import AnimeAIError
 from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.card_routes import avatar_url
-from anime_ai.ui.generations import Generations
+from anime_ai.ui.generations import Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.persons import Person
 from anime_ai.ui.said import VERDICTS, Seen, Voice, line, speaking
@@ -187,7 +187,7 @@ class Talking:
             try:
                 waiting = speaking(voice, language, "", "", asked, meta)
                 yield self._step(self.shown(person, conversation), waiting, busy=True)
-                for reply in replies:
+                for reply in paced(replies):
                     yield self._step(live=speaking(voice, language, reply.thinking, reply.text, asked, meta))
             except Exception:
                 yield self._settled(person, conversation.id, busy=False, **(back or {}))
