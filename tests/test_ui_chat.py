@@ -19,6 +19,7 @@ from anime_ai.chat.tree import Message
 from anime_ai.errors import AccessError, AnimeAIError, ModelError, SettingsError
 from anime_ai.models.engine import Sampling
 from anime_ai.studio import Studio
+from anime_ai.ui import generations
 from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.comparing import recipe_of
 from anime_ai.ui.generations import Generations
@@ -99,6 +100,13 @@ def test_macros_of_a_greeting_are_filled_in(studio: Studio) -> None:
         assert "{{" not in persona.greeting
 
 
+@pytest.fixture
+def unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is told of every piece, as it is of a slow answer's."""
+    monkeypatch.setattr(generations, "EVERY", 0.0)
+
+
+@pytest.mark.usefixtures("unpaced")
 def test_an_answer_streams_and_is_there_after_a_reload(tab: ChatTab, chat: FakeChat) -> None:
     chat.answers = ["哼，随便你。"]
     conversation = conversation_of(tab, VISITOR)
@@ -123,6 +131,7 @@ def test_her_thoughts_are_folded(tab: ChatTab, chat: FakeChat) -> None:
     assert re.search(folded, last)
 
 
+@pytest.mark.usefixtures("unpaced")
 def test_closing_the_stream_ends_the_generation_and_keeps_what_she_said(tab: ChatTab, chat: FakeChat) -> None:
     chat.answers = ["一二三四五六七八"]
     conversation = conversation_of(tab, VISITOR)
