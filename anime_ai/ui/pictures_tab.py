@@ -41,6 +41,8 @@ CARDS = (
 OFFERED = 80
 """Words of a group that its field offers; any other may be typed."""
 SHELF = 60
+TOLD_S = 0.4
+"""Seconds between two words about a batch: a page that is told of every picture has no time for anything else."""
 REFRESH_S = 0.7
 """How often the shelf is drawn anew while pictures stream in."""
 MOST_ASKED = 200
@@ -104,14 +106,17 @@ class PicturesTab:
         paths = [Path(file) for file in files or ()]
         stop = self._adding[person.session] = threading.Event()
         done: list[Looked] = []
-        drawn = 0.0
+        drawn = seen = 0.0
         try:
             yield [self._progress(done, len(paths), person), _there(True), gr.skip(), gr.skip(), *still]
             for one in self.vision.describe_all(person.id, [(path.name, path) for path in paths], stop):
                 done.append(one)
-                told: Any = gr.skip()
-                if time.monotonic() - drawn > REFRESH_S:
-                    drawn, told = time.monotonic(), self._shelf(person)
+                now = time.monotonic()
+                if now - seen < TOLD_S:
+                    continue
+                seen, told = now, gr.skip()
+                if now - drawn > REFRESH_S:
+                    drawn, told = now, self._shelf(person)
                 yield [self._progress(done, len(paths), person), gr.skip(), gr.skip(), told, *still]
         finally:
             self._adding.pop(person.session, None)
