@@ -426,7 +426,7 @@ class Chat:
             for spoken in stream:
                 total = total + spoken
                 yield total
-        if conversation.id and total.ended:
+        if conversation.id and total.ended and not model.tiny and model.engine.reading_pace:
             told = [*PROMPT.format_messages(**values), AIMessage(total.text)]
             self.ahead.start(lambda stop: model.read_ahead(told, stop))
 

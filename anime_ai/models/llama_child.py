@@ -20,7 +20,7 @@ from anime_ai.processes import Process, ignore_interrupts, is_alive
 KEY = "ANIME_AI_CHILD_KEY"
 READ = 64
 """Prompt tokens that are read between two looks at whether somebody still waits: a bit over a second of a 1.5 B model
-on two cores, and no slower than more of them (measured, tests/benchmarks/test_llamacpp_speed.py)."""
+on two cores."""
 LOOK = 0.5
 """Seconds between two looks at the parent."""
 

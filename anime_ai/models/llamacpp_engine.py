@@ -20,6 +20,7 @@ from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
 from anime_ai.models.engine import Adapter, Likelihood, Piece, Sampling
 from anime_ai.models.ggufs import Ggufs
+from anime_ai.models.layouts import Layouts
 from anime_ai.models.llama_host import Host, Live
 from anime_ai.models.llama_server import Loaded
 from anime_ai.models.seats import Seat, Seats, common
@@ -67,26 +68,17 @@ class LlamaCppEngine:
         self.reading_pace: float | None = None
         self._states = States(folder / "states", bounds.states)
         self._states.clear("talk")
-        self._tokenizer: Any = None
-        self._loading = threading.Lock()
-        self._layouts: dict[tuple[str, str], Layout] = {}
+        self._layouts = Layouts(base)
 
     @property
     def loaded(self) -> bool:
         return self._host.running
 
     def tokenizer(self) -> Any:
-        from anime_ai.models.transformers_engine import load_tokenizer
-
-        with self._loading:
-            if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self.base)
-            return self._tokenizer
+        return self._layouts.tokenizer()
 
     def layout(self, format: str, think: str) -> Layout:
-        if (format, think) not in self._layouts:
-            self._layouts[format, think] = Layout(self.tokenizer(), format, think)
-        return self._layouts[format, think]
+        return self._layouts.layout(format, think)
 
     def context_length(self) -> int:
         config = read_json(self.base.path / "config.json") or {}
@@ -271,8 +263,8 @@ def options(sampling: Sampling, made: int) -> dict[str, Any]:
     """A sampling in llama.cpp's names, in the order of the filters in which transformers has them. `made` tokens are
     there already: an answer that goes on draws on, not again what it has drawn.
 
-    llama.cpp's repetition penalty looks at the last 64 tokens, be they the answer's or the prompt's. Its filters take a
-    twentieth of the time of a small model where they see the whole vocabulary: they see the likeliest alone.
+    llama.cpp's repetition penalty looks at the last 64 tokens, be they the answer's or the prompt's. Its filters are
+    given the likeliest tokens alone: over a whole vocabulary they cost each token time.
     """
     greedy = sampling.temperature <= 0
     told: dict[str, Any] = {

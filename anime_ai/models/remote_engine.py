@@ -25,6 +25,7 @@ from anime_ai.models.adapters import read_card
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
 from anime_ai.models.engine import Adapter, Piece, Sampling
+from anime_ai.models.layouts import Layouts
 from anime_ai.models.remote_answer import Thoughts, pieces
 from anime_ai.models.remote_server import Server
 from anime_ai.prompting import Dialogue, Exchange, Layout, Prompt, inert
@@ -70,8 +71,7 @@ class RemoteEngine:
         self.base = base
         self.settings = settings
         self.server = Server(settings)
-        self._tokenizer: Any = None
-        self._layouts: dict[tuple[str, str], Layout] = {}
+        self._layouts = Layouts(base)
         self._forms: dict[str, Form] = {}
         self._plain: set[str] = set()
         self._models: tuple[float, tuple[Served, ...]] | None = None
@@ -82,17 +82,10 @@ class RemoteEngine:
         return self._models is not None
 
     def tokenizer(self) -> Any:
-        from anime_ai.models.transformers_engine import load_tokenizer
-
-        with self._learning:
-            if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self.base)
-            return self._tokenizer
+        return self._layouts.tokenizer()
 
     def layout(self, format: str, think: str) -> Layout:
-        if (format, think) not in self._layouts:
-            self._layouts[format, think] = Layout(self.tokenizer(), format, think)
-        return self._layouts[format, think]
+        return self._layouts.layout(format, think)
 
     def context_length(self) -> int:
         if self.settings.remote_context:

@@ -23,6 +23,7 @@ from anime_ai.models.bases import Base, read_header
 from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed_threads
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.generation import KeptCache, generate, new_cache
+from anime_ai.models.layouts import Layouts
 from anime_ai.prompting import MASKED, Layout, Prompt
 
 # Bars and hints of libraries do not belong between the lines of an answer.
@@ -76,12 +77,11 @@ class TransformersEngine:
         self.sixteen = sixteen
         self.device = device
         self.reading_pace: float | None = None
-        self._tokenizer: Any = None
         self._model: Any = None
         self._with_tokens = False
         self._adapters: OrderedDict[str, str] = OrderedDict()
         self._caches: OrderedDict[tuple[str, str], KeptCache] = OrderedDict()
-        self._layouts: dict[tuple[str, str], Layout] = {}
+        self._layouts = Layouts(base)
         self._busy = threading.Lock()
         self._loading = threading.Lock()
 
@@ -90,15 +90,10 @@ class TransformersEngine:
         return self._model is not None
 
     def tokenizer(self) -> Any:
-        with self._loading:
-            if self._tokenizer is None:
-                self._tokenizer = load_tokenizer(self.base)
-            return self._tokenizer
+        return self._layouts.tokenizer()
 
     def layout(self, format: str, think: str) -> Layout:
-        if (format, think) not in self._layouts:
-            self._layouts[format, think] = Layout(self.tokenizer(), format, think)
-        return self._layouts[format, think]
+        return self._layouts.layout(format, think)
 
     def context_length(self) -> int:
         return min(int(getattr(self._ready().config, "max_position_embeddings", 4096)), 8192)
@@ -133,7 +128,7 @@ class TransformersEngine:
             kept = self._kept(name, cache_key)
             with self._only(name):
                 guessing = look_up_pays(self._model)
-                yield from generate(self._model, self._tokenizer, prompt, sampling, stop, kept, guessing)
+                yield from generate(self._model, self.tokenizer(), prompt, sampling, stop, kept, guessing)
         except torch.OutOfMemoryError as error:
             self._caches.clear()
             raise ModelError("model.out_of_memory", name=self.base.id) from error

@@ -307,6 +307,21 @@ class ChatTab:
             inputs=[self.conversation, self.adapter, self.policy],
             outputs=[self.think],
         )
+        self._connect_saying(page, asked, how)
+        page.on(
+            self.clear_button.click, self.clear, role="visitor", inputs=[self.conversation, self.adapter], outputs=opens
+        )
+        page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
+        self.drawer.connect(page, self.conversation, self.persona, opens)
+        self.sampling.connect(page, self.persona)
+        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
+        self.memory.connect(page, self.conversation, talking.line)
+        self.gathering.connect(page, self.persona, self.adapter)
+        self.context.connect(page, [talking.message, self.conversation, *how])
+
+    def _connect_saying(self, page: Page, asked: list[Any], how: list[Any]) -> None:
+        """What makes her answer, and what stops her."""
+        talking = self.talking
         page.on(
             [talking.message.submit, talking.send_button.click],
             talking.send,
@@ -334,13 +349,3 @@ class ChatTab:
             concurrency_limit=16,
         )
         page.on(talking.stop_button.click, talking.stop, role="visitor", inputs=[self.conversation])
-        page.on(
-            self.clear_button.click, self.clear, role="visitor", inputs=[self.conversation, self.adapter], outputs=opens
-        )
-        page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
-        self.drawer.connect(page, self.conversation, self.persona, opens)
-        self.sampling.connect(page, self.persona)
-        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
-        self.memory.connect(page, self.conversation, talking.line)
-        self.gathering.connect(page, self.persona, self.adapter)
-        self.context.connect(page, [talking.message, self.conversation, *how])

@@ -70,7 +70,6 @@ def launch(
 ) -> gr.Blocks:
     """Serve the studio's page and return at once; `close()` on the answer ends it. `port` has to be free."""
     from starlette.middleware import Middleware
-    from starlette.routing import Route
 
     settings = studio.settings
     check_password(settings.owner_password.get_secret_value(), host, share)
@@ -105,16 +104,7 @@ def launch(
         auth_dependency=lambda request: person_of(request).id or None,
         app_kwargs={
             "middleware": [guard, Middleware(Labels)],
-            "routes": [
-                Route("/download/{dataset}.json", download_of(studio)),
-                Route("/published", published_of(studio)),
-                *pictures_of(studio),
-                conversations_of(studio),
-                *cards_of(studio),
-                *endpoint_of(studio),
-                *origins_of(studio),
-                portraits(),
-            ],
+            "routes": _routes(studio),
             "openapi_url": None,
             "docs_url": None,
             "redoc_url": None,
@@ -133,6 +123,22 @@ def launch(
         favicon_path=MARK,
     )
     return demo
+
+
+def _routes(studio: Studio) -> list[Any]:
+    """What is served beside the page."""
+    from starlette.routing import Route
+
+    return [
+        Route("/download/{dataset}.json", download_of(studio)),
+        Route("/published", published_of(studio)),
+        *pictures_of(studio),
+        conversations_of(studio),
+        *cards_of(studio),
+        *endpoint_of(studio),
+        *origins_of(studio),
+        portraits(),
+    ]
 
 
 class Straight:
