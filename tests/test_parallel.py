@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from anime_ai.config import Settings
+from anime_ai.dataset.preprocess import Manifest
 from anime_ai.dataset.rows import Row
 from anime_ai.models.bases import Base
 from anime_ai.processes import kill_tree, start
@@ -35,15 +36,24 @@ def losses(folder: Path, key: str = "loss") -> dict[int, float]:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path, base: Base) -> None:
+def test_two_processes_learn_what_one_learns(tmp_path: Path, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchrun over gloo; the worker itself refuses another number of processes than it was asked for."""
     alone, together = prepared(tmp_path / "one", base), prepared(tmp_path / "two", base, processes=2)
+    made, encoded = parallel.command, []
+
+    def asked(folder: Path, *args: Any) -> list[str]:
+        encoded.append(Manifest.read(folder / runs.DATA))  # the processes would replace the rows under each other
+        return made(folder, *args)
+
+    monkeypatch.setattr(parallel, "command", asked)
     for folder in (alone, together):
         trainer.train(folder, resume=False)
         run = runs.read_run(folder)
         assert (run.state, run.error) == ("finished", None)
         assert run.step == run.total == 20
         assert run.adapter is not None
+    assert len(encoded) == 1
+    assert encoded[0] is not None
     assert losses(together) == pytest.approx(losses(alone), rel=1e-3)
     assert losses(together, "eval_loss") == pytest.approx(losses(alone, "eval_loss"), rel=1e-3)
 

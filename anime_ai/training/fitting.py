@@ -54,6 +54,13 @@ class Data:
     manifest: Manifest
 
 
+def layout_of(job: Job) -> Layout:
+    """The base's tokenizer, and how the recipe asks for prompts."""
+    from anime_ai.models.transformers_engine import load_tokenizer
+
+    return Layout(load_tokenizer(job.base), job.recipe.prompt_format, job.recipe.think)
+
+
 def data_of(job: Job, layout: Layout) -> Data:
     """Train and held-out rows of the persona; encoded anew where they are for another tokenizer or layout."""
     recipe, folder = job.recipe, job.folder / runs.DATA
@@ -121,7 +128,6 @@ def fit(
     from transformers import PrinterCallback, set_seed
 
     from anime_ai.models.device import pick_device, use_allowed_threads
-    from anime_ai.models.transformers_engine import load_tokenizer
     from anime_ai.training.callbacks import Follower, Reporter
     from anime_ai.training.loop import Steps, StepTrainer
     from anime_ai.training.optimisers import optimiser
@@ -132,8 +138,7 @@ def fit(
     # Before the adapter's first weights are drawn: the same seed gives the same adapter.
     set_seed(recipe.seed)
     device = pick_device()
-    tokenizer = load_tokenizer(job.base)
-    layout = Layout(tokenizer, recipe.prompt_format, recipe.think)
+    layout = layout_of(job)
     data = data_of(job, layout)
     schedule = plan(recipe, len(data.train), job.base.parameters())
     model, precision = _model(job, data, device, packer, notice)
@@ -163,7 +168,7 @@ def fit(
     if reporter:
         reporter.tokens_seen = lambda: trainer.tokens_seen
         reporter.more = objective.told if objective else dict
-        tokenizer.save_pretrained(job.folder / checkpoints.TOKENIZER)
+        layout.tokenizer.save_pretrained(job.folder / checkpoints.TOKENIZER)
         write_json(job.folder / checkpoints.NOTES, notes_of(job, layout, data, schedule, precision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if reporter and not reporter.sliced.is_set():

@@ -25,7 +25,7 @@ from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, TrainingError
 from anime_ai.processes import Process, current, is_alive, usable_cpus
 from anime_ai.training import runs
-from anime_ai.training.fitting import Job, fit
+from anime_ai.training.fitting import Job, data_of, fit, layout_of
 from anime_ai.training.packing import Packer
 
 TRAINER = "ANIME_AI_TRAINER"
@@ -48,6 +48,8 @@ def command(folder: Path, budget: int, processes: int, accelerate_config: str) -
 def fit_parallel(job: Job, packer: Packer) -> None:
     """Train in several processes until all have ended. Raises what went wrong in the first of them; MemoryError where
     there was not enough for the packs."""
+    # Encoded here, once: the processes would replace the folder under each other.
+    data_of(job, layout_of(job))
     settings = Settings.load()
     told = command(job.folder, packer.budget, job.recipe.processes, settings.accelerate_config)
     threads = max(1, usable_cpus() // job.recipe.processes)
