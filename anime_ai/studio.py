@@ -97,7 +97,7 @@ class Studio:
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
         self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.choose_again)
         self.chat.allowance = self.quotas
-        self.memory = Memory(database, self.conversations, lambda: self.chat.forget())
+        self.memory = Memory(database, self.conversations, lambda talks: self.chat.forget(talks))
         self.chat.memory = self.memory
 
     @classmethod

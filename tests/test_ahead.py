@@ -106,6 +106,40 @@ def test_closing_ends_what_is_read_and_begins_nothing_more() -> None:
     assert not late.is_set()
 
 
+def test_whoever_ends_a_reading_ends_that_one_alone() -> None:
+    ahead, began, read = Ahead(), threading.Event(), threading.Event()
+
+    def ended_by_who_asks(stop: threading.Event) -> None:
+        stop.set()  # as an engine does when somebody asks in the same conversation
+        began.set()
+
+    ahead.start(ended_by_who_asks)
+    assert began.wait(30)
+    ahead.start(lambda stop: read.set())
+    assert read.wait(30)
+    ahead.close()
+
+
+def test_what_is_read_about_something_can_be_ended_before_it_begins() -> None:
+    ahead, began, read = Ahead(), threading.Event(), []
+
+    def endless(stop: threading.Event) -> None:
+        began.set()
+        assert stop.wait(60)
+
+    ahead.start(endless, "one")
+    assert began.wait(30)
+    ahead.start(lambda stop: read.append("two"), "two")
+    ahead.start(lambda stop: read.append("three"), "three")
+    ahead.stop("two")
+    waiting = list(ahead._threads)
+    ahead.stop("one")
+    for thread in waiting:
+        thread.join(30)
+    assert read == ["three"]
+    ahead.close()
+
+
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     with Database.open(settings) as database:

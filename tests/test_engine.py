@@ -140,6 +140,16 @@ def test_another_history_under_the_same_key_is_read_anew(engine: TransformersEng
     assert ids(engine.stream(first, None, "conversation", SHORT)) == ids(engine.stream(first, sampling=SHORT))
 
 
+def test_the_cache_of_a_conversation_is_forgotten_under_all_adapters(
+    engine: TransformersEngine, adapters: tuple[Adapter, Adapter]
+) -> None:
+    prompt = ask(engine, "你好")
+    for adapter, key in ((adapters[0], "one"), (adapters[1], "one"), (adapters[1], "other")):
+        list(engine.stream(prompt, adapter, key, SHORT))
+    engine.forget(["one", "nobody's"])
+    assert [key for _, key in engine._caches] == ["other"]
+
+
 def test_only_the_last_few_caches_and_adapters_are_kept(
     base: Base, adapters: tuple[Adapter, Adapter], tmp_path: Path
 ) -> None:

@@ -347,6 +347,39 @@ def test_conversations_beyond_the_slots_come_back_with_what_was_read(
     assert told == [len(prompt.ids) - 1 for prompt in prompts.values()]
 
 
+def test_what_is_forgotten_is_in_no_slot_and_no_file_and_the_others_keep_theirs(
+    starter: Base, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(fresh(starter, folder / f"llama {tmp_path.name}")) as engine:
+        prompts = {f"talk {n}": ask(engine, f"我叫小{'甲乙丙丁戊'[n]}，你好。") for n in range(5)}
+        for key, prompt in prompts.items():  # the first is on the disk by now, the others in slots
+            assert ids(engine.stream(prompt, None, key, SHORT))
+        assert ids(engine.stream(prompts["talk 4"], TSUNDERE, "talk 4", SHORT)), "a restart: all are on the disk"
+        files = len(list(engine._states.folder.glob("talk-*.bin")))
+        before = child(engine).pid
+        engine.prepare(ask(engine, ALONG), None, "talk 4")
+        engine.forget(["talk 0", "talk 4", "nobody's"])
+        assert child(engine).pid == before
+        assert engine._seats.owners(["talk 0", "talk 4", "\0talk 4"]) == []
+        assert len(list(engine._states.folder.glob("talk-*.bin"))) == files - 2
+        told = reused(engine, monkeypatch)
+        for key in ("talk 0", "talk 4", "talk 1"):
+            assert ids(engine.stream(prompts[key], None, key, SHORT))
+        shared = prompts["talk 0"].shared
+        assert told == [shared, shared, len(prompts["talk 1"].ids) - 1]
+
+
+def test_a_slot_that_was_emptied_holds_no_tokens(engine: LlamaCppEngine) -> None:
+    assert ids(engine.stream(ask(engine, "我住在海棠镇"), None, "secret", SHORT))
+    seat = next(seat for seat in engine._seats.all if seat.owner == ("", "secret"))
+    live = engine._host.ready("")
+    engine.forget(["secret"])
+    with closing(
+        live.server.complete(seat.slot, ask(engine, "我住在海棠镇").ids, live.scales, {"n_predict": 0})
+    ) as told:
+        assert max(one.reused for one in told) == 0
+
+
 def test_a_new_adapter_restarts_the_child_and_brings_the_slots_back(
     starter: Base, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from anime_ai.chat.memory import LONGEST, SMALL_ROOM
 from anime_ai.chat.noticing import notice
 from anime_ai.chat.turns import Turn
 from anime_ai.errors import AccessError, AnimeAIError
+from anime_ai.models.bases import STARTER, find_base
 from anime_ai.studio import Studio
 from anime_ai.ui.memory_panel import facts_list
 
@@ -46,6 +47,20 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
 )
 def test_what_is_said_of_oneself_is_noticed_and_nothing_else(said: str, facts: list[str]) -> None:
     assert notice(said) == facts
+
+
+class Keeping:
+    """A real engine, of which nothing is loaded, that tells what it was asked to forget."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.engine = studio.chat.engine(find_base(STARTER, studio.settings))
+        self.forgotten: list[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def forget(self, keys: list[str]) -> None:
+        self.forgotten.append(list(keys))
 
 
 def say(studio: Studio, person: str, conversation: str, words: str) -> None:
@@ -88,8 +103,9 @@ def test_a_proposal_waits_and_enters_the_prompt_when_it_is_accepted(
 
 
 def test_what_was_forgotten_is_gone_and_is_not_proposed_again(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed: list[bool] = []
-    monkeypatch.setattr(studio.chat, "choose_again", lambda: closed.append(True))
+    engine = Keeping(studio)
+    monkeypatch.setattr(studio.chat, "_engine", engine)
+    other = studio.conversations.start("v1", "三无").id
     studio.memory.set_way("v1", "傲娇", "keep")
     talk = studio.conversations.start("v1", "傲娇").id
     say(studio, "v1", talk, "我住在海棠镇")
@@ -99,10 +115,30 @@ def test_what_was_forgotten_is_gone_and_is_not_proposed_again(studio: Studio, mo
     studio.conversations.settle("v1", talk, summary=summary)
     assert studio.memory.summary("v1", talk) == "用户说：我住在海棠镇"
     studio.memory.forget("v1", fact.id)
-    assert closed == [True], "what the engine keeps of prompts goes too"
+    assert engine.forgotten == [[talk]], "what the engine keeps of these prompts goes too, and nothing else"
+    assert other not in engine.forgotten[0]
     assert studio.memory.summary("v1", talk) == ""
     assert studio.memory.notice("v1", talk) == 0
     assert studio.memory.list("v1", "傲娇") == []
+
+
+def test_what_is_forgotten_in_the_middle_of_an_answer_goes_when_that_has_ended(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Keeping(studio)
+    monkeypatch.setattr(studio.chat, "_engine", engine)
+    studio.memory.add("v1", "傲娇", "用户怕打雷")
+    here, there = (studio.conversations.start("v1", "傲娇").id for _ in range(2))
+    answer = studio.chat.reply("v1", here, "在吗")
+    next(answer)
+    studio.memory.forget_all("v1", "傲娇")
+    assert engine.forgotten == [[there]]
+    for _ in answer:
+        pass
+    assert engine.forgotten == [[there], [here]]
+    for _ in studio.chat.reply("v1", here, "在吗"):
+        pass
+    assert engine.forgotten == [[there], [here]], "once"
 
 
 def test_the_words_of_a_forgotten_fact_are_not_in_the_file_any_more(studio: Studio) -> None:

@@ -52,11 +52,14 @@ class Fact:
 class Memory:
     """Every call names the person and is one transaction; what is another's raises AccessError as what is not there.
 
-    `forgotten`: called when something was forgotten, to let go of what was made of it elsewhere.
+    `forgotten`: called when something was forgotten, with the conversations whose prompts have held it.
     """
 
     def __init__(
-        self, database: Database, conversations: Conversations, forgotten: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        conversations: Conversations,
+        forgotten: Callable[[builtins.list[str]], None] = lambda talks: None,
     ) -> None:
         self._database, self._conversations, self._forgotten = database, conversations, forgotten
 
@@ -83,8 +86,10 @@ class Memory:
 
     def edit(self, person: str, fact_id: str, fact: str) -> None:
         with self._database.session() as session:
-            _owned(session, person, fact_id).text = _checked(fact)
-        self._forgotten()  # the old words are forgotten
+            record = _owned(session, person, fact_id)
+            record.text = _checked(fact)
+            talks = _talks(session, person, record.persona)
+        self._forgotten(talks)  # the old words are forgotten
 
     def accept(self, person: str, fact_id: str) -> None:
         with self._database.session() as session:
@@ -94,16 +99,17 @@ class Memory:
         """Delete a fact for good, also one that was only proposed, and what summaries took from its message."""
         with self._database.session() as session:
             record = _owned(session, person, fact_id)
-            if session.get_bind().dialect.name == "sqlite":  # else the words stay legible in the file's free pages
-                session.execute(text("PRAGMA secure_delete = ON"))
-            _strike(session, person, record)
-            session.delete(record)
-        self._forgotten()
+            talks = _talks(session, person, record.persona)
+            _erase(session, person, record)
+        self._forgotten(talks)
 
     def forget_all(self, person: str, persona: str) -> None:
         """Delete everything that a persona knows of a person."""
-        for fact in self.list(person, persona):
-            self.forget(person, fact.id)
+        with self._database.session() as session:
+            for record in session.scalars(select(MemoryRecord).where(*_of(person, persona))).all():
+                _erase(session, person, record)
+            talks = _talks(session, person, persona)
+        self._forgotten(talks)
 
     def way(self, person: str, persona: str) -> str:
         """One of WAYS."""
@@ -159,7 +165,7 @@ class Memory:
         lines = [line.strip() for line in storable(written).splitlines() if line.strip()]
         told = [{"text": line, "id": sources.get(line, "")} for line in lines]
         self._conversations.settle(person, conversation_id, summary={**old, "lines": told, "edited": True})
-        self._forgotten()
+        self._forgotten([conversation_id])
 
     def _summary(
         self, person: str, conversation: Conversation, before: Sequence[Message], small: bool
@@ -208,6 +214,19 @@ def _newest(facts: Sequence[str], room: int) -> builtins.list[str]:
 
 def _of(person: str, persona: str) -> tuple[Any, ...]:
     return MemoryRecord.person == person, MemoryRecord.persona == persona[:300]
+
+
+def _talks(session: Session, person: str, persona: str) -> list[str]:
+    """The conversations in whose prompts a person's facts for a persona may stand."""
+    wanted = select(ConversationRecord.id).where(ConversationRecord.person == person)
+    return list(session.scalars(wanted.where(ConversationRecord.persona == persona)))
+
+
+def _erase(session: Session, person: str, record: MemoryRecord) -> None:
+    if session.get_bind().dialect.name == "sqlite":  # else the words stay legible in the file's free pages
+        session.execute(text("PRAGMA secure_delete = ON"))
+    _strike(session, person, record)
+    session.delete(record)
 
 
 def _owned(session: Session, person: str, fact_id: str) -> MemoryRecord:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
+from anime_ai.chat.busy import Busy
 from anime_ai.chat.choices import AdapterChoice, checkpoint_named, checkpoints_of, of_folder
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
@@ -77,9 +78,7 @@ class Chat:
         self._engine: Engine | None = None
         self._aside = False
         self._choosing = threading.Lock()
-        self._entering = threading.Lock()
-        self._answering: set[tuple[str, str]] = set()
-        self._forgetting = False
+        self._busy = Busy()
         self.memory: Memory | None = None
         self.ahead = Ahead()
         self.allowance: Allowance = Everything()
@@ -351,11 +350,16 @@ class Chat:
         self.ahead.close()
         self.choose_again()
 
-    def forget(self, wanted: bool = True) -> None:
-        """Let the engine lose what it keeps of prompts, in memory and on the disk, once nobody is answered."""
-        self._forgetting = wanted and bool(self._answering)
-        if wanted and not self._forgetting:
-            self.choose_again()
+    def forget(self, conversation_ids: Collection[str]) -> None:
+        """Let the engine lose what it keeps of some conversations' prompts, in memory and on the disk; of one that is
+        being answered when that has ended. Other conversations lose nothing."""
+        self._busy.once_free(conversation_ids, self._drop)
+
+    def _drop(self, conversation_ids: list[str]) -> None:
+        for id in conversation_ids:
+            self.ahead.stop(id)
+        if self._engine is not None and conversation_ids:
+            self._engine.forget(conversation_ids)
 
     def choose_again(self) -> None:
         """Let the next answer choose its engine anew: what there is to choose from has changed."""
@@ -428,7 +432,7 @@ class Chat:
                 yield total
         if conversation.id and total.ended and not model.tiny and model.engine.reading_pace:
             told = [*PROMPT.format_messages(**values), AIMessage(total.text)]
-            self.ahead.start(lambda stop: model.read_ahead(told, stop))
+            self.ahead.start(lambda stop: model.read_ahead(told, stop), conversation.id)
 
     def warm(self, conversation: Conversation, adapter_id: str = "") -> None:
         """Read in the background what all conversations of this persona share, so that the first answer begins at once:
@@ -480,13 +484,6 @@ class Chat:
 
     @contextmanager
     def _alone(self, person: str, conversation_id: str) -> Iterator[None]:
-        with self._entering:
-            if (person, conversation_id) in self._answering:
-                raise AnimeAIError("chat.busy")
-            self._answering.add((person, conversation_id))
-        try:
+        with self._busy.alone(person, conversation_id):
             self.allowance.message(person)
             yield
-        finally:
-            self._answering.discard((person, conversation_id))
-            self.forget(self._forgetting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -139,6 +139,10 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model once no generation runs any more; the next use loads it again."""
+        ...
+
+    def forget(self, cache_keys: Collection[str]) -> None:
+        """Lose what is kept under some keys, in memory and on the disk. Nobody is being answered under them."""
         ...
 
     def prepare(

@@ -7,7 +7,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,14 @@ class Host:
             if server is None or not server.alive or not _holds(server.loaded, self._model(wanted), wanted):
                 server = self._restart(wanted)
             return Live(server, self._number, _scales(server.loaded, wanted))
+
+    @contextmanager
+    def as_it_is(self) -> Iterator[Live | None]:
+        """The child that runs, if one does; it is not ended meanwhile."""
+        with self._lock:
+            server = self._server
+            there = server is not None and server.alive
+            yield Live(server, self._number, _scales(server.loaded, None)) if server is not None and there else None
 
     def close(self) -> None:
         with self._lock:

@@ -143,6 +143,10 @@ class LlamaServer:
         """The other way round. The file must be whole: llama.cpp ends the process over a broken one."""
         return int(self._slot("restore", slot, name).get("n_restored", 0))
 
+    def erase(self, slot: int) -> None:
+        """Empty a slot in which nobody is answered."""
+        self._slot("erase", slot, "")
+
     def _slot(self, action: str, slot: int, name: str) -> dict[str, Any]:
         with self._asked(f"/slots/{slot}?action={action}", {"filename": name}) as answer:
             return dict(json.loads(answer.read()))

@@ -6,15 +6,17 @@ tokens. What a persona's conversations share is read once and kept on the disk. 
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Collection, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from anime_ai.errors import ModelError
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
@@ -144,6 +146,28 @@ class LlamaCppEngine:
             self._reading.pop(owner, None)
             self._seats.give(seat)
 
+    def forget(self, cache_keys: Collection[str]) -> None:
+        for owner in self._seats.owners({*cache_keys, *map(_ahead, cache_keys)}):
+            if (reading := self._reading.get(owner)) is not None:
+                reading.set()
+            seat = self._seats.take(owner)
+            assert seat is not None, "nothing stops this wait"
+            try:
+                if seat.owner == owner:
+                    self._empty(seat)
+            finally:
+                self._seats.give(seat)
+        for key in cache_keys:
+            self._states.clear(_talk(key))
+
+    def _empty(self, seat: Seat) -> None:
+        """Take out of a slot what it holds."""
+        seat.owner, seat.ids = None, ()
+        with self._host.as_it_is() as live:
+            if live is not None and live.number == seat.server:
+                with suppress(ModelError):  # the child has died, and all slots with it
+                    live.server.erase(seat.slot)
+
     def _seat(self, owner: tuple[str, str], prompt: Prompt, stop: threading.Event) -> Seat | None:
         """A seat for an answer: where somebody has read ahead for it, theirs."""
         ahead = (owner[0], _ahead(owner[1]))
@@ -210,7 +234,7 @@ class LlamaCppEngine:
             seat.owner, seat.ids = owner, ()
         fresh = seat.server != live.number or not seat.ids
         seat.server = live.number
-        if fresh and self._restored(live, seat, prompt, "talk", self._model_key, *owner):
+        if fresh and self._restored(live, seat, prompt, _talk(owner[1]), self._model_key, *owner):
             return
         if prompt.shared < SHARED or common(seat.ids, prompt.ids) >= prompt.shared:
             return
@@ -229,7 +253,7 @@ class LlamaCppEngine:
 
     def _park(self, live: Live, seat: Seat) -> None:
         if seat.owner and seat.owner[1] and AHEAD not in seat.owner[1] and seat.server == live.number and seat.ids:
-            self._states.save(live.server, seat.slot, "talk", self._model_key, *seat.owner)
+            self._states.save(live.server, seat.slot, _talk(seat.owner[1]), self._model_key, *seat.owner)
 
     def _park_all(self, live: Live) -> None:
         for seat in self._seats.all:
@@ -248,6 +272,11 @@ class LlamaCppEngine:
 
 def _ahead(cache_key: str) -> str:
     return AHEAD + cache_key
+
+
+def _talk(cache_key: str) -> str:
+    """The kind of a conversation's states: they are found again without the adapters that it was answered under."""
+    return f"talk-{hashlib.sha256(cache_key.encode()).hexdigest()[:16]}"
 
 
 def _read(live: Live, seat: Seat, ids: tuple[int, ...], stop: threading.Event) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +114,9 @@ class RemoteEngine:
         found = tuple(_served(one) for one in listed or () if isinstance(one, dict) and one.get("id"))
         self._models = (time.monotonic(), found)
         return found
+
+    def forget(self, cache_keys: Collection[str]) -> None:
+        """Nothing: what a server keeps is its own business."""
 
     def prepare(
         self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None

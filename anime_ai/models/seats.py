@@ -6,6 +6,7 @@ A slot that is needed by somebody else goes to them once its own answer has ende
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from anime_ai.models.turns import LOOK
@@ -55,6 +56,11 @@ class Seats:
                 theirs.owner = owner
                 if mine is not None:
                     mine.owner, mine.ids = None, ()
+
+    def owners(self, cache_keys: Collection[str]) -> list[tuple[str, str]]:
+        """Who has a seat under some keys, whatever the adapter."""
+        with self._changed:
+            return [seat.owner for seat in self.all if seat.owner is not None and seat.owner[1] in cache_keys]
 
     def give(self, seat: Seat) -> None:
         """Free a seat; its owner may find it again."""

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import nullcontext
 from typing import Any
 
@@ -138,6 +138,10 @@ class TransformersEngine:
             raise
         finally:
             self._busy.release()
+
+    def forget(self, cache_keys: Collection[str]) -> None:
+        for key in [key for key in list(self._caches) if key[1] in cache_keys]:
+            self._caches.pop(key, None)
 
     def prepare(
         self, prompt: Prompt, adapter: Adapter | None = None, cache_key: str = "", stop: threading.Event | None = None
