@@ -27,6 +27,7 @@ from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Sampling
 from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.persona.cards import Personas
+from anime_ai.persona.tone import tone_of
 from anime_ai.prompting import Dialogue, Exchange, Prompt, passages
 from anime_ai.storage import Database
 
@@ -216,6 +217,7 @@ def test_an_answer_is_kept_with_what_made_it(chat: Chat) -> None:
     assert last.done
     assert last.message_id == kept[1].id
     sampling = kept[1].meta.pop("sampling")
+    assert kept[1].meta.pop("feeling") == tone_of(last.text)
     assert kept[1].meta == {"adapter": "", "base": chat.settings.model_name, "done": not last.stopped, "tokens": 16}
     seed = sampling.pop("seed")
     assert Sampling(**sampling, seed=seed) == replace(SHORT, seed=seed)

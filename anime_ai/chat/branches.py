@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from anime_ai.chat import tree
 from anime_ai.chat.tree import Message, Tree, erase, owned, owned_message, told, turn_to
+from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
 
 
@@ -56,6 +57,8 @@ class Branches:
         with self._database.session() as session:
             record, old = owned_message(session, person, message_id)
             kept = {**(meta or {}), "edited": old.id}
+            if old.role == "assistant":
+                kept["feeling"] = tone_of(content)
             new = tree.add(session, record, old.parent_id or "", Message("", old.role, content, meta=kept))
             record.updated = time.time()
             return told(new, Tree.of(session, record.id).siblings(new.id))

@@ -19,6 +19,7 @@ from anime_ai.chat import tree
 from anime_ai.chat.branches import Branches
 from anime_ai.chat.tree import AT_ONCE, TICK, Message, Tree, erase, owned, storable, told
 from anime_ai.errors import AccessError
+from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
 
 TITLE = 40
@@ -188,7 +189,9 @@ def _new(session: Session, person: str, persona: str, greetings: Sequence[str]) 
 
 
 def _greet(session: Session, record: ConversationRecord, greetings: Sequence[str]) -> None:
-    said = [tree.add(session, record, "", Message("", "assistant", one, meta={"greeting": True})) for one in greetings]
+    told_as = [{"greeting": True, "feeling": tone_of(one)} for one in greetings]
+    messages = [Message("", "assistant", one, meta=meta) for one, meta in zip(greetings, told_as, strict=True)]
+    said = [tree.add(session, record, "", one) for one in messages]
     if said:
         said[0].visited = said[-1].visited + TICK
     record.leaf_id = said[0].id if said else None

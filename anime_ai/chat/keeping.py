@@ -10,6 +10,7 @@ from typing import Any
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.tree import Message
 from anime_ai.knowledge.passages import Citation
+from anime_ai.persona.tone import tone_of
 
 SAVE_EVERY = 0.5
 """Seconds between two saves of an answer that is being written."""
@@ -71,7 +72,7 @@ class Keeping:
             if self.message_id and total is not None:
                 text, thinking = self._joined(total)
                 cited = cite(text)
-                meta = self._meta(total, cited, adapter_sha())
+                meta = {**self._meta(total, cited, adapter_sha()), "feeling": tone_of(text)}
                 self.conversations.update(self.person, self.message_id, text, thinking, meta)
         if total is not None:
             yield replace(self._reply(total, done=True), cited=tuple(cited))

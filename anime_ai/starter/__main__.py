@@ -11,7 +11,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.starter.base import STEPS, TALKS, Options
 
-PARTS = ("base", "last", "card", "adapters", "coca", "characters", "portraits", "report")
+PARTS = ("base", "last", "card", "adapters", "coca", "characters", "portraits", "feelings", "report")
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         "--only",
         choices=PARTS,
         help="one part: the base's first course, its last, its card, the adapters, the image model, how it tells "
-        "characters apart, the portraits, the report",
+        "characters apart, the portraits, what an answer feels like, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -40,7 +40,7 @@ def main() -> None:
 
 def _make(part: str, options: Options, say: Callable[[str], None]) -> None:
     """Make one of PARTS."""
-    from anime_ai.starter import adapters, avatars, base, card, report, sight
+    from anime_ai.starter import adapters, avatars, base, card, feelings, report, sight
 
     makers: dict[str, Callable[[], object]] = {
         "base": lambda: base.make(options, say),
@@ -50,6 +50,7 @@ def _make(part: str, options: Options, say: Callable[[str], None]) -> None:
         "coca": lambda: sight.make(say, seed=options.seed),
         "characters": lambda: sight.learn_characters(say),
         "portraits": lambda: avatars.make(say),
+        "feelings": lambda: feelings.make(say),
         "report": lambda: report.make(say),
     }
     makers[part]()

@@ -48,18 +48,20 @@ def train_verifier(
     texts = [*own, *others]
     labels = np.array([1] * len(own) + [0] * len(others))
     if len(held_own) < FEWEST or len(held_others) < FEWEST:
-        return Verifier(CalibratedClassifierCV(_classifier(seed), method="sigmoid", cv=5).fit(texts, labels))
+        return Verifier(CalibratedClassifierCV(classifier(seed), method="sigmoid", cv=5).fit(texts, labels))
     from sklearn.frozen import FrozenEstimator
 
-    fitted = _classifier(seed).fit(texts, labels)
+    fitted = classifier(seed).fit(texts, labels)
     held = np.array([1] * len(held_own) + [0] * len(held_others))
     calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), method="sigmoid", cv=5)
     return Verifier(calibrated.fit([*held_own, *held_others], held))
 
 
-def _classifier(seed: int) -> Pipeline:
+def classifier(seed: int, longest: int = 3, rarest: int = 1, **told: Any) -> Pipeline:
+    """Two steps, not fitted: TF-IDF of the stretches of up to `longest` characters that stand in `rarest` texts or
+    more, and logistic regression on them. `told`: more for the first step."""
     return make_pipeline(
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True),
+        TfidfVectorizer(analyzer="char", ngram_range=(1, longest), min_df=rarest, sublinear_tf=True, **told),
         # Far more grams than replies: the dual problem is the small one.
         LogisticRegression(
             C=10.0, class_weight="balanced", solver="liblinear", dual=True, max_iter=2000, random_state=seed
