@@ -17,6 +17,7 @@ from typing import Any
 
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.feedback import Feedback
+from anime_ai.chat.listening import Listening
 from anime_ai.chat.lore import LoreBooks
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.provenance import Provenance
@@ -99,6 +100,7 @@ class Studio:
         self.chat.allowance = self.quotas
         self.memory = Memory(database, self.conversations, lambda talks: self.chat.forget(talks))
         self.chat.memory = self.memory
+        self.listening = Listening(lambda: self.chat, self.memory)
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Studio:
@@ -129,6 +131,7 @@ class Studio:
         self.runs.close()
         self.downloads.close()
         self.conversions.close()
+        self.listening.close()
         self.chat.close()
         self.knowledge.close()
         self.database.close()

@@ -28,7 +28,16 @@ VISITORS = {
     *("compare", "stop_comparing", "act_on_message", "act_on_talk", "find_talk", "branch"),
     *("choose_think", "choose_preset", "keep_knobs", "offer_sides", "pick_left", "pick_right", "count_tokens"),
     *("attach", "detach"),
-    *("look_at_memory", "notice_facts", "act_on_fact", "add_fact", "choose_way", "keep_summary", "forget_everything"),
+    *(
+        "look_at_memory",
+        "notice_facts",
+        "wait_for_facts",
+        "act_on_fact",
+        "add_fact",
+        "choose_way",
+        "keep_summary",
+        "forget_everything",
+    ),
     *("choose_knowledge", "choose_base", "choose", "search", "try_out", "offer_personas"),
 }
 """What a visitor may call. Whoever adds to this list has thought about what a stranger does with it."""

@@ -10,6 +10,7 @@ import pytest
 from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
 
 from anime_ai.chat.digest import digest
+from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.memory import LONGEST, SMALL_ROOM
 from anime_ai.chat.noticing import notice
 from anime_ai.chat.turns import Turn
@@ -60,7 +61,9 @@ class Keeping:
         return getattr(self.engine, name)
 
     def forget(self, keys: list[str]) -> None:
-        self.forgotten.append(list(keys))
+        *talks, listening = keys
+        assert listening == LISTENING, "who looks for facts has read them"
+        self.forgotten.append(talks)
 
 
 def say(studio: Studio, person: str, conversation: str, words: str) -> None:

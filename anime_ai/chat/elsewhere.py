@@ -6,6 +6,7 @@ Nothing is stored here. Knows no page and no protocol.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from typing import Any
 
 from anime_ai.chat.conversations import Conversation
@@ -36,4 +37,9 @@ def converse(
     ask = KNOWLEDGE in brings and not (small and lore.told)
     found = chat.knowledge.retrieve(question, chat.bases_of(person, talk) if ask else [], small)
     brought = str(bring(found, None, lore, small).get("brought", ""))
-    return chat._speak(talk, Turn(question, brought, tuple(messages), begun), choice, how)
+    return _answered(chat, chat._speak(talk, Turn(question, brought, tuple(messages), begun), choice, how))
+
+
+def _answered(chat: Chat, spoken: Any) -> Any:
+    with chat.busy.answering(), closing(spoken):
+        yield from spoken

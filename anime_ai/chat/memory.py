@@ -61,7 +61,7 @@ class Memory:
         conversations: Conversations,
         forgotten: Callable[[builtins.list[str]], None] = lambda talks: None,
     ) -> None:
-        self._database, self._conversations, self._forgotten = database, conversations, forgotten
+        self._database, self.conversations, self._forgotten = database, conversations, forgotten
 
     # Facts
 
@@ -114,31 +114,55 @@ class Memory:
     def way(self, person: str, persona: str) -> str:
         """One of WAYS."""
         with self._database.reading() as session:
-            record = session.get(MemoryWayRecord, (person, persona[:300]))
-            return record.way if record else WAYS[0]
+            return self._way(session, person, persona)
+
+    @staticmethod
+    def _way(session: Session, person: str, persona: str) -> str:
+        record = session.get(MemoryWayRecord, (person, persona[:300]))
+        return record.way if record else WAYS[0]
 
     def set_way(self, person: str, persona: str, way: str) -> None:
         with self._database.session() as session:
             session.merge(MemoryWayRecord(person=person, persona=persona[:300], way=way if way in WAYS else WAYS[0]))
 
+    def unheard(self, person: str, conversation_id: str) -> builtins.list[Message]:
+        """What the person said since the last look, oldest first."""
+        conversation = self.conversations.get(person, conversation_id)
+        seen = float(conversation.settings.get("noticed", 0.0))
+        return [one for one in conversation.messages if one.role == "user" and one.created > seen]
+
     def notice(self, person: str, conversation_id: str) -> int:
-        """Look through what the person said since the last look, and propose or keep what it tells; how many are new.
+        """Look by rule through what the person said since the last look; how many facts are new."""
+        return self.hear(person, conversation_id, self.unheard(person, conversation_id), None)
+
+    def hear(
+        self,
+        person: str,
+        conversation_id: str,
+        messages: Sequence[Message],
+        found: Sequence[tuple[str, str]] | None,
+    ) -> int:
+        """Propose or keep what was `found` in messages that were looked through, facts with the ids of their messages;
+        None: what the rule finds. How many are new.
 
         A message is looked at once, so that what was forgotten does not come back.
         """
-        conversation = self._conversations.get(person, conversation_id)
-        way = self.way(person, conversation.persona)
-        seen = float(conversation.settings.get("noticed", 0.0))
-        fresh = [one for one in conversation.messages if one.role == "user" and one.created > seen]
-        if not fresh:
+        if not messages:
             return 0
+        if found is None:
+            found = [(fact, one.id) for one in messages for fact in notice(one.content)]
         count = 0
         with self._database.session() as session:
             record = owned(session, person, conversation_id, lock=True)
-            record.settings = {**record.settings, "noticed": fresh[-1].created}
-            for message in fresh if way != "off" else ():
-                for fact in notice(message.content):
-                    count += _store(session, person, conversation.persona, fact, message.id, kept=way == "keep")
+            if float(record.settings.get("noticed", 0.0)) >= messages[-1].created:
+                return 0  # somebody else has looked meanwhile
+            record.settings = {**record.settings, "noticed": messages[-1].created}
+            way = self._way(session, person, record.persona)
+            there = session.scalars(select(MessageRecord.id).where(MessageRecord.id.in_([id for _, id in found])))
+            left = set(there)  # what was deleted meanwhile tells nothing
+            for fact, id in found if way != "off" else ():
+                if id in left:
+                    count += _store(session, person, record.persona, fact, id, kept=way == "keep")
         return count
 
     # What stands in a prompt
@@ -153,18 +177,18 @@ class Memory:
 
     def summary(self, person: str, conversation_id: str) -> str:
         """What is told of the part of a conversation that does not fit into the prompt any more, a line each."""
-        found = self._conversations.get(person, conversation_id).settings.get("summary") or {}
+        found = self.conversations.get(person, conversation_id).settings.get("summary") or {}
         return "\n".join(str(line["text"]) for line in found.get("lines", ()))
 
     def write_summary(self, person: str, conversation_id: str, written: str) -> None:
         """Put other words in the summary's place; they stay until more of the conversation has to be summarised."""
         if len(written) > LONGEST_SUMMARY:
             raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST_SUMMARY)
-        old = self._conversations.get(person, conversation_id).settings.get("summary") or {}
+        old = self.conversations.get(person, conversation_id).settings.get("summary") or {}
         sources = {str(line["text"]): str(line["id"]) for line in old.get("lines", ())}
         lines = [line.strip() for line in storable(written).splitlines() if line.strip()]
         told = [{"text": line, "id": sources.get(line, "")} for line in lines]
-        self._conversations.settle(person, conversation_id, summary={**old, "lines": told, "edited": True})
+        self.conversations.settle(person, conversation_id, summary={**old, "lines": told, "edited": True})
         self._forgotten([conversation_id])
 
     def _summary(
@@ -188,7 +212,7 @@ class Memory:
             chosen = digest([one.content for one in gone_on], room)
             lines = kept + [{"text": _line(gone_on[place], said), "id": gone_on[place].id} for place, said in chosen]
             summary = {"upto": gone[-1].id, "lines": lines, "edited": bool(kept)}
-            self._conversations.settle(person, conversation.id, summary=summary)
+            self.conversations.settle(person, conversation.id, summary=summary)
         there = {one.id for one in gone} | {""}
         return [str(line["text"]) for line in lines if line["id"] in there]
 

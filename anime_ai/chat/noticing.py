@@ -47,6 +47,11 @@ _SAID: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def unsure(said: str) -> bool:
+    """Whether something is asked, supposed or told of the past, not said."""
+    return bool(_ASKS.search(said) or _UNSURE.search(said))
+
+
 def notice(said: str) -> list[str]:
     """Facts about whoever said it, in the words in which the starter was taught facts; each once, in order."""
     found = dict.fromkeys(fact for clause in _clauses(said) for fact in [_fact(clause)] if fact)
@@ -56,7 +61,7 @@ def notice(said: str) -> list[str]:
 def _clauses(said: str) -> Iterator[str]:
     """Clauses that tell something; one without a subject goes on with that of the clause before it."""
     for sentence in _SENTENCE.findall(_STOP.sub("\n", said)):
-        if _ASKS.search(sentence) or _UNSURE.search(sentence):
+        if unsure(sentence):
             continue
         about_me = False
         for clause in _CLAUSE.findall(sentence):

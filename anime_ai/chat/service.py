@@ -20,6 +20,7 @@ from anime_ai.chat.busy import Busy
 from anime_ai.chat.choices import AdapterChoice, checkpoint_named, checkpoints_of, of_folder
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text
 from anime_ai.chat.machine import legible, offers
@@ -78,7 +79,7 @@ class Chat:
         self._engine: Engine | None = None
         self._aside = False
         self._choosing = threading.Lock()
-        self._busy = Busy()
+        self.busy = Busy()
         self.memory: Memory | None = None
         self.ahead = Ahead()
         self.allowance: Allowance = Everything()
@@ -303,11 +304,9 @@ class Chat:
         spoken = self._speak(fresh, Turn(question.strip()), self.choice(adapter_id), how)
         pieces = counted(self.allowance, person, spoken)
         total = None
-        try:
+        with self.busy.answering(), closing(pieces):
             for total in pieces:
                 yield reply_of("", total)
-        finally:
-            pieces.close()
         if total is not None:
             yield reply_of("", total, done=True)
 
@@ -353,13 +352,14 @@ class Chat:
     def forget(self, conversation_ids: Collection[str]) -> None:
         """Let the engine lose what it keeps of some conversations' prompts, in memory and on the disk; of one that is
         being answered when that has ended. Other conversations lose nothing."""
-        self._busy.once_free(conversation_ids, self._drop)
+        self.busy.once_free(conversation_ids, self._drop)
 
     def _drop(self, conversation_ids: list[str]) -> None:
         for id in conversation_ids:
             self.ahead.stop(id)
-        if self._engine is not None and conversation_ids:
-            self._engine.forget(conversation_ids)
+        with self.busy.answering():  # who listens in a pause has read the facts too
+            if self._engine is not None and conversation_ids:
+                self._engine.forget([*conversation_ids, LISTENING])
 
     def choose_again(self) -> None:
         """Let the next answer choose its engine anew: what there is to choose from has changed."""
@@ -484,6 +484,6 @@ class Chat:
 
     @contextmanager
     def _alone(self, person: str, conversation_id: str) -> Iterator[None]:
-        with self._busy.alone(person, conversation_id):
+        with self.busy.alone(person, conversation_id):
             self.allowance.message(person)
             yield

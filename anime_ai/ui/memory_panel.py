@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.chat.memory import LONGEST, LONGEST_SUMMARY, WAYS
+from anime_ai.chat.memory import LONGEST, LONGEST_SUMMARY, SMALL_ROOM, WAYS
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
@@ -19,9 +19,12 @@ from anime_ai.ui.page import Page, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
+    from anime_ai.chat.conversations import Conversation
     from anime_ai.chat.memory import Fact
     from anime_ai.studio import Studio
 
+EVERY = 2.0
+"""Seconds between two looks whether the model has found something."""
 LIST = """
 const tell = (act, id, more = {}) => trigger("click", { act, id, ...more });
 const edit = (row) => {
@@ -86,7 +89,15 @@ class MemoryPanel:
             self.studio.memory.way(person.id, found.persona),
             gr.update(value=summary, visible=gone),
             gr.update(visible=gone),
+            self._read(person, found),
+            gr.Timer(active=self.studio.listening.waits(found.id)),
         ]
+
+    def _read(self, person: Person, conversation: Conversation) -> str:
+        """What of all this the model that answers is given, and how facts are found with it."""
+        real = self.studio.listening.by_model(person.id, conversation.id)
+        key = "memory.read.model" if real else "memory.read.starter"
+        return f'<p class="plain">{escape(text(key, person.language, most=SMALL_ROOM))}</p>'
 
     def _persona(self, person: Person, conversation_id: Any) -> str:
         return self.studio.conversations.get(person.id, str(conversation_id)).persona
@@ -97,10 +108,16 @@ class MemoryPanel:
         return self.shown(person, conversation_id)
 
     def notice_facts(self, person: Person, conversation_id: str) -> list[Any]:
-        """The conversation has come to a pause: what was said is looked through."""
+        """Something was said: it is looked through, at once or in the next pause."""
         if not conversation_id:  # the page has not opened one yet, and will
             return [gr.skip() for _ in self.outputs]
-        self.studio.memory.notice(person.id, str(conversation_id))
+        self.studio.listening.notice(person.id, str(conversation_id))
+        return self.shown(person, conversation_id)
+
+    def wait_for_facts(self, person: Person, conversation_id: str) -> list[Any]:
+        """Show what the model has found, once it has."""
+        if not conversation_id or self.studio.listening.waits(str(conversation_id)):
+            return [gr.skip() for _ in self.outputs]
         return self.shown(person, conversation_id)
 
     def act_on_fact(self, person: Person, happened: gr.EventData, conversation_id: str) -> list[Any]:
@@ -135,6 +152,7 @@ class MemoryPanel:
     # Components.
 
     def build(self) -> None:
+        self.timer = gr.Timer(EVERY, active=False)
         with gr.Accordion(label("memory.plain"), open=False, elem_id="memory") as self.accordion:
             self.list = gr.HTML(elem_id="memory-list", js_on_load=LIST)
             with gr.Row(equal_height=True):
@@ -167,6 +185,7 @@ class MemoryPanel:
                 elem_id="memory-summary",
             )
             self.summary_button = gr.Button(label("memory.summary.keep"), size="sm", visible=False)
+            self.read = gr.HTML(elem_id="memory-read")
             with gr.Row(equal_height=True):
                 self.sure = gr.Checkbox(label=label("memory.sure"), container=False, scale=3, min_width=160)
                 self.all_button = gr.Button(
@@ -175,7 +194,7 @@ class MemoryPanel:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.accordion, self.list, self.way, self.summary, self.summary_button]
+        return [self.accordion, self.list, self.way, self.summary, self.summary_button, self.read, self.timer]
 
     def connect(self, page: Page, conversation: Any, line: Any) -> None:
         """`line`: what shows the conversation, and changes when something was said in it."""
@@ -189,6 +208,7 @@ class MemoryPanel:
             outputs=outputs,
             trigger_mode="always_last",
         )
+        page.on(self.timer.tick, self.wait_for_facts, role="visitor", quiet=True, inputs=talk, outputs=outputs)
         page.on(self.list.click, self.act_on_fact, role="visitor", event=True, inputs=talk, outputs=outputs)
         page.on(
             [self.add_button.click, self.fact.submit],

@@ -1,0 +1,145 @@
+"""Looking through what a person has said: by rule at once, or, where a model can, by the model while nobody waits.
+
+A model is asked in a pause, with a prompt of its own, and stops as soon as somebody asks for an answer; the next pause
+begins it anew. Where it fails, or answers something else, the rule is taken. Knows no page.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from anime_ai.chat.choices import AdapterChoice
+from anime_ai.chat.conversations import Conversation
+from anime_ai.chat.hearing import EXAMPLE, LISTENING, MOST_HEARD, TASK, Told, facts, question
+from anime_ai.chat.memory import Memory
+from anime_ai.chat.tree import Message
+from anime_ai.chat.turns import How, Turn
+from anime_ai.errors import AnimeAIError, ModelError
+from anime_ai.models.bases import find_base
+from anime_ai.models.engine import Sampling
+from anime_ai.models.engines import starter_answers
+
+if TYPE_CHECKING:
+    from anime_ai.chat.service import Chat
+
+PAUSE = 5.0
+"""Seconds without an answer after which nobody waits: one reads, or writes."""
+SAMPLING = Sampling(temperature=0.0, top_p=1.0, repetition_penalty=1.0, max_new_tokens=160)
+MOST_WAITING = 64
+log = logging.getLogger("anime_ai.chat")
+
+
+class Listening:
+    """`chat` tells who answers. One thread, which is there as long as something waits for a pause."""
+
+    def __init__(self, chat: Callable[[], Chat], memory: Memory, pause: float = PAUSE) -> None:
+        self._chat, self._memory, self.pause = chat, memory, pause
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._waiting: dict[str, str] = {}
+        self._thread: threading.Thread | None = None
+
+    def notice(self, person: str, conversation_id: str) -> bool:
+        """Look through what the person has said since the last look; whether that waits for a pause."""
+        fresh = self._memory.unheard(person, conversation_id)
+        if not fresh:
+            return False
+        off = self._memory.way(person, self._conversation(person, conversation_id).persona) == "off"
+        if off or not self.by_model(person, conversation_id):
+            self._memory.notice(person, conversation_id)
+            return False
+        with self._lock:
+            if self._closed.is_set() or len(self._waiting) >= MOST_WAITING:
+                return False  # it is looked through when something is said there again
+            self._waiting.setdefault(conversation_id, person)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+        return True
+
+    def waits(self, conversation_id: str) -> bool:
+        """Whether a conversation is yet to be looked through."""
+        return conversation_id in self._waiting
+
+    def by_model(self, person: str, conversation_id: str) -> bool:
+        """Whether the model that answers in a conversation can tell facts from talk: the starter cannot."""
+        settings = self._chat().settings
+        try:
+            base = find_base(self._choice(self._conversation(person, conversation_id)).base, settings)
+        except ModelError:
+            return False
+        return not starter_answers(settings, base)
+
+    def close(self) -> None:
+        """End what is at work, and wait for it; what waits is looked through when something is said there again."""
+        self._closed.set()
+        if (thread := self._thread) is not None:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or self._closed.is_set():
+                    self._thread = None
+                    return
+                conversation_id, person = next(iter(self._waiting.items()))
+            with self._chat().busy.pause(self.pause, self._closed) as stop:
+                more = not stop.is_set() and self._listen(person, conversation_id, stop)
+                more = more or stop.is_set()
+            with self._lock:
+                self._waiting.pop(conversation_id, None)
+                if more:  # behind those who wait as well
+                    self._waiting[conversation_id] = person
+
+    def _listen(self, person: str, conversation_id: str, stop: threading.Event) -> bool:
+        """Look through one conversation; whether there is more of it."""
+        try:
+            conversation = self._conversation(person, conversation_id)
+            unheard = self._memory.unheard(person, conversation_id)
+            fresh = unheard[:MOST_HEARD]
+            told = [_told(one, conversation.messages) for one in fresh]
+            known = [fact.text for fact in self._memory.list(person, conversation.persona)]
+            answer = self._ask(conversation, question(told, known), stop)
+            if not stop.is_set():
+                self._memory.hear(person, conversation_id, fresh, facts(answer, told, known))
+            return len(unheard) > len(fresh)
+        except AnimeAIError as error:
+            log.info("the model did not look through a conversation: %s", error)
+            self._by_rule(person, conversation_id, stop)
+        except Exception:
+            log.exception("the model did not look through a conversation")
+            self._by_rule(person, conversation_id, stop)
+        return False
+
+    def _by_rule(self, person: str, conversation_id: str, stop: threading.Event) -> None:
+        try:
+            if not stop.is_set():
+                self._memory.notice(person, conversation_id)
+        except AnimeAIError as error:  # the conversation was removed meanwhile
+            log.info("nothing was looked through: %s", error)
+
+    def _ask(self, conversation: Conversation, asked: str, stop: threading.Event) -> str:
+        """What the base alone answers, who has no voice to keep up."""
+        fresh = Conversation(LISTENING, "", "", (), 0.0, settings={"greeted": True})
+        said = (("system", TASK), ("user", EXAMPLE[0]), ("assistant", EXAMPLE[1]))
+        turn = Turn(asked, before=tuple(Message("", role, text) for role, text in said))
+        answer = ""
+        for total in self._chat()._speak(fresh, turn, self._choice(conversation), How("", SAMPLING, "silent", stop)):
+            answer = total.text
+        return answer
+
+    def _choice(self, conversation: Conversation) -> AdapterChoice:
+        """The base that answered last, without an adapter."""
+        last = next((one.meta["base"] for one in conversation.messages[::-1] if "base" in one.meta), "")
+        return AdapterChoice("", "", "", last or self._chat().settings.model_name)
+
+    def _conversation(self, person: str, conversation_id: str) -> Conversation:
+        return self._memory.conversations.get(person, conversation_id)
+
+
+def _told(message: Message, line: tuple[Message, ...]) -> Told:
+    before = next((one.content for one in line if one.id == message.parent and one.role == "assistant"), "")
+    return Told(message.id, message.content, before)
