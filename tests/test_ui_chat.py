@@ -293,7 +293,7 @@ def test_both_sides_of_a_comparison_get_the_same_seed_and_the_pick_is_a_pair(
 ) -> None:
     chat.answers = ["您好，<b>有什么可以帮您</b>？", "哼！"]
     assert [one["value"] for one in tab.contrast.offer_sides(OWNER, "傲娇", "run:1", None, None)] == ["", "run:1"]
-    steps = list(tab.contrast.compare(OWNER, "你好", "傲娇", "", "run:1", *PLAIN[1:]))
+    steps = list(tab.contrast.compare(OWNER, "你好", "傲娇", "", "run:1", "", "", *PLAIN[1:]))
     assert chat.seeds[0] == chat.seeds[1] is not None
     page, ask, _, told, picks = steps[-1]
     assert "您好，&lt;b&gt;有什么可以帮您&lt;/b&gt;？" in page
@@ -321,9 +321,32 @@ def test_both_sides_of_a_comparison_get_the_same_seed_and_the_pick_is_a_pair(
         assert caught.value.key == "compare.nothing"
 
 
+def test_one_adapter_on_two_engines_is_a_comparison_and_the_pick_knows_them(
+    tab: ChatTab, studio: Studio, two_sides: None
+) -> None:
+    left, right = tab.contrast.offer_engines(OWNER)
+    assert [value for _, value in left["choices"]] == ["", "transformers", "llamacpp"]
+    assert left["visible"]
+    steps = list(tab.contrast.compare(OWNER, "你好", "傲娇", "", "", "transformers", "llamacpp", *PLAIN[1:]))
+    page, *_, told, _ = steps[-1]
+    assert "· transformers" in page
+    assert "· llama.cpp" in page
+    assert [one["engine"] for one in told["provenance"]] == ["transformers", "llamacpp"]
+    same = [("", ""), ("", tab.contrast.beside.current("")), ("llamacpp", "llamacpp")]
+    for engines in same:
+        with pytest.raises(AnimeAIError) as caught:
+            next(tab.contrast.compare(OWNER, "你好", "傲娇", "", "", *engines, *PLAIN[1:]))
+        assert caught.value.key == "compare.same_sides"
+    with pytest.raises(AccessError):
+        next(tab.contrast.compare(VISITOR, "你好", "傲娇", "", "", "transformers", "llamacpp", *PLAIN[1:]))
+    with pytest.raises(ModelError) as wrong:
+        list(tab.contrast.compare(OWNER, "你好", "傲娇", "", "", "", "../x", *PLAIN[1:]))
+    assert wrong.value.key == "compare.no_engine"
+
+
 def test_a_comparison_needs_two_sides(tab: ChatTab) -> None:
     with pytest.raises(AnimeAIError) as caught:
-        next(tab.contrast.compare(VISITOR, "你好", "傲娇", "", "", *PLAIN[1:]))
+        next(tab.contrast.compare(VISITOR, "你好", "傲娇", "", "", "", "", *PLAIN[1:]))
     assert caught.value.key == "compare.same_sides"
 
 

@@ -67,7 +67,7 @@ def _clauses(said: str) -> Iterator[str]:
         for clause in _CLAUSE.findall(sentence):
             bare = _TAIL.sub("", clause.strip().rstrip("。！？!?…~～；; .")).strip()
             about_me = about_me or bare.startswith("我")
-            goes_on = about_me and re.match(r"(?:住在|喜欢|讨厌|不喜欢|养了|今年)", bare)
+            goes_on = about_me and re.match(rf"{_VERY}(?:住在|喜欢|爱|讨厌|不喜欢|养了|今年)", bare)
             yield f"我{bare}" if goes_on else bare
 
 

@@ -74,7 +74,7 @@ class Chat:
         self.knowledge = knowledge
         self.conversations = conversations
         self.personas = personas
-        self._runs = runs
+        self.runs = runs
         self.sharing = Sharing(runs)
         self._engine: Engine | None = None
         self._aside = False
@@ -88,7 +88,7 @@ class Chat:
         """What can answer: this persona's adapters first, newest first, then the others, and the base model last;
         where a server answers, it is first."""
         found: list[AdapterChoice] = []
-        for run in self._runs():
+        for run in self.runs():
             if run.adapter is not None:
                 label = run.name or run.id[:8]
                 found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
@@ -133,11 +133,11 @@ class Chat:
 
     def checkpoints(self, persona: str = "") -> list[AdapterChoice]:
         """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
-        return checkpoints_of(self._runs(), persona)
+        return checkpoints_of(self.runs(), persona)
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
-        if "@" in adapter_id and (found := checkpoint_named(self._runs(), adapter_id)) is not None:
+        if "@" in adapter_id and (found := checkpoint_named(self.runs(), adapter_id)) is not None:
             return found
         for choice in self.adapters():
             if choice.id == adapter_id:

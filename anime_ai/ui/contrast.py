@@ -1,4 +1,5 @@
-"""The same question with the same seed to two of whatever can answer, side by side; the better one can be picked.
+"""The same question with the same seed to two of whatever can answer, on one engine or two, side by side; the better one
+can be picked.
 
 Knows no prompt. What the columns say is kept on the server until it is picked, so that a pick is of what was said.
 """
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.chat.beside import Beside
 from anime_ai.chat.feedback import Said
-from anime_ai.errors import AnimeAIError
+from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
 from anime_ai.ui.generations import Generations, paced
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 SIDES = ("left", "right")
+ENGINES = {"transformers": "transformers", "llamacpp": "llama.cpp", "remote": "OpenAI API"}
+"""Names of engines as people know them."""
 
 
 class Contrast:
@@ -35,6 +39,7 @@ class Contrast:
 
     def __init__(self, studio: Studio, generations: Generations) -> None:
         self.studio, self.generations = studio, generations
+        self.beside = Beside(lambda: studio.chat)
 
     def sides(self, person: Person, persona: str, adapter: str, left: Any = None, right: Any = None) -> list[Any]:
         """Updates of both choosers: what they show where it is still there, else the base and what answers."""
@@ -52,8 +57,22 @@ class Contrast:
     def offer_sides(self, person: Person, persona: str, adapter: str, left: Any, right: Any) -> list[Any]:
         return self.sides(person, str(persona or ""), str(adapter or ""), left, right)
 
+    def offer_engines(self, person: Person) -> list[Any]:
+        """Updates of the engines of both sides, where there are two to choose from."""
+        names = self.beside.names()
+        choices = [(text("compare.engine.same", person.language), ""), *((ENGINES[name], name) for name in names)]
+        return [gr.update(choices=choices, visible=len(names) > 1) for _ in SIDES]
+
     def compare(
-        self, person: Person, message: str, persona: str, left: str, right: str, *knobs: Any
+        self,
+        person: Person,
+        message: str,
+        persona: str,
+        left: str,
+        right: str,
+        left_engine: str,
+        right_engine: str,
+        *knobs: Any,
     ) -> Iterator[list[Any]]:
         """One question with one seed to both sides: updates of the answers, of two buttons, of what can be picked, and
         of the picks."""
@@ -61,7 +80,8 @@ class Contrast:
         if sampling.seed is None:
             sampling = replace(sampling, seed=random.randrange(2**31))
         asked, ids = checked(str(message or "").strip()), (str(left or ""), str(right or ""))
-        if ids[0] == ids[1]:
+        engines = self._engines(person, ids, (str(left_engine or ""), str(right_engine or "")))
+        if len(set(zip(ids, engines, strict=True))) == 1:
             raise AnimeAIError("compare.same_sides")
         names = [self.studio.chat.answering(id, person.language).label for id in ids]
         answers = ["", ""]
@@ -76,19 +96,28 @@ class Contrast:
             try:
                 yield step(True)
                 for place, id in enumerate(ids):
-                    replies = self.studio.chat.ask(asked, str(persona), id, sampling, stop, who_asks(person))
-                    for reply in paced(replies):
-                        answers[place] = reply.text
-                        yield step(True)
+                    with self.beside.on(engines[place], id) as chat:
+                        if len(set(engines)) > 1:
+                            names[place] = f"{chat.answering(id, person.language).label} · {ENGINES[engines[place]]}"
+                            yield step(True)
+                        for reply in paced(chat.ask(asked, str(persona), id, sampling, stop, who_asks(person))):
+                            answers[place] = reply.text
+                            yield step(True)
             except Exception:
                 yield step(False)
                 raise
         drawn = {name: value for name, value in asdict(sampling).items() if isinstance(value, (int, float))}
-        for id in ids:
+        for id, engine in zip(ids, engines, strict=True):
             choice = self.studio.chat.choice(id)
-            one = {"adapter": id, "base": choice.base, "adapter_sha256": choice.fingerprint()}
+            one = {"adapter": id, "base": choice.base, "adapter_sha256": choice.fingerprint(), "engine": engine}
             told.setdefault("provenance", []).append({**one, "seed": sampling.seed, "sampling": drawn})
         yield step(False, picks=all(one.strip() for one in answers))
+
+    def _engines(self, person: Person, ids: tuple[str, str], wanted: tuple[str, str]) -> list[str]:
+        """The names of both engines. Only the owner may load a second model onto the machine."""
+        if any(wanted) and not person.is_owner:
+            raise AccessError("ui.owner_only")
+        return [name or self.beside.current(id) for id, name in zip(ids, wanted, strict=True)]
 
     def stop_comparing(self, person: Person) -> None:
         self.generations.stop(f"compare:{person.id}")
@@ -116,6 +145,11 @@ class Contrast:
         with gr.Row(equal_height=True):
             self.left = chooser(label=label("compare.left"), min_width=140, elem_id="compare-left")
             self.right = chooser(label=label("compare.right"), min_width=140, elem_id="compare-right")
+        with gr.Row(equal_height=True):
+            self.engines = [
+                chooser(label=label("compare.engine"), value="", min_width=140, visible=False, elem_id=f"engine-{side}")
+                for side in SIDES
+            ]
         self.answers = gr.HTML(f'<p class="empty">{label("ui.compare.empty")}</p>', elem_id="answers")
         with gr.Column(visible=False, elem_id="picks") as self.picks:
             with gr.Row(equal_height=True):
@@ -143,11 +177,12 @@ class Contrast:
     def connect(self, page: Page, tab: Any, persona: Any, adapter: Any, knobs: list[Any]) -> None:
         sides, picked = [self.left, self.right], [self.told, self.picks]
         page.on(tab.select, self.offer_sides, role="visitor", inputs=[persona, adapter, *sides], outputs=sides)
+        page.on(tab.select, self.offer_engines, role="owner", quiet=True, outputs=self.engines)
         page.on(
             [self.question.submit, self.ask_button.click],
             self.compare,
             role="visitor",
-            inputs=[self.question, persona, *sides, *knobs],
+            inputs=[self.question, persona, *sides, *self.engines, *knobs],
             outputs=[self.answers, self.ask_button, self.halt_button, *picked],
             concurrency_limit=16,
         )
