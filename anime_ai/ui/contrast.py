@@ -1,5 +1,5 @@
-"""The same question with the same seed to two of whatever can answer, on one engine or two, side by side; the better one
-can be picked.
+"""The same question with the same seed to two of whatever can answer, on one engine or two, side by side; the better
+one can be picked.
 
 Knows no prompt. What the columns say is kept on the server until it is picked, so that a pick is of what was said.
 """
