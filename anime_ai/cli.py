@@ -126,7 +126,7 @@ def train(
         # Before anything of the folder is replaced: all that can be wrong by what was typed.
         if (folder / runs.STATUS).exists() and runs.read_run(folder).active:
             raise TrainingError("training.busy", path=folder)
-        find(recipe.base, settings)
+        find(recipe.base, settings).need_weights()
         if dataset is not None or Manifest.read(folder / runs.DATA) is None:
             _preprocess(settings)
         manifest = Manifest.read(folder / runs.DATA)

@@ -30,7 +30,7 @@ from anime_ai.dataset.snapshots import Snapshots
 from anime_ai.dataset.store import Datasets
 from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, on_disk
+from anime_ai.models.bases import DEFAULT, KNOWN, STARTER, Base, find_base, names_gguf, on_disk
 from anime_ai.models.conversions import Conversions
 from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.downloads import Downloads
@@ -148,17 +148,17 @@ class Studio:
         return Completions(self.chat, self.personas)
 
     def bases(self) -> list[BaseChoice]:
-        """The default first, what is on the disk next, then what can be downloaded."""
+        """What can be trained on: the default first, what is on the disk next, then what can be downloaded."""
         own = [one.entry.id for one in self.shelf.list() if one.present and one.entry.kind == "base"]
         names = list(dict.fromkeys(["auto", STARTER, *KNOWN, *own]))
-        if self.settings.model_name not in names:
+        if self.settings.model_name not in names and not names_gguf(self.settings.model_name):
             names.insert(0, self.settings.model_name)
         choices = [BaseChoice(name, on_disk(name), self._starts(name)) for name in names]
         return sorted(choices, key=lambda choice: not choice.present)
 
     def use_base(self, id: str) -> None:
-        """Chat and train on another base from now on, after a restart too unless the settings name one. Raises
-        ModelError for what is not on this disk or no base."""
+        """Chat and train on another base from now on (a GGUF is chatted with alone), after a restart too unless the
+        settings name one. Raises ModelError for what is not on this disk or no base."""
         self.settings.model_name = self.shelf.choose_base(id)
 
     def remove_model(self, id: str) -> None:

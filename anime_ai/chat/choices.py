@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anime_ai.config import Settings
+from anime_ai.errors import ModelError
 from anime_ai.models.adapters import base_of, fingerprint, read_card
+from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, names_gguf, on_disk
 from anime_ai.training import checkpoints
 from anime_ai.training.runs import FINAL, Run
 
@@ -49,3 +53,30 @@ def checkpoint_named(runs: Sequence[Run], adapter_id: str) -> AdapterChoice | No
 
 def of_folder(id: str, folder: Path, label: str) -> AdapterChoice:
     return AdapterChoice(id, label, str(read_card(folder).get("persona", "")), base_of(folder), folder)
+
+
+def base_name(settings: Settings) -> str:
+    """The base that the settings mean, by its name."""
+    if settings.model_name != "auto":
+        return settings.model_name
+    return DEFAULT if on_disk(DEFAULT) else STARTER
+
+
+def is_starter(settings: Settings, name: str) -> bool:
+    """Whether this base is the starter, be it as a lone GGUF."""
+    lone = _lone(settings) if name == settings.model_name else None
+    return name == STARTER or (lone is not None and lone.starter)
+
+
+def on_lone(settings: Settings, found: Sequence[AdapterChoice]) -> list[AdapterChoice]:
+    """Where the settings name a lone GGUF: what was trained on the model that it was made of goes on it."""
+    lone = _lone(settings)
+    if lone is None:
+        return list(found)
+    return [replace(one, base=settings.model_name) if lone.known_as(one.base) else one for one in found]
+
+
+def _lone(settings: Settings) -> Base | None:
+    with suppress(ModelError):
+        return find_base(settings.model_name, settings) if names_gguf(settings.model_name) else None
+    return None

@@ -17,7 +17,15 @@ from typing import Any
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
 from anime_ai.chat.busy import Busy
-from anime_ai.chat.choices import AdapterChoice, checkpoint_named, checkpoints_of, of_folder
+from anime_ai.chat.choices import (
+    AdapterChoice,
+    base_name,
+    checkpoint_named,
+    checkpoints_of,
+    is_starter,
+    of_folder,
+    on_lone,
+)
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING
@@ -33,7 +41,7 @@ from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.adapters import base_of, read_card
-from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, on_disk
+from anime_ai.models.bases import Base, find_base
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
@@ -96,12 +104,13 @@ class Chat:
         if (final / "adapter_config.json").is_file():
             found.append(of_folder("final", final, FINAL))
         # Beside a real model, or a server's, nobody looks for the starter's adapters.
-        if self._base_name() == STARTER and self.settings.engine != "remote":
+        if is_starter(self.settings, base_name(self.settings)) and self.settings.engine != "remote":
             for file in sorted(SHIPPED.glob("*/adapter_config.json")):
                 id = file.parent.name
                 found.append(of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
+        found = on_lone(self.settings, found)
         found.sort(key=lambda choice: choice.persona != persona)
-        base = AdapterChoice("", self._base_name(), "", self.settings.model_name)
+        base = AdapterChoice("", base_name(self.settings), "", self.settings.model_name)
         if self.settings.engine != "remote":
             return [*found, base]
         # A server need not have loaded what was trained here: its own model comes first.
@@ -110,9 +119,9 @@ class Chat:
     def answering(self, adapter_id: str = "", language: str | None = None) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
         choice = self.choice(adapter_id)
-        name = self._base_name() if choice.base == "auto" else choice.base
+        name = base_name(self.settings) if choice.base == "auto" else choice.base
         server = server_name(self.settings)
-        starter = name == STARTER and not server
+        starter = is_starter(self.settings, name) and not server
         if server:
             name = self.settings.remote_model or text("chat.its_model", language)
             label = text("chat.answering_there", language, server=server, base=name)
@@ -138,7 +147,7 @@ class Chat:
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
         if "@" in adapter_id and (found := checkpoint_named(self.runs(), adapter_id)) is not None:
-            return found
+            return on_lone(self.settings, [found])[0]
         for choice in self.adapters():
             if choice.id == adapter_id:
                 return choice
@@ -373,11 +382,6 @@ class Chat:
         wherever there is room."""
         if (device := self._engine.device if self._engine else None) is not None and device.kind == "cuda":
             self.choose_again()
-
-    def _base_name(self) -> str:
-        if self.settings.model_name != "auto":
-            return self.settings.model_name
-        return DEFAULT if on_disk(DEFAULT) else STARTER
 
     def _answer(
         self,

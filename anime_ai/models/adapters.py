@@ -79,10 +79,10 @@ def check_adapter(folder: Path, base: Base) -> None:
     """Raise ModelError unless `folder` is a whole plain LoRA adapter in safetensors that was trained on `base`."""
     check_plain(folder)
     trained_on = _published_base(folder)
-    if trained_on != base.id:
+    if not base.known_as(trained_on):
         raise ModelError("model.adapter_other_base", path=folder, trained_on=trained_on or "?", base=base.id)
     fingerprint = read_card(folder).get("base_fingerprint")
-    if fingerprint and fingerprint != base.fingerprint():
+    if fingerprint and (base.made_of() or fingerprint) != fingerprint:
         raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
     read_header(folder / WEIGHTS)
 

@@ -1,4 +1,7 @@
-"""Base models: which there are, where they lie, and how to get one. Knows no engine."""
+"""Base models: which there are, where they lie, and how to get one. Knows no engine.
+
+A base is a folder of safetensors, or a lone GGUF file, which only llama.cpp runs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +19,57 @@ from anime_ai.config import STARTER_LM, Settings
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json
 from anime_ai.models.catalogue import BASE_FILES, CATALOGUE, DEFAULT, STARTER
+from anime_ai.models.gguf_heads import Head, read_head
+from anime_ai.models.gguf_tokenizer import check_tokenizer
 from anime_ai.models.hub import cached, is_hub_id
 
 __all__ = ["DEFAULT", "KNOWN", "STARTER", "Base", "find_base", "on_disk", "read_header"]
 KNOWN = tuple(one.id for one in CATALOGUE if one.kind == "base")
 _SAMPLE = 2**16
+ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
+"""Those that are known as GGUF, by the names of transformers and of llama.cpp."""
+MADE_OF = "anime_ai.base_fingerprint"
+"""Where a GGUF file that was made here tells the weights that it was made of."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model on the disk. `id` is what adapters remember: a Hub id, "starter", or a folder's name."""
+    """A base model on the disk. `id` is what adapters remember: a Hub id, "starter", or a folder's name; a lone GGUF's
+    is its id on the hub or its file's name."""
 
     id: str
     path: Path
     starter: bool = False
 
+    @property
+    def lone(self) -> bool:
+        """Whether this is a GGUF file without the weights that it was made of."""
+        return names_gguf(self.path.name)
+
+    def config(self) -> dict[str, Any]:
+        """Its configuration in the names of transformers; of a lone GGUF, as much as is asked for here."""
+        if self.lone:
+            return _config_of(read_head(self.path))
+        told = read_json(self.path / "config.json")
+        return told if isinstance(told, dict) else {}
+
     def parameters(self) -> int:
-        """The number of parameters, by the headers of its safetensors files."""
+        """The number of parameters, by the heads of its files."""
+        if self.lone:
+            return sum(math.prod(shape) for shape in read_head(self.path).shapes.values())
         return sum(_count(file) for file in self.path.glob("*.safetensors"))
 
     def context(self) -> int:
         """How many tokens the model can see, by its configuration."""
-        told = read_json(self.path / "config.json")
-        most = told.get("max_position_embeddings") if isinstance(told, dict) else None
-        return min(most if isinstance(most, int) else 4096, 8192)
+        most = self.config().get("max_position_embeddings")
+        return min(most if isinstance(most, int) and most > 0 else 4096, 8192)
 
     def fingerprint(self) -> str:
         """Tells these weights from others of the same name and shape, by a sample of each file: whole files of some
         gigabytes would take too long."""
         digest = hashlib.sha256()
-        for file in sorted(self.path.glob("*.safetensors")):
+        for file in [self.path] if self.lone else sorted(self.path.glob("*.safetensors")):
             with open(file, "rb") as opened:
                 size = opened.seek(0, os.SEEK_END)
                 digest.update(size.to_bytes(8, "little"))
@@ -54,9 +78,23 @@ class Base:
                     digest.update(opened.read(_SAMPLE))
         return digest.hexdigest()[:16]
 
+    def known_as(self, id: str) -> bool:
+        """Whether what was trained on `id` was trained on this model: a lone GGUF goes by the name and the sources that
+        it tells itself."""
+        return id == self.id or (self.lone and _told_as(read_head(self.path), id))
+
+    def made_of(self) -> str:
+        """The fingerprint of the safetensors: its own, or what a lone GGUF tells; "" where it tells nothing."""
+        return str(read_head(self.path).values.get(MADE_OF) or "") if self.lone else self.fingerprint()
+
+    def need_weights(self) -> None:
+        """Raise ModelError for a lone GGUF: it chats, and that is all."""
+        if self.lone:
+            raise ModelError("model.gguf_only_chats", name=self.id)
+
 
 def find_base(name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None) -> Base:
-    """The base model that `name` means: auto, starter, a folder, or a Hub id.
+    """The base model that `name` means: auto, starter, a folder, a GGUF file, a Hub id, or a GGUF file on the hub.
 
     `auto` is DeepSeek-R1-Distill-Qwen-1.5B where it is on the disk, else the starter. A model that was named is never
     replaced by another. `tell` is called when a download begins. Raises ModelError when the model is not there and
@@ -71,8 +109,14 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
     if folder is not None:
         check_folder(folder, name)
         return Base(folder.name, folder)
+    file = _file(name)
+    if file is not None:
+        head = check_gguf(file)
+        id = name if _on_hub(name) and not Path(name).is_file() else file.name
+        starter = head.values.get(MADE_OF) == _starter().fingerprint()
+        return Base(id, file, starter)
     if not is_hub_id(name):
-        raise ModelError("model.unknown", name=name[:100])
+        raise ModelError("model.not_on_disk" if _on_hub(name) else "model.unknown", name=name[:100])
     there = _cached(name)
     if there:
         return Base(name, there)
@@ -83,9 +127,14 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
 
 def on_disk(name: str) -> bool:
     """Whether a base can be used without a download."""
-    if name in ("auto", STARTER) or _folder(name) is not None:
+    if name in ("auto", STARTER) or _folder(name) is not None or _file(name) is not None:
         return True
     return is_hub_id(name) and _cached(name) is not None
+
+
+def names_gguf(name: str) -> bool:
+    """Whether a name means a GGUF file, be it there or not."""
+    return name.lower().endswith(".gguf")
 
 
 def _folder(name: str) -> Path | None:
@@ -95,6 +144,63 @@ def _folder(name: str) -> Path | None:
         return Path(path).resolve() if name.strip() and os.path.isdir(path) else None
     except (OSError, ValueError, RuntimeError):
         return None
+
+
+def _file(name: str) -> Path | None:
+    """The GGUF file that a name means: one of this disk, or one that was fetched from the hub."""
+    try:
+        path = Path(name).expanduser()
+        if names_gguf(name) and path.is_file():
+            return path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    owner, _, rest = name.partition("/")
+    return cached(f"{owner}/{rest.partition('/')[0]}", rest.partition("/")[2]) if _on_hub(name) else None
+
+
+def _on_hub(name: str) -> bool:
+    """Whether a name means a GGUF file on the hub."""
+    return names_gguf(name) and name.count("/") == 2 and is_hub_id(name.rpartition("/")[0])
+
+
+def check_gguf(file: Path) -> Head:
+    """The head of a GGUF file that can be chatted with. Raises ModelError for one that is not whole, or not known."""
+    head = read_head(file)
+    if head.architecture not in ARCHITECTURES.values():
+        known = "、".join(ARCHITECTURES.values())
+        raise ModelError("model.gguf_unknown", name=file.name, architecture=head.architecture, known=known)
+    if head.values.get("general.type", "model") != "model" or head.values.get("split.count", 1) not in (0, 1):
+        raise ModelError("model.gguf_part", name=file.name)
+    check_tokenizer(file, head)
+    return head
+
+
+def _config_of(head: Head) -> dict[str, Any]:
+    heads = int(head.number("attention.head_count", 1)) or 1
+    hidden = int(head.number("embedding_length"))
+    return {
+        "max_position_embeddings": int(head.number("context_length", 4096)),
+        "hidden_size": hidden,
+        "num_hidden_layers": int(head.number("block_count")),
+        "num_attention_heads": heads,
+        "num_key_value_heads": int(head.number("attention.head_count_kv", heads)),
+        "head_dim": int(head.number("attention.key_length", hidden // heads)),
+    }
+
+
+def _told_as(head: Head, id: str) -> bool:
+    """Whether a GGUF file calls itself `id`. Its name has other marks between the words; what it tells under
+    `general.base_model` is its parent, not itself."""
+    values = {key: value for key, value in head.values.items() if isinstance(value, str)}
+    sources = [values.get(f"general.{key}", "") for key in ("repo_url", "source.url", "source.repo_url")]
+    if any(source.rstrip("/").endswith(f"/{id}") for source in sources):
+        return True
+    return bool(_plain(id)) and _plain(values.get("general.name", "")) == _plain(id)
+
+
+def _plain(name: str) -> str:
+    """A model's name without owner, case and marks."""
+    return "".join(letter for letter in name.replace("\\", "/").rpartition("/")[2].casefold() if letter.isalnum())
 
 
 def _starter() -> Base:
@@ -150,21 +256,27 @@ def _count(file: Path) -> int:
 
 
 def read_header(file: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file. Raises ModelError unless the file is whole.
+    """Names and shapes of the tensors in a safetensors file, kept until the file changes. Raises ModelError unless the
+    file is whole.
 
     Format: https://github.com/huggingface/safetensors#format
     """
     try:
-        with open(file, "rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            size = file.stat().st_size
-            if length > size - 8:
-                raise ValueError("the header is longer than the file")
-            header: dict[str, Any] = json.loads(opened.read(length))
-        header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if 8 + length + end != size:
-            raise ValueError("the file is cut short")
-        return {name: tuple(int(size) for size in entry["shape"]) for name, entry in header.items()}
+        stamp = file.stat()
+        return dict(_header(file, stamp.st_mtime_ns, stamp.st_size))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError("model.broken_file", path=file, why=error) from error
+
+
+@lru_cache(maxsize=256)
+def _header(file: Path, changed: int, size: int) -> dict[str, tuple[int, ...]]:
+    with open(file, "rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > size - 8:
+            raise ValueError("the header is longer than the file")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    header.pop("__metadata__", None)
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if 8 + length + end != size:
+        raise ValueError("the file is cut short")
+    return {name: tuple(int(size) for size in entry["shape"]) for name, entry in header.items()}

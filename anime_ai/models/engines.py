@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from anime_ai.config import Settings
+from anime_ai.errors import ModelError
 from anime_ai.models.bases import Base
 from anime_ai.models.device import SMALL, Device, pick_device
 from anime_ai.models.engine import Engine
@@ -17,8 +18,12 @@ def engine_name(settings: Settings, base: Base, device: Device | None = None) ->
     """The engine that `open_engine` would open for `base` on `device`, by default this machine's best.
 
     `auto` is transformers on a CUDA card; elsewhere llama.cpp where the base's GGUF file is there, or made in a second
-    as the starter's is.
+    as the starter's is. A lone GGUF is for llama.cpp alone: raises ModelError where that is not here or not wanted.
     """
+    if base.lone and settings.engine != "remote":
+        if settings.engine == "transformers" or find_spec("xllamacpp") is None:
+            raise ModelError("model.gguf_needs_llama", name=base.id)
+        return "llamacpp"
     if settings.engine != "auto":
         return settings.engine
     if find_spec("xllamacpp") is None or (device or pick_device()).kind == "cuda":
@@ -30,7 +35,10 @@ def engine_name(settings: Settings, base: Base, device: Device | None = None) ->
 
 
 def gguf_type(settings: Settings, base: Base) -> str:
-    """The type of the GGUF file that llama.cpp runs: 16 bits where the model is small, else the fastest."""
+    """The type of the GGUF file that llama.cpp runs: 16 bits where the model is small, else the fastest; a lone GGUF is
+    what it is."""
+    if base.lone:
+        return "own"
     if settings.gguf_type != "auto":
         return settings.gguf_type
     return "f16" if base.parameters() < SMALL else "q4_0"

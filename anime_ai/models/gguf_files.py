@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai.errors import ModelError, StorageError
-from anime_ai.files import read_json
-from anime_ai.models.bases import Base
+from anime_ai.models.bases import ARCHITECTURES, MADE_OF, Base
+from anime_ai.models.gguf_heads import read_head
 from anime_ai.models.weights import Weights
 
 if TYPE_CHECKING:
     import numpy as np
 
-ARCHITECTURES = {"Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
 KINDS = ("f16", "q8_0", "q5_1", "q4_0")
 FINER = {"q4_0": "q5_1", "q5_1": "q8_0"}
 """Embeddings and head lose most by few bits: theirs is one step finer."""
@@ -60,7 +59,11 @@ def convert(
                 yield given, _kind_of(given, shape, kind), shape, weights.slices(name)
 
         def head(writer: Any) -> None:
-            _describe(writer, config, base)
+            # What is merged is not the base any more: no adapter of the base's goes on it.
+            writer.add_name(f"{base.id} + {adapter.name}" if adapter else base.id)
+            if adapter is None:
+                writer.add_string(MADE_OF, base.fingerprint())
+            _describe(writer, config)
             _vocabulary(writer, base, weights.shapes["model.embed_tokens.weight"][0])
             writer.add_file_type(_FILE_TYPES[kind])
 
@@ -69,29 +72,30 @@ def convert(
 
 def convert_adapter(base: Base, adapter: Path, target: Path, kind: str = "q8_0", tell: Tell | None = None) -> Converted:
     """The adapter alone, to be put on a GGUF of its base. What LoRA's format cannot hold is merged into the base, which
-    is then written whole as `kind`, and said."""
-    config = _config_of(base)
+    is then written whole as `kind`, and said; into a lone GGUF nothing can be merged: ModelError."""
     why = merge_reason(base, adapter)
-    if not why:
-        with Weights(base, adapter) as weights:
-            names = _names(config, weights)
-            pairs = list(weights.lora())
+    if why:
+        if base.lone:
+            raise ModelError("model.gguf_cannot_merge", name=base.id)
+        done = convert(base, target, kind, adapter, tell)
+        return Converted(done.file, done.bytes, done.tensors, why)
+    with Weights(base, adapter) as weights:
+        pairs = list(weights.lora())
+        names = _names_on(base, pairs) if base.lone else _names(_config_of(base), weights)
 
-            def tensors() -> Iterator[tuple[str, str, tuple[int, ...], Iterator[np.ndarray]]]:
-                for name, down, up in pairs:
-                    for side, value in (("a", down), ("b", up)):
-                        yield f"{names[name]}.lora_{side}", "f32", value.shape, iter([value])
+        def tensors() -> Iterator[tuple[str, str, tuple[int, ...], Iterator[np.ndarray]]]:
+            for name, down, up in pairs:
+                for side, value in (("a", down), ("b", up)):
+                    yield f"{names[name]}.lora_{side}", "f32", value.shape, iter([value])
 
-            def head(writer: Any) -> None:
-                rank = pairs[0][1].shape[0]
-                writer.add_type("adapter")
-                writer.add_string("adapter.type", "lora")
-                # llama.cpp divides by the rank.
-                writer.add_float32("adapter.lora.alpha", weights.scale(rank) * rank)
+        def head(writer: Any) -> None:
+            rank = pairs[0][1].shape[0]
+            writer.add_type("adapter")
+            writer.add_string("adapter.type", "lora")
+            # llama.cpp divides by the rank.
+            writer.add_float32("adapter.lora.alpha", weights.scale(rank) * rank)
 
-            return _write(target, ARCHITECTURES[config["architectures"][0]], head, tensors, 2 * len(pairs), tell)
-    done = convert(base, target, kind, adapter, tell)
-    return Converted(done.file, done.bytes, done.tensors, why)
+        return _write(target, _architecture(base), head, tensors, 2 * len(pairs), tell)
 
 
 def merge_reason(base: Base, adapter: Path) -> str:
@@ -103,28 +107,56 @@ def merge_reason(base: Base, adapter: Path) -> str:
 
 
 def _config_of(base: Base) -> dict[str, Any]:
-    config = read_json(base.path / "config.json") or {}
+    base.need_weights()
+    config = base.config()
     named = (config.get("architectures") or ["?"])[0]
     if named not in ARCHITECTURES:
         raise ModelError("model.gguf_architecture", name=base.id, architecture=named)
     return config
 
 
+def _architecture(base: Base) -> str:
+    """What llama.cpp calls it."""
+    return read_head(base.path).architecture if base.lone else ARCHITECTURES[_config_of(base)["architectures"][0]]
+
+
 def _names(config: dict[str, Any], weights: Weights) -> dict[str, str]:
     """What GGUF calls each tensor of the base. A tied head is not written: llama.cpp takes the embeddings."""
-    import gguf
-
-    arch = {"qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}[ARCHITECTURES[config["architectures"][0]]]
-    known = gguf.get_tensor_name_map(arch, int(config["num_hidden_layers"]))
+    known = _known_names(ARCHITECTURES[config["architectures"][0]], int(config["num_hidden_layers"]))
     found = {}
     for name in weights.shapes:
         if name == "lm_head.weight" and config.get("tie_word_embeddings"):
             continue
+        found[name] = known(name)
+    return found
+
+
+def _names_on(base: Base, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> dict[str, str]:
+    """What a lone GGUF calls the tensors that an adapter changes. Raises ModelError where one is not there, or is of
+    another shape."""
+    head = read_head(base.path)
+    known = _known_names(head.architecture, int(head.number("block_count")))
+    found = {}
+    for name, down, up in pairs:
+        found[name] = known(name)
+        if head.shapes.get(found[name]) != (up.shape[0], down.shape[1]):
+            raise ModelError("model.gguf_other_shape", name=base.id, tensor=name)
+    return found
+
+
+def _known_names(architecture: str, layers: int) -> Callable[[str], str]:
+    import gguf
+
+    arch = {"qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}[architecture]
+    known = gguf.get_tensor_name_map(arch, layers)
+
+    def named(name: str) -> str:
         given = known.get_name(name, try_suffixes=(".weight", ".bias"))
         if given is None:
             raise ModelError("model.gguf_tensor", tensor=name)
-        found[name] = given
-    return found
+        return given
+
+    return named
 
 
 def _kind_of(given: str, shape: tuple[int, ...], kind: str) -> str:
@@ -135,10 +167,9 @@ def _kind_of(given: str, shape: tuple[int, ...], kind: str) -> str:
     return FINER.get(kind, kind) if given in ("token_embd.weight", "output.weight") else kind
 
 
-def _describe(writer: Any, config: dict[str, Any], base: Base) -> None:
+def _describe(writer: Any, config: dict[str, Any]) -> None:
     heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
     rope = config.get("rope_parameters") or {}
-    writer.add_name(base.id)
     writer.add_context_length(int(config["max_position_embeddings"]))
     writer.add_embedding_length(hidden)
     writer.add_block_count(int(config["num_hidden_layers"]))

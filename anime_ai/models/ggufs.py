@@ -1,4 +1,4 @@
-"""The GGUF files that this app made of bases and adapters, in one folder. Knows no engine.
+"""The GGUF files that this app made of bases and adapters, in one folder; a lone GGUF is its own. Knows no engine.
 
 A file's name says what it was made of, so that new weights never meet an old file; each is written
 beside, then renamed.
@@ -37,7 +37,7 @@ class Ggufs:
 
     def file(self, base: Base, kind: str) -> Path:
         """Where the GGUF file of a base is or would be."""
-        return self.folder / f"{base.fingerprint()}-{kind}.gguf"
+        return base.path if base.lone else self.folder / f"{base.fingerprint()}-{kind}.gguf"
 
     def has(self, base: Base, kind: str) -> bool:
         return self.file(base, kind).is_file()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anime_ai.errors import ModelError
-from anime_ai.files import read_json
 from anime_ai.models.adapters import check_adapter
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter
@@ -116,7 +115,7 @@ class Host:
 
 def needed_memory(base: Base, loaded: Loaded) -> int:
     """Bytes that a child takes: the weights, keys and values in 16 bits, and what it computes in."""
-    config = read_json(base.path / "config.json") or {}
+    config = base.config()
     heads = int(config.get("num_attention_heads", 1))
     width = int(config.get("head_dim") or int(config.get("hidden_size", 0)) // heads)
     pairs = int(config.get("num_hidden_layers", 0)) * int(config.get("num_key_value_heads", heads))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from anime_ai.errors import ModelError
-from anime_ai.files import read_json
 from anime_ai.models.bases import Base
 from anime_ai.models.device import Device
 from anime_ai.models.engine import Adapter, Likelihood, Piece, Sampling
@@ -83,8 +82,7 @@ class LlamaCppEngine:
         return self._layouts.layout(format, think)
 
     def context_length(self) -> int:
-        config = read_json(self.base.path / "config.json") or {}
-        return min(int(config.get("max_position_embeddings", self.bounds.context)), self.bounds.context)
+        return min(int(self.base.config().get("max_position_embeddings", self.bounds.context)), self.bounds.context)
 
     def close(self) -> None:
         """End the child; answers at work end with an error."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from anime_ai.files import read_json, replaced_folder, write_json
+from anime_ai.files import replaced_folder, write_json
 from anime_ai.models.bases import Base
 from anime_ai.models.gguf_files import Tell
 from anime_ai.models.weights import Weights
@@ -45,7 +45,8 @@ def merge(
 
     Raises ModelError for an adapter that does not fit, StorageError where it cannot be written.
     """
-    config = read_json(base.path / "config.json") or {}
+    base.need_weights()
+    config = base.config()
     with Weights(base, adapter) as weights, replaced_folder(target) as folder:
         # A tied head that is stored all the same would stand beside embeddings that have moved on.
         names = [name for name in weights.shapes if name != "lm_head.weight" or not config.get("tie_word_embeddings")]

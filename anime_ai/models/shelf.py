@@ -6,7 +6,6 @@ Knows no network.
 from __future__ import annotations
 
 import builtins
-import struct
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from typing import Any
 from anime_ai.config import STARTER_LM, Settings
 from anime_ai.errors import ModelError
 from anime_ai.files import read_json, write_json
-from anime_ai.models.bases import check_folder, on_disk, read_header
+from anime_ai.models.bases import check_folder, check_gguf, on_disk, read_header
 from anime_ai.models.catalogue import CATALOGUE, STARTER, Entry, entry
 from anime_ai.models.fetching import Order, home, remove, remove_file
+from anime_ai.models.gguf_heads import read_head
 from anime_ai.models.hub import cached
-
-NAMES = 4096
-"""Bytes of a GGUF in which its architecture has to be told: it stands first by custom."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Shelf:
         if place.is_dir():
             check_folder(place, place.name)
         elif place.suffix.lower() == ".gguf" and place.is_file():
-            architecture(place)
+            read_head(place)
         else:
             raise ModelError("model.not_a_model", path=str(place)[:300])
         with self._changing:
@@ -131,18 +128,20 @@ class Shelf:
 
     @property
     def base(self) -> str:
-        """The base that a person chose for chat and training, "" where none was."""
+        """The base that a person chose for chat and training (a GGUF: for chat alone), "" where none was."""
         return str(self._all()["base"])
 
     def choose_base(self, id: str) -> str:
-        """Make a base the one for chat and training: its name as the settings know it. Raises ModelError for what is
-        not on this disk or no base."""
+        """Make a base the one for chat and training, a GGUF file the one for chat: its name as the settings know it.
+        Raises ModelError for what is not on this disk, no base, or a GGUF that cannot be used."""
         if id != "auto":
             held = self.find(id)
-            if held.entry.kind != "base":
+            if held.entry.kind not in ("base", "gguf"):
                 raise ModelError("model.no_base", name=id[:100])
-            if not held.present:
+            if held.path is None:
                 raise ModelError("model.not_on_disk", name=id[:100])
+            if held.entry.kind == "gguf":
+                check_gguf(held.path)
         with self._changing:
             self._write({**self._all(), "base": id})
         return id
@@ -170,28 +169,6 @@ class Shelf:
 
 
 _LISTS = (("own", "path"), ("more", "id"))
-
-
-def architecture(file: Path) -> str:
-    """What a GGUF file says it is, such as `qwen2`. Raises ModelError for what is no GGUF of a version that is read.
-
-    Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-    """
-    try:
-        with open(file, "rb") as opened:
-            head = opened.read(NAMES)
-        magic, version, tensors = struct.unpack_from("<4sIQ", head)
-        if magic != b"GGUF" or version not in (2, 3) or not tensors:
-            raise ValueError("no GGUF of version 2 or 3")
-        key = b"general.architecture" + struct.pack("<I", 8)  # 8: a string
-        place = head.find(key)
-        if place < 0:
-            raise ValueError("no architecture")
-        (length,) = struct.unpack_from("<Q", head, place + len(key))
-        name = head[place + len(key) + 8 :][: min(length, 64)]
-        return name.decode("ascii")
-    except (OSError, ValueError, struct.error) as error:
-        raise ModelError("model.broken_file", path=file, why=error) from error
 
 
 def _listed(told: object) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from anime_ai.models.bases import Base, read_header
 from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed_threads
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.generation import KeptCache, generate, new_cache
+from anime_ai.models.gguf_tokenizer import read_tokenizer
 from anime_ai.models.layouts import Layouts
 from anime_ai.prompting import MASKED, Layout, Prompt
 
@@ -41,6 +42,8 @@ _TOKENS = "embed_tokens.token_adapter.trainable_tokens_delta"
 
 def load_tokenizer(base: Base) -> Any:
     """The tokenizer of a base model. Raises ModelError."""
+    if base.lone:
+        return read_tokenizer(base.path)
     from transformers import AutoTokenizer
 
     try:
@@ -51,6 +54,7 @@ def load_tokenizer(base: Base) -> Any:
 
 def load_model(base: Base, dtype: Any, **options: Any) -> Any:
     """The weights of a base model, in `dtype`. Raises ModelError."""
+    base.need_weights()
     from transformers import AutoModelForCausalLM
 
     try:

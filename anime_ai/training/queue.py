@@ -18,8 +18,9 @@ from typing import Any
 
 from anime_ai.config import Settings
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import AnimeAIError, DatasetError, StorageError, TrainingError
+from anime_ai.errors import AnimeAIError, DatasetError, ModelError, StorageError, TrainingError
 from anime_ai.files import read_json, write_json
+from anime_ai.models.bases import names_gguf
 from anime_ai.persona.cards import Personas
 from anime_ai.processes import Lock
 from anime_ai.training import runs
@@ -58,8 +59,10 @@ class RunQueue:
     def submit(self, rows: Sequence[Row], recipe: Recipe, name: str, dataset: str, snapshot: str = "") -> Run:
         """Queue a run on `rows`, which it keeps; `snapshot` is the id under which the dataset has them.
 
-        Raises DatasetError when the persona has no row among them that is no draft.
+        Raises DatasetError when the persona has no row among them that is no draft, ModelError for a lone GGUF.
         """
+        if names_gguf(recipe.base):
+            raise ModelError("model.gguf_only_chats", name=recipe.base)
         personas = list(dict.fromkeys(row.persona for row in rows if not row.draft))
         if recipe.persona not in personas:
             known = "、".join(persona for persona in personas if persona) or "-"

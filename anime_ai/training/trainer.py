@@ -123,6 +123,7 @@ def job_of(folder: Path, resume: bool = True) -> Job:
     # What `auto` meant when the run began is what its checkpoints fit.
     named = status.get("base") if resume and recipe.base == "auto" else None
     base = find_base(named or recipe.base, settings, download=True)
+    base.need_weights()
     if resume and status.get("base_fingerprint", weights := base.fingerprint()) != weights:
         raise ModelError("model.adapter_base_changed", path=folder, base=base.id)
     return Job(folder, recipe, base, str(config.get("dataset", "")), str(config.get("dataset_sha256", "")))

@@ -145,8 +145,8 @@ def _buttons(held: Held, coming: Download | None, chosen: bool, asking: bool, la
     if not held.present and not held.own:
         return button("download", "ui.models.download", "primary")
     found = ""
-    if one.kind == "base" and held.present and not chosen:
-        found = button("use", "ui.models.use", "primary")
+    if one.kind in ("base", "gguf") and held.present and not chosen:
+        found = button("use", "ui.models.use" if one.kind == "base" else "ui.models.use_chat", "primary")
     elif one.kind in WHERE and held.present:
         found = f'<button type="button" data-go="{WHERE[one.kind]}">{escape(text("ui.models.go", language))}</button>'
     if one.id != STARTER:

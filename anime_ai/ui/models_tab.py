@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.models.bases import DEFAULT, find_base, on_disk
+from anime_ai.models.bases import DEFAULT, find_base, names_gguf, on_disk
 from anime_ai.models.catalogue import CATALOGUE, STARTER, chat_bytes, small_chat_bytes
 from anime_ai.models.conversions import Conversion
 from anime_ai.models.device import Device
@@ -134,7 +134,8 @@ class ModelsTab:
             self.downloads.stop(id)
         elif act == "use":
             self.studio.use_base(id)
-            note(text("ui.models.using", person.language, name=id), person.language)
+            key = "ui.models.using_chat" if names_gguf(id) else "ui.models.using"
+            note(text(key, person.language, name=id), person.language)
         elif act in ("convert", "unconvert"):
             self._convert(id, act == "convert")
         elif act == "delete" and asking == id:
@@ -218,6 +219,7 @@ class ModelsTab:
         """Let the form of a training begin with the base that was chosen here."""
 
         def preferred(person: Person, now: str) -> Any:
-            return self.studio.settings.model_name if now in ("", None, "auto") else gr.skip()
+            named = self.studio.settings.model_name
+            return named if now in ("", None, "auto") and not names_gguf(named) else gr.skip()
 
         page.on(tab.select, preferred, role="owner", quiet=True, inputs=[base], outputs=[base])

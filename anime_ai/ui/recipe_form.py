@@ -54,13 +54,14 @@ class RecipeForm:
         return self.card(self.estimate(dataset, self.recipe(values)), person.language)
 
     def estimate(self, dataset: str | None, recipe: Recipe) -> Estimate:
-        """Raises DatasetError without rows, and ModelError for a base that is not on the disk."""
+        """Raises DatasetError without rows, and ModelError for a base that is not on the disk or a lone GGUF."""
         from anime_ai.dataset.profile import lengths
         from anime_ai.models.device import pick_device
 
         if not dataset:
             raise DatasetError("ui.no_dataset")
         base, layout = self.studio.layout(recipe.base)
+        base.need_weights()
         rows = [row for row in self.studio.datasets.rows(str(dataset)) if row.persona == recipe.persona]
         measured = lengths(rows, self.studio.personas, layout, recipe.max_length)
         kept = [one.kept for one in measured if one is not None and one.kept]
