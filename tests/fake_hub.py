@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from hub_serving import Answers, served
 
 
 class FakeHub:
@@ -59,8 +60,7 @@ def git_blob(content: bytes) -> str:
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
-class _Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answers(Answers):
     hub: FakeHub
 
     def do_GET(self) -> None:
@@ -98,13 +98,6 @@ class _Answers(BaseHTTPRequestHandler):
         else:
             self.say({}, 404)
 
-    def say(self, value: Any, status: int = 200) -> None:
-        body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
     def file(self, id: str, path: str) -> None:
         hub = self.hub
         hub.asked.append((path, self.headers.get("Range", "")))
@@ -136,30 +129,28 @@ class _Answers(BaseHTTPRequestHandler):
         if dying is not None:
             self.close_connection = True
 
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def fake_hub() -> Iterator[FakeHub]:
     """A hub that is there for a block."""
-    hub = FakeHub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"hub": hub}))
-    server.daemon_threads = True
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
+
+    def release(hub: FakeHub) -> None:
         hub.released.set()
         hub.pace.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+    with served(FakeHub(), _Answers, release) as hub:
+        yield hub
+
+
+@contextmanager
+def only_hub(monkeypatch: Any, cache: Path) -> Iterator[FakeHub]:
+    """The one hub that there is: the library asks it, nothing waits long, and what is fetched lies in `cache`."""
+    from huggingface_hub import constants
+
+    from anime_ai.models import fetching
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(fetching, "PAUSE_S", 0.01)
+    with fake_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        yield hub

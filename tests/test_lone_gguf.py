@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_hub import only_hub
 from tiny_models import change_json, make_adapter, make_base
 
 from anime_ai.chat.service import SHIPPED
 from anime_ai.config import Settings
 from anime_ai.errors import ModelError
 from anime_ai.models.adapters import CARD, check_adapter
-from anime_ai.models.bases import DEFAULT, MADE_OF, STARTER, Base, check_gguf, find_base
+from anime_ai.models.bases import DEFAULT, MADE_OF, STARTER, Base, check_gguf, find_base, on_disk
+from anime_ai.models.downloads import Downloads
 from anime_ai.models.engine import GREEDY, Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, gguf_type, open_engine
 from anime_ai.models.gguf_files import convert
@@ -24,6 +26,7 @@ from anime_ai.models.gguf_heads import read_head
 from anime_ai.models.gguf_tokenizer import read_tokenizer
 from anime_ai.models.ggufs import Ggufs
 from anime_ai.models.merging import merge
+from anime_ai.models.shelf import Shelf
 from anime_ai.models.transformers_engine import TransformersEngine, load_model, load_tokenizer
 from anime_ai.prompting import POLICIES, Dialogue, Exchange, Layout
 from anime_ai.studio import Studio
@@ -187,6 +190,27 @@ def test_a_file_that_cannot_be_chatted_with_is_one_line(
         find_base(str(file), settings)
     assert caught.value.key == key
     assert "\n" not in str(caught.value)
+
+
+def test_one_from_the_hub_is_chosen_and_found_by_its_id(
+    tmp_path: Path, file: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = "some/Starter-GGUF/Starter.F16.gguf"
+    with only_hub(monkeypatch, tmp_path / "cache") as hub:
+        hub.models["some/Starter-GGUF"] = {"Starter.F16.gguf": file.read_bytes()}
+        own = settings.model_copy(update={"hub_timeout": 5.0, "hub_mirror": hub.endpoint})
+        shelf = Shelf(own)
+        with pytest.raises(ModelError) as caught:
+            find_base(id, own)
+        assert caught.value.key == "model.not_on_disk"
+        assert not on_disk(id)
+        with closing(Downloads(own, finished=shelf.remember)) as downloads:
+            downloads.start(id)
+            list(downloads.watch(id, 0.01))
+        assert shelf.choose_base(id) == id
+        found = find_base(id, own)
+        assert (found.id, found.lone, found.starter) == (id, True, True)
+        assert on_disk(id)
 
 
 def test_a_file_that_is_cut_or_garbled_is_refused(tmp_path: Path, file: Path) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_hub import FakeHub, fake_hub
+from fake_hub import FakeHub, only_hub
 from tiny_models import make_base
 from ui_fakes import OWNER, STRANGER, open_studio
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import AnimeAIError, ModelError
-from anime_ai.models import fetching
 from anime_ai.models.bases import on_disk
 from anime_ai.models.device import Device
 from anime_ai.models.downloads import Download
@@ -35,12 +34,7 @@ class Clicked:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetching, "PAUSE_S", 0.01)
-    with fake_hub() as made:
-        monkeypatch.setattr(constants, "ENDPOINT", made.endpoint)
+    with only_hub(monkeypatch, tmp_path / "cache") as made:
         made.models[ID] = {file.name: file.read_bytes() for file in STARTER_LM.iterdir() if file.is_file()}
         yield made
 

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from hub_serving import Answers, served
 
 TOKEN = "hf_testTokenOfTheOwnerThatMustNotLeak01"
 
@@ -47,8 +48,7 @@ class WritableHub:
         return self.repos[kind][id]
 
 
-class _Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Answers(Answers):
     hub: WritableHub
 
     def body(self) -> bytes:
@@ -184,40 +184,9 @@ class _Answers(BaseHTTPRequestHandler):
     def missing(self, code: str) -> None:
         self.say({"error": code}, 404, {"X-Error-Code": code})
 
-    def say(self, value: Any, status: int = 200, extra: dict[str, str] | None = None) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, said in (extra or {}).items():
-            self.send_header(name, said)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @contextmanager
 def writable_hub() -> Iterator[WritableHub]:
     """A hub that is there for a block."""
-    hub = WritableHub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"hub": hub}))
-    server.daemon_threads = True
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with served(WritableHub(), _Answers, lambda hub: hub.holds.set()) as hub:
         yield hub
-    finally:
-        hub.holds.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
