@@ -121,6 +121,7 @@ class Studio:
             studio._take_bundle(Path(settings.bundle))
         studio.runs.start()
         studio.downloads.begin()
+        studio._fetch_reranker()
         studio.state.start(restored)
         return studio
 
@@ -196,6 +197,15 @@ class Studio:
             layout = Layout(load_tokenizer(base), self.settings.prompt_format, self.settings.think)
             self._layouts = {base: layout}  # one is enough: a tokenizer of a large vocabulary takes some 100 MB
         return base, self._layouts[base]
+
+    def _fetch_reranker(self) -> None:
+        """Begin to fetch the reranker of the settings, where everybody sees it arrive; until then it ranks nothing."""
+        reranker = self.knowledge.reranker
+        if reranker is not None and reranker.folder is None:
+            try:
+                self.downloads.start(reranker.name)
+            except AnimeAIError as error:  # a search tells it again
+                log.warning("the reranker is not fetched: %s", error)
 
     def _take_bundle(self, file: Path) -> None:
         """The persona of the settings' bundle, for everybody to talk to: taken in once, however often it starts."""

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from tiny_models import make_base
+from tiny_models import change_json, make_base
 
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.model import EngineChatModel, to_dialogue
 from anime_ai.chat.service import Chat
-from anime_ai.config import Settings
+from anime_ai.config import STARTER_LM, Settings
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Sampling
+from anime_ai.models.ggufs import Ggufs
+from anime_ai.models.llama_server import LlamaServer
+from anime_ai.models.llamacpp_engine import LlamaCppEngine
 from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Prompt
@@ -82,6 +89,49 @@ def test_the_cut_history_is_read_once_and_is_what_the_next_turn_stands_behind(en
     real = {model._prompt(to_dialogue(told[: 2 * turn])).dropped for turn in range(1, 60)}
     assert len(real) > 2
     assert len(real) - 2 <= len(cuts) <= 2 * len(real)
+
+
+@pytest.mark.slow
+def test_sixty_turns_through_a_context_read_no_more_than_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The starter over 4,096 tokens, with questions and answers of any length: the cut history is there already."""
+    shutil.copytree(STARTER_LM, tmp_path / "long")
+    change_json(tmp_path / "long" / "config.json", max_position_embeddings=8192)
+    read: list[int] = []
+    plain = LlamaServer.complete
+
+    def watched(self: Any, slot: int, ids: tuple[int, ...], scales: list[float], options: dict[str, Any]) -> Any:
+        waited = options["n_predict"] > 1
+        for said in plain(self, slot, ids, scales, options):
+            if waited and not said.ids:
+                read.append(len(ids) - said.reused)
+                waited = False
+            yield said
+
+    monkeypatch.setattr(LlamaServer, "complete", watched)
+    chance, sea = random.Random(0), "海边的风很大，她把帽子按住，回头看了一眼走得很慢的人，又装作什么也没有看见。" * 9
+    told: list[BaseMessage] = [SystemMessage(sea)]
+    asked, dropped = [], [0]
+    ggufs = Ggufs(tmp_path / "gguf")
+    with closing(LlamaCppEngine(Base("long", tmp_path / "long"), ggufs, tmp_path / "llama", "f16")) as engine:
+        model = EngineChatModel(engine=engine, sampling=replace(SHORT, max_new_tokens=64), cache_key="talk")
+        for _turn in range(60):
+            begins, length = chance.randrange(30), chance.choice([3, 8, 20, 45])
+            told.append(HumanMessage(sea[begins : begins + length]))
+            prompt = model._prompt(to_dialogue(told))
+            list(engine.stream(prompt, None, "talk", replace(SHORT, max_new_tokens=2)))
+            asked.append(len(model._prompt(to_dialogue(told[-1:])).ids))
+            dropped.append(prompt.dropped)
+            told.append(AIMessage(sea[begins : begins + chance.randint(40, 240)]))
+            # What she says is drawn; here it is read as if said.
+            history = to_dialogue(told).history[prompt.dropped :]
+            said = model._prompt(replace(to_dialogue(told), history=history, question=""))
+            list(engine.stream(said, None, "talk", replace(SHORT, max_new_tokens=1)))
+            model.read_ahead(told, threading.Event())
+    assert len(set(dropped)) - 1 >= 3, "cuts"
+    assert len(read) == len(asked) == 60
+    assert sum(new > own + 8 for new, own in zip(read, asked, strict=True)) <= 4
 
 
 def test_what_goes_wrong_is_noted_and_the_next_is_read(engine: Reading) -> None:

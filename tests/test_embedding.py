@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fake_hub import FakeHub, fake_hub
+from fake_hub import FakeHub, only_hub
 
 from anime_ai.config import Settings
 from anime_ai.errors import KnowledgeError, ModelError
@@ -25,6 +25,8 @@ from anime_ai.knowledge.semantic import Dense, fused
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.knowledge.trust import Trial, measure
 from anime_ai.knowledge.vectors import VectorStore
+from anime_ai.models.fetching import LOCK, home
+from anime_ai.processes import hold
 from anime_ai.storage import Database
 
 
@@ -213,11 +215,7 @@ def test_a_broken_folder_of_vectors_costs_no_text(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with fake_hub() as made:
-        monkeypatch.setattr(constants, "ENDPOINT", made.endpoint)
+    with only_hub(monkeypatch, tmp_path / "cache") as made:
         yield made
 
 
@@ -256,30 +254,72 @@ def test_bge_m3_comes_as_the_safetensors_that_are_proposed_for_it(hub: FakeHub) 
     assert pickled.value.key == "model.only_pickles"
 
 
-@pytest.mark.slow
-def test_a_cross_encoder_ranks_again(tmp_path: Path) -> None:
+def cross_encoder(folder: Path) -> Path:
     """One of random weights: what is tested is that its scores decide."""
     import torch
-    from sentence_transformers import CrossEncoder
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"雪见喜欢草莓柠檬。港口停着马车"]
-    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     # Drawn wide and from one seed: by the usual small weights the scores lie closer together than rounding does.
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(words), num_labels=1, initializer_range=1.0, **shape)
-    BertForSequenceClassification(config).save_pretrained(tmp_path / "model")
-    BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "model")
-    knowledge = opened(Settings(output_dir=tmp_path / "out", reranker=str(tmp_path / "model")))
+    BertForSequenceClassification(config).save_pretrained(folder / "model")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "model")
+    return folder / "model"
+
+
+def told_of(knowledge: Knowledge) -> tuple[str, list[str]]:
+    """A base, and what stands in it."""
     base = knowledge.library.create("我的")
     said = [f"雪见喜欢{end}。" for end in ("草莓", "柠檬", "马车", "港口")]
     for number, text in enumerate(said):
         knowledge.library.put(base, f"{number}.txt", str(number), [Block("text", text)])
-    scores = CrossEncoder(str(tmp_path / "model")).predict([("雪见喜欢什么", text) for text in said])
+    return base, said
+
+
+@pytest.mark.slow
+def test_a_cross_encoder_ranks_again(tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    model = cross_encoder(tmp_path)
+    knowledge = opened(Settings(output_dir=tmp_path / "out", reranker=str(model)))
+    base, said = told_of(knowledge)
+    scores = CrossEncoder(str(model)).predict([("雪见喜欢什么", text) for text in said])
     found = [one.text for one in knowledge.search("雪见喜欢什么", [base])]
     assert found == [said[place] for place in np.argsort(-scores)]
     knowledge.close()
+
+
+@pytest.mark.slow
+def test_a_cross_encoder_comes_as_all_models_do(hub: FakeHub, tmp_path: Path) -> None:
+    """Resumed where it broke off, checked by its hash, and searched without while it is on its way."""
+    model, name = cross_encoder(tmp_path), "someone/reranker"
+    files = {file.name: file.read_bytes() for file in model.iterdir()}
+    hub.models[name] = {**files, "pytorch_model.bin": b"pickle"}
+    hub.dies["model.safetensors"] = [2000]
+    settings = Settings(output_dir=tmp_path / "out", reranker=name)
+    knowledge = opened(settings)
+    base, said = told_of(knowledge)
+    plain = opened(settings.model_copy(update={"reranker": str(model)}))
+    with hold(home(name) / LOCK):  # as somebody who fetches it has it
+        assert sorted(one.text for one in knowledge.search("雪见喜欢什么", [base])) == sorted(said)
+        assert hub.sent == 0
+    expected = [one.text for one in plain.search("雪见喜欢什么", [base])]
+    assert [one.text for one in knowledge.search("雪见喜欢什么", [base])] == expected
+    assert ("model.safetensors", "bytes=2000-") in hub.asked
+    assert "pytorch_model.bin" not in [path for path, _ in hub.asked]
+    hub.models.clear()
+    again = opened(settings)
+    assert [one.text for one in again.search("雪见喜欢什么", [base])] == expected, "it is here by now"
+    for one in (knowledge, plain, again):
+        one.close()
+    lost = opened(settings.model_copy(update={"reranker": "someone/other"}))
+    with pytest.raises(ModelError) as unknown:
+        lost.search("雪见喜欢什么", [base])
+    assert unknown.value.key == "model.unknown"
+    lost.close()
 
 
 @pytest.mark.slow

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from anime_ai.errors import KnowledgeError
+from anime_ai.errors import KnowledgeError, ModelError
+from anime_ai.models.bases import check_folder
+from anime_ai.models.catalogue import BASE_FILES
+from anime_ai.models.fetching import fetch
+from anime_ai.models.hub import cached, is_hub_id
 
 
 class Reranker:
-    """A sentence-transformers cross-encoder by name or folder, as `BAAI/bge-reranker-base`; loaded at first use."""
+    """A sentence-transformers cross-encoder by name or folder, as `BAAI/bge-reranker-base`; found or fetched, and
+    loaded, at first use. `timeout`: seconds until a hub that is silent counts as out of reach."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, timeout: float = 8.0) -> None:
+        self.name, self.timeout = name, timeout
         self._model: Any = None
         self._loading = threading.Lock()
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies on this disk, whole; None where it does not."""
+        folder = os.path.expanduser(self.name)
+        if os.path.isdir(folder):
+            return Path(folder)
+        found = cached(self.name, "config.json") if is_hub_id(self.name) else None
+        try:
+            if found is not None:
+                check_folder(found.parent, self.name)
+        except ModelError:
+            return None
+        return found.parent if found else None
+
     def scores(self, question: str, texts: Sequence[str]) -> list[float]:
-        """How well each text answers. Raises KnowledgeError where the model cannot be used."""
-        if not texts:
-            return []
-        return [float(score) for score in self._loaded().predict([(question, text) for text in texts])]
+        """How well each text answers; none while the model is on its way here already. Raises KnowledgeError where it
+        cannot be used, ModelError where it cannot be fetched."""
+        model = self._loaded() if texts else None
+        return [float(score) for score in model.predict([(question, text) for text in texts])] if model else []
 
     def _loaded(self) -> Any:
         from sentence_transformers import CrossEncoder
@@ -29,8 +50,19 @@ class Reranker:
         with self._loading:
             if self._model is None:
                 try:
-                    self._model = CrossEncoder(self.name, trust_remote_code=False)
+                    folder = self.folder or self._fetched()
+                    how = {"use_safetensors": True}
+                    self._model = CrossEncoder(str(folder), trust_remote_code=False, model_kwargs=how)
+                except ModelError as error:
+                    if error.key == "model.arriving_elsewhere":
+                        return None
+                    raise
                 except (OSError, ValueError, RuntimeError) as error:
-                    why = str(error).split("\n")[0]
+                    why = (str(error) or type(error).__name__).split("\n")[0]
                     raise KnowledgeError("knowledge.reranker", name=self.name, why=why) from error
             return self._model
+
+    def _fetched(self) -> Path:
+        if not is_hub_id(self.name):
+            raise ValueError(self.name[:200])
+        return fetch(self.name, BASE_FILES, self.timeout)

@@ -72,7 +72,7 @@ class Knowledge:
         self.settings = settings
         self.library = Library(database)
         self.semantic = Semantic(settings, self.library)
-        self.reranker = Reranker(settings.reranker) if settings.reranker else None
+        self.reranker = Reranker(settings.reranker, settings.hub_timeout) if settings.reranker else None
         self._indexes: dict[str, Index] = {}
         self._opening = threading.Lock()
 
@@ -175,7 +175,8 @@ class Knowledge:
         ]
         if self.reranker:
             scores = self.reranker.scores(question, [passage.told() for passage in found])
-            found = [found[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
+            if scores:
+                found = [found[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
         return found[:count]
 
     def retrieve(

@@ -68,15 +68,9 @@ class Base:
     def fingerprint(self) -> str:
         """Tells these weights from others of the same name and shape, by a sample of each file: whole files of some
         gigabytes would take too long."""
-        digest = hashlib.sha256()
-        for file in [self.path] if self.lone else sorted(self.path.glob("*.safetensors")):
-            with open(file, "rb") as opened:
-                size = opened.seek(0, os.SEEK_END)
-                digest.update(size.to_bytes(8, "little"))
-                for place in (0, size // 2, max(0, size - _SAMPLE)):
-                    opened.seek(place)
-                    digest.update(opened.read(_SAMPLE))
-        return digest.hexdigest()[:16]
+        files = [self.path] if self.lone else sorted(self.path.glob("*.safetensors"))
+        stamps = [(file, file.stat()) for file in files]
+        return _fingerprint(tuple((file, stamp.st_mtime_ns, stamp.st_size) for file, stamp in stamps))
 
     def known_as(self, id: str) -> bool:
         """Whether what was trained on `id` was trained on this model: a lone GGUF goes by the name and the sources that
@@ -91,6 +85,19 @@ class Base:
         """Raise ModelError for a lone GGUF: it chats, and that is all."""
         if self.lone:
             raise ModelError("model.gguf_only_chats", name=self.id)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files as they are now, by their times and sizes."""
+    digest = hashlib.sha256()
+    for file, _, size in files:
+        with open(file, "rb") as opened:
+            digest.update(size.to_bytes(8, "little"))
+            for place in (0, size // 2, max(0, size - _SAMPLE)):
+                opened.seek(place)
+                digest.update(opened.read(_SAMPLE))
+    return digest.hexdigest()[:16]
 
 
 def find_base(name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None) -> Base:

@@ -12,9 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from anime_ai.errors import ModelError
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter
 from anime_ai.models.gguf_files import Tell, convert, convert_adapter, merge_reason
+from anime_ai.models.gguf_heads import read_head
 from anime_ai.processes import hold
 
 KEPT = 32
@@ -40,15 +42,16 @@ class Ggufs:
         return base.path if base.lone else self.folder / f"{base.fingerprint()}-{kind}.gguf"
 
     def has(self, base: Base, kind: str) -> bool:
-        return self.file(base, kind).is_file()
+        """Whether it is there and whole."""
+        return _is_whole(self.file(base, kind))
 
     def make(self, base: Base, kind: str, tell: Tell | None = None) -> Path:
-        """The base as GGUF, made now where it is not there. Raises ModelError, StorageError, or HeldError while
+        """The base as GGUF, made now where it is not there whole. Raises ModelError, StorageError, or HeldError while
         another process makes it."""
         file = self.file(base, kind)
-        if not file.is_file():
+        if not _is_whole(file):
             with hold(file.with_suffix(".lock")):
-                if not file.is_file():
+                if not _is_whole(file):
                     convert(base, file, kind, tell=tell)
         return file
 
@@ -71,3 +74,11 @@ class Ggufs:
             if file != newest:
                 file.unlink(missing_ok=True)
                 file.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        read_head(file)
+    except ModelError:
+        return False
+    return True

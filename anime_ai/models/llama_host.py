@@ -98,7 +98,8 @@ class Host:
                 self._before_end(Live(self._server, self._number, _scales(self._server.loaded, None)))
             self._server.close()
             self._server = None
-        self.ggufs.make(self.base, self.kind)
+        if not self.ggufs.file(self.base, self.kind).is_file():  # one that was cut takes its time: by a click
+            self.ggufs.make(self.base, self.kind)
         model = self._model(wanted)
         loras = () if wanted and wanted.merged else tuple(one.file for one in self._adapters.values() if not one.merged)
         shape = self._shape
