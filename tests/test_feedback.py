@@ -14,6 +14,7 @@ from anime_ai.dataset.rows import Row
 from anime_ai.dataset.store import Datasets
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.storage import Database
+from anime_ai.ui.whence import whence
 
 META = {"adapter": "run:1", "adapter_sha256": "ab" * 32, "base": "starter", "sampling": {"seed": 7}, "done": True}
 
@@ -56,6 +57,53 @@ def test_a_liked_answer_is_a_row_with_what_came_before(feedback: Feedback) -> No
         7,
     )
     assert feedback.verdicts(OWNER, [second]) == {second: "up"}
+
+
+def test_a_row_leads_back_to_its_conversation_where_it_is_ones_own(feedback: Feedback) -> None:
+    opened, (first, second) = talk(feedback)
+    feedback.judge(OWNER, second, "up")
+    (stored,) = feedback.datasets.all(feedback.datasets.find(NAME).id)
+    trace = feedback.trace(OWNER, stored.id)
+    assert trace is not None
+    assert (trace.kind, trace.own, trace.conversation_id, trace.message_id) == ("up", True, opened, second)
+    assert {name: trace.provenance[name] for name in ("prompt", "persona", "adapter_sha256", "seed")} == {
+        "prompt": "吃了吗",
+        "persona": "傲娇",
+        "adapter_sha256": META["adapter_sha256"],
+        "seed": 7,
+    }
+    shown = whence(trace, "zh")
+    for told in ("吃了吗", "点赞 · 你自己", "sha256 abababababab", "种子 7", f'data-back-talk="{opened}"'):
+        assert told in shown
+    feedback.agree("v1")
+    _, (theirs, _) = talk(feedback, "v1")
+    feedback.judge("v1", theirs, "up")
+    draft = next(one for one in feedback.datasets.all(feedback.datasets.find(NAME).id) if one.row.draft)
+    trace = feedback.trace(OWNER, draft.id)
+    assert trace is not None
+    assert (trace.own, trace.conversation_id) == (False, "")
+    assert "data-back-talk" not in whence(trace, "zh")
+    assert "只有本人看得到" in whence(trace, "zh")
+    feedback.conversations.remove(OWNER, opened)
+    trace = feedback.trace(OWNER, stored.id)
+    assert trace is not None
+    assert trace.conversation_id == ""
+    assert "已经删了" in whence(trace, "zh")
+    assert feedback.trace(OWNER, "0" * 32) is None
+
+
+def test_what_a_row_came_from_is_shown_without_markup_and_a_pick_with_both_sides(feedback: Feedback) -> None:
+    sides = [{"adapter": f"<i>{n}", "base": "starter", "engine": "llamacpp", "seed": n} for n in range(2)]
+    feedback.pick(OWNER, "<b>她", "<img src=x>" * 100, Said("好", sides[0]), Said("坏", sides[1]))
+    (stored,) = feedback.datasets.all(feedback.datasets.find(NAME).id)
+    trace = feedback.trace(OWNER, stored.id)
+    assert trace is not None
+    shown = whence(trace, "en")
+    assert "<img" not in shown
+    assert "<i>" not in shown
+    assert len(shown) < 4000
+    assert "engine llamacpp · seed 0" in shown
+    assert "engine llamacpp · seed 1" in shown
 
 
 def test_a_disliked_alternative_makes_a_pair_in_whatever_order(feedback: Feedback) -> None:

@@ -20,7 +20,14 @@ from anime_ai.config import OWNER
 from anime_ai.dataset.rows import Row
 from anime_ai.dataset.store import Datasets
 from anime_ai.errors import AnimeAIError
-from anime_ai.storage import Database, DatasetRecord, FeedbackRecord, RowRecord
+from anime_ai.storage import (
+    ConversationRecord,
+    Database,
+    DatasetRecord,
+    FeedbackRecord,
+    MessageRecord,
+    RowRecord,
+)
 
 NAME = "聊天反馈"
 SOURCE = "feedback"
@@ -49,6 +56,18 @@ class Gathered:
     rows: int = 0
     pairs: int = 0
     waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a row was made of. `kind`: up, edit or pick; `own`: the verdict of who looks. `conversation_id` and
+    `message_id` are "" where there is no conversation any more, or it is not theirs."""
+
+    kind: str
+    own: bool
+    provenance: dict[str, Any]
+    conversation_id: str = ""
+    message_id: str = ""
 
 
 class Feedback:
@@ -130,6 +149,20 @@ class Feedback:
             found = session.scalars(select(FeedbackRecord).where(FeedbackRecord.row_id == row_id).limit(1)).first()
             return dict(found.provenance) if found else {}
 
+    def trace(self, person: str, row_id: str) -> Trace | None:
+        """How a row came about, for who looks at it; None for a row of another kind."""
+        with self._database.reading() as session:
+            found = session.scalars(select(FeedbackRecord).where(FeedbackRecord.row_id == row_id).limit(1)).first()
+            if found is None:
+                return None
+            talk = session.scalars(
+                select(ConversationRecord)
+                .join(MessageRecord, MessageRecord.conversation_id == ConversationRecord.id)
+                .where(MessageRecord.id == found.message_id, ConversationRecord.person == person)
+            ).first()
+            there = (talk.id, found.message_id) if talk is not None else ("", "")
+            return Trace(found.kind, found.person == person, dict(found.provenance), *there)
+
     def gathered(self, persona: str) -> Gathered:
         dataset = self._dataset()
         if not dataset:
@@ -199,6 +232,9 @@ class Feedback:
         return self.datasets.all(dataset)[0].id
 
     def _record(self, person: str, kind: str, message_id: str, row: str | None, provenance: dict[str, Any]) -> None:
+        if message_id:
+            talk = self.branches.conversation_of(person, message_id)
+            provenance = {**provenance, "persona": self.conversations.get(person, talk).persona}
         with self._database.session() as session:
             session.add(
                 FeedbackRecord(person=person, kind=kind, message_id=message_id, row_id=row, provenance=provenance)

@@ -71,6 +71,10 @@ const choose = (event) => {
   if (!act) document.documentElement.classList.remove("drawer-open");
 };
 element.addEventListener("click", choose);
+window.addEventListener("click", (event) => { // the way back from a row that was made of an answer
+  const back = element.isConnected && event.target instanceof Element && event.target.closest("[data-back-talk]");
+  if (back) setTimeout(() => tell("open", back.dataset.backTalk, { message: back.dataset.at }), 400);
+});
 element.addEventListener("keydown", (event) => {
   if (event.isComposing || event.target.matches("input")) return;
   const row = event.target.closest("[data-talk]");

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from anime_ai.config import OWNER
 from anime_ai.dataset.pages import SORTS, STATUSES, Choices, Filter
 from anime_ai.dataset.store import ConflictError
 from anime_ai.errors import DatasetError
@@ -69,7 +70,7 @@ class Editing:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self.editor = RowEditor()
+        self.editor = RowEditor(lambda row: studio.feedback.trace(OWNER, row))  # who edits rows is the owner
         self._choices: dict[str, tuple[float, Choices]] = {}
 
     # What the handlers answer with.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,10 @@ from anime_ai.dataset.rows import Row
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
 from anime_ai.ui.rows import bubbles, conflict_box, history_text, parse_history
+from anime_ai.ui.whence import whence
 
 if TYPE_CHECKING:
+    from anime_ai.chat.feedback import Trace
     from anime_ai.dataset.records import StoredRow
     from anime_ai.dataset.store import ConflictError
 
@@ -23,7 +25,11 @@ CELLS = ("input", "output", "persona", "inner", "history", "system", "rejected",
 
 
 class RowEditor:
-    """Its components after `build`, and what they show. Its state is a row's id and version."""
+    """Its components after `build`, and what they show. Its state is a row's id and version. `trace` tells of a row's
+    id what it was made of."""
+
+    def __init__(self, trace: Callable[[str], Trace | None]) -> None:
+        self._trace = trace
 
     def build(self, persona: str) -> None:
         """`persona`: whose a new row is."""
@@ -70,8 +76,7 @@ class RowEditor:
     def outputs(self) -> list[Any]:
         return [self.state, *self.cells, self.talk, self.conflict, self.resolving]
 
-    @staticmethod
-    def shown(stored: StoredRow | None, language: str) -> list[Any]:
+    def shown(self, stored: StoredRow | None, language: str) -> list[Any]:
         """Updates of `outputs`; without a row an empty editor, whose persona stays as it is."""
         if stored is None:
             return [{}, "", "", gr.skip(), "", "", "", "", "", False, "", "", gr.update(visible=False)]
@@ -81,6 +86,8 @@ class RowEditor:
         talk = bubbles(row, language) if row.history or row.system or row.inner or row.rejected else ""
         if stored.source:
             talk += f'<p class="who">{escape(text("ui.row.source", language, source=stored.source))}</p>'
+        if (trace := self._trace(stored.id)) is not None:
+            talk += whence(trace, language)
         return [state, *cells, "，".join(row.tags), row.draft, talk, "", gr.update(visible=False)]
 
     @staticmethod
