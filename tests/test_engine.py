@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from tiny_models import change_json, make_adapter, make_base
 
+from anime_ai.config import STARTER_LM
 from anime_ai.errors import ModelError
 from anime_ai.models import generation
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Adapter, Piece, Sampling
-from anime_ai.models.transformers_engine import TransformersEngine
+from anime_ai.models.text_stream import TextStream
+from anime_ai.models.transformers_engine import TransformersEngine, load_tokenizer
 from anime_ai.prompting import Dialogue, Exchange, Prompt
 
 SHORT = replace(GREEDY, max_new_tokens=24)
@@ -91,7 +93,22 @@ def test_text_is_the_decoded_tokens_and_never_half_a_character(engine: Transform
     layout = engine.layout("auto", "silent")
     pieces = list(engine.stream(ask(engine, "你好"), sampling=replace(Sampling(seed=3), max_new_tokens=60)))
     whole = layout.decode(token for piece in pieces for token in piece.ids if token not in layout.stop_ids)
-    assert "".join(piece.text for piece in pieces) == whole.rstrip("\ufffd")
+    assert "".join(piece.text for piece in pieces) == whole.replace("\ufffd", "")
+
+
+def test_bytes_that_make_no_character_are_left_out() -> None:
+    tokenizer = load_tokenizer(Base("starter", STARTER_LM, True))
+    rare, good = tokenizer.encode("嘞"), tokenizer.encode("好")
+    assert len(rare) == 3, "this character has to be written byte by byte"
+    for written, text in (
+        ([*good, *rare, *good], "好嘞好"),
+        ([*good, *rare[:2], *good], "好好"),
+        ([*good, rare[2], *rare[:1]], "好"),
+    ):
+        words = TextStream(tokenizer, ())
+        pieces = [words.feed(token) for token in written]
+        assert "".join([*pieces, words.close()]) == text
+        assert "\ufffd" not in "".join(pieces)
 
 
 @pytest.fixture

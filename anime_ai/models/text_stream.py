@@ -1,8 +1,14 @@
-"""An answer's text as it comes: never half a character, and nothing of what ends it. Knows no model."""
+"""An answer's text as it comes: never half a character, and nothing of what ends it. Knows no model.
+
+A small model may write bytes that make no character: they are left out.
+"""
 
 from __future__ import annotations
 
 from typing import Any
+
+REPLACEMENT = "\ufffd"
+"""What stands in a decoded text for bytes that make no character."""
 
 
 class StopTexts:
@@ -57,14 +63,14 @@ class TextStream:
     def feed(self, token: int) -> str:
         self.ids.append(token)
         self.text = self.tokenizer.decode(self.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        # Half a character decodes to U+FFFD.
-        return "" if self.text.endswith("\ufffd") else self._words.feed(self._new(self.text))
+        # Half a character decodes to REPLACEMENT; the rest of it may come.
+        return "" if self.text.endswith(REPLACEMENT) else self._words.feed(self._new(self.text))
 
     def close(self) -> str:
         """What is still held back."""
-        return self._words.feed(self._new(self.text.rstrip("\ufffd"))) + self._words.close()
+        return self._words.feed(self._new(self.text)) + self._words.close()
 
     def _new(self, text: str) -> str:
         new = text[self.given :]
         self.given = max(self.given, len(text))
-        return new
+        return new.replace(REPLACEMENT, "")
