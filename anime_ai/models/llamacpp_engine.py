@@ -47,10 +47,12 @@ AHEAD = "\0"
 
 @dataclass(frozen=True)
 class Bounds:
-    """`context`: tokens of one conversation; `states`: bytes of saved states on the disk."""
+    """`context`: tokens of one conversation; `states`: bytes of saved states on the disk; `gpu_layers`: layers that are
+    computed on a GPU where there is one."""
 
     context: int = 4096
     states: int = 2 * 2**30
+    gpu_layers: int = 0
 
 
 class LlamaCppEngine:
@@ -61,7 +63,7 @@ class LlamaCppEngine:
     def __init__(self, base: Base, ggufs: Ggufs, folder: Path, kind: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008 (frozen)
         self.base, self.bounds = base, bounds
         self.device: Device | None = None
-        shape = Loaded(cells=2 * bounds.context, slots=SLOTS)
+        shape = Loaded(cells=2 * bounds.context, slots=SLOTS, gpu_layers=bounds.gpu_layers)
         self._host = Host(base, kind, ggufs, folder, shape, self._park_all)
         self._seats = Seats(SLOTS)
         self._turns = Turns()
