@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         env_prefix="ANIME_AI_", env_file=".env", env_file_encoding="utf-8", extra="ignore"
     )
 
-    model_name: str = Field("auto", description="base model: auto, a Hub id, or a folder")
+    model_name: str = Field("auto", description="base model: auto, a Hub id, a folder, or a GGUF file")
     engine: Literal["auto", "transformers", "llamacpp", "remote"] = "auto"
     remote_url: str = Field("", description="address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1")
     remote_key: SecretStr = Field(SecretStr(""), description="its key")
