@@ -66,8 +66,8 @@ def load_model(base: Base, dtype: Any, **options: Any) -> Any:
 
 
 def look_up_pays(model: Any) -> bool:
-    """Whether one pass over several tokens costs little more than over one, as with 16-bit weights: 9 tokens took 1.5
-    times as long, in fp32 3.6 times (1.5B layers on two cores, tests/benchmarks/test_lookup.py)."""
+    """Whether one pass over several tokens costs little more than over one, as with 16-bit weights: 9 tokens took 1.1
+    to 1.5 times as long, in fp32 3.1 to 3.6 times (1.5B layers on two cores, tests/benchmarks/test_lookup.py)."""
     return model.dtype in (torch.bfloat16, torch.float16)
 
 

@@ -1,6 +1,9 @@
 """What looking up in the prompt saves: the price of a pass over several tokens, and tokens a second on passages.
 
 pytest -m benchmark -s tests/benchmarks/test_lookup.py
+
+On two cores with AVX512-BF16, while others worked beside it, over one token: in bf16 5 tokens 1.08, 9 tokens 1.11; in
+fp32 3.19 and 3.09. The starter on passages, in fp32: 13.1 tokens/s plain, 13.4 looked up, the same answers.
 """
 
 from __future__ import annotations
