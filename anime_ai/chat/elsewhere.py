@@ -36,8 +36,9 @@ def converse(
     small = chat._reads_little(choice)
     ask = KNOWLEDGE in brings and not (small and lore.told)
     found = chat.knowledge.retrieve(question, chat.bases_of(person, talk) if ask else [], small)
-    brought = str(bring(found, None, lore, small).get("brought", ""))
-    return _answered(chat, chat._speak(talk, Turn(question, brought, tuple(messages), begun), choice, how))
+    brought = bring(found, None, lore, small)
+    turn = Turn(question, str(brought.get("brought", "")), tuple(messages), begun, lore=brought.get("lore") or {})
+    return _answered(chat, chat._speak(talk, turn, choice, how))
 
 
 def _answered(chat: Chat, spoken: Any) -> Any:

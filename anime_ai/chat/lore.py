@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from anime_ai.persona.cards import Persona
 from anime_ai.persona.lorebook import Book, Lore, book_from, scan
+from anime_ai.persona.placing import place_of
 from anime_ai.persona.telling import fitted, macros_of
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import lore, passages
@@ -78,7 +79,8 @@ class LoreBooks:
             turn=sum(one.role == "assistant" for one in line),
         )
         if not small:
-            return found
+            roles = [*(one.role for one in spoken(line)), "user"]
+            return replace(found, hits=tuple(replace(hit, place=place_of(hit.entry, roles)) for hit in found.hits))
         most = int(bool(_ASKING.search(said)) and not _US.search(said))
         spared = tuple(replace(hit, left_out="small") for hit in found.told[most:])
         return replace(found, hits=(*found.told[:most], *spared, *(hit for hit in found.hits if hit.left_out)))
@@ -99,10 +101,42 @@ def told_lately(line: Sequence[Any]) -> list[str]:
     return [str(hit["content"]) for found in turns for hit in found.get("hits", ()) if not hit.get("left_out")]
 
 
+def spoken(line: Sequence[Any]) -> list[Any]:
+    """The messages of a line that stand in a prompt: what places are counted in."""
+    return [one for one in line if one.role in ("user", "assistant") and one.content]
+
+
 def as_text(found: Lore, small: bool = False) -> str:
-    """What a turn brings along of it; a small model is told it as it was taught to read passages."""
-    contents = [hit.content for hit in found.told]
+    """What stands before a turn's question of it; a small model is told it as it was taught to read passages."""
+    contents = [hit.content for hit in found.told if hit.place is None]
     return passages(contents) if small else lore(contents)
+
+
+@dataclass
+class Around:
+    """What entries put before and after the words of one message."""
+
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+def placed(line: Sequence[Any]) -> dict[int, Around]:
+    """What the entries that have fired put around the messages of a line, the question the last of them, by their
+    places in it. Of a user's message `before` are texts that it brings along."""
+    found: dict[int, Around] = {}
+    for at, message in enumerate(line):
+        hits = (message.meta.get("lore") or {}).get("hits", ()) if message.role == "user" else ()
+        for hit in hits:
+            place = None if hit.get("left_out") else hit.get("place")
+            if not place or not 0 <= at - int(place["back"]) <= at:
+                continue
+            there = at - int(place["back"])
+            if line[there].role != place["role"]:
+                continue  # the line was changed since
+            said = str(hit["content"]) if place["role"] == "assistant" else lore([str(hit["content"])])
+            around = found.setdefault(there, Around())
+            (around.before if place["side"] == "before" else around.after).append(said)
+    return found
 
 
 def as_json(found: Lore) -> dict[str, Any]:
@@ -119,6 +153,7 @@ def as_json(found: Lore) -> dict[str, Any]:
             "through": hit.through,
             "tokens": hit.tokens,
             "left_out": hit.left_out,
+            **({"place": asdict(hit.place)} if hit.place else {}),
         }
         for hit in found.hits
     ]

@@ -403,7 +403,8 @@ class Chat:
         before = line_before((*conversation.messages, asked), asked.id)
         text, thought = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
         facts = self._remembered(person, conversation, before, choice)
-        turn = Turn(asked.content, str(asked.meta.get("brought", "")), before, text, "" if text else thought, facts)
+        brought, lore = str(asked.meta.get("brought", "")), asked.meta.get("lore") or {}
+        turn = Turn(asked.content, brought, before, text, "" if text else thought, facts, lore)
         pieces = self._speak(conversation, turn, choice, how)
         found = kept_retrieval(asked)
         cite = partial(self.knowledge.cite, retrieval=found, base_ids=self.bases_of(person, conversation))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from anime_ai.chat.lore import Around, placed, spoken
 from anime_ai.chat.lore import as_json as lore_json
 from anime_ai.chat.lore import as_text as lore_text
 from anime_ai.chat.tree import Message
@@ -42,7 +43,8 @@ class Attached:
 @dataclass(frozen=True)
 class Turn:
     """A question behind what was said before. An answer that was begun goes on from `begun`, or, where it had not come
-    out of its thought, from `thought`. `facts`: what is remembered, for behind the card."""
+    out of its thought, from `thought`. `facts`: what is remembered, for behind the card. `lore`: what of the books the
+    question called up, as its message keeps it."""
 
     question: str
     brought: str = ""
@@ -50,28 +52,43 @@ class Turn:
     begun: str = ""
     thought: str = ""
     facts: tuple[str, ...] = ()
+    lore: dict[str, Any] = field(default_factory=dict)
 
     def values(self, card: str, greeting: str = "") -> dict[str, Any]:
         """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it."""
-        from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+        from langchain_core.messages import AIMessage, SystemMessage
 
-        from anime_ai.chat.chain import asked, begun
+        from anime_ai.chat.chain import begun
 
-        history: list[BaseMessage] = []
-        for said in self.before:
-            if said.role == "system":
-                history.append(SystemMessage(said.content))
-            elif said.content:
-                user = said.role == "user"
-                history += asked(said.content, said.meta.get("brought", "")) if user else [AIMessage(said.content)]
-        if greeting and not (history and isinstance(history[0], AIMessage)):
-            history.insert(0, AIMessage(greeting))
-        values: dict[str, Any] = {"card": card, "history": history, "question": asked(self.question, self.brought)}
+        *told, question = self._told()
+        if greeting and not (told and isinstance(told[0], AIMessage)):
+            told.insert(0, AIMessage(greeting))
+        systems = [SystemMessage(said.content) for said in self.before if said.role == "system"]
+        values: dict[str, Any] = {"card": card, "history": [*systems, *told], "question": [question]}
         if self.facts:
             values["facts"] = [SystemMessage(one) for one in self.facts]
         if self.begun or self.thought:
             values["begun"] = begun(self.begun, self.thought)
         return values
+
+    def _told(self) -> list[Any]:
+        """All that was said, the question last, with what stands around it."""
+        from langchain_core.messages import AIMessage
+
+        from anime_ai.chat.chain import asked
+
+        line = [*spoken(self.before), Message("", "user", self.question, meta={"lore": self.lore})]
+        around = placed(line)
+        told: list[Any] = []
+        for place, said in enumerate(line):
+            lore = around.get(place, Around())
+            if said.role == "user":
+                own = str(said.meta.get("brought", "")) if place < len(line) - 1 else self.brought
+                brought = "\n".join(text for text in (*lore.before, own) if text)
+                told += asked("\n\n".join((said.content, *lore.after)), brought)
+            else:
+                told.append(AIMessage("\n\n".join((*lore.before, said.content, *lore.after))))
+        return told
 
 
 def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> dict[str, Any]:

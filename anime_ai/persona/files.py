@@ -1,4 +1,5 @@
-"""Card files of every kind, read leniently and written strictly: PNG and APNG, JSON, CHARX. Knows no database.
+"""Card files of every kind, read leniently and written strictly: PNG and APNG, JSON, CHARX; YAML is read alone. Knows
+no database.
 
 A card in a PNG stands in a text chunk `ccv3` (V3) or `chara` (V1, V2) as base64 of JSON; programs differ in how they
 pack it and where they put it.
@@ -20,8 +21,9 @@ from anime_ai.errors import PersonaError
 from anime_ai.persona import charx, png
 from anime_ai.persona.card import Card, Mend, card_of, dump_json, is_card, parse_json
 from anime_ai.persona.worlds import is_world, world_of
+from anime_ai.persona.written import is_written, parse_written
 
-SUFFIXES = (".png", ".apng", ".json", ".charx", ".jpg", ".jpeg", ".zip")
+SUFFIXES = (".png", ".apng", ".json", ".yaml", ".yml", ".charx", ".jpg", ".jpeg", ".zip")
 FORMS = ("png", "json", "charx")
 KEYWORDS = ("ccv3", "chara")
 """The newer one is looked at first, whichever stands first in the file."""
@@ -58,7 +60,8 @@ def read(content: bytes) -> Found:
         return _in_charx(content)
     if content.startswith((*_PICTURE, b"GIF8")):
         raise PersonaError("persona.no_data")
-    value = parse_json(_decoded(content))
+    said = _decoded(content)
+    value = parse_written(said) if is_written(said) else parse_json(said)
     if is_card(value):
         card, mends = card_of(value)
         return Found(card, None, mends, _inline(value))

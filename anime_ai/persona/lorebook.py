@@ -18,6 +18,7 @@ from typing import Any
 from anime_ai.knowledge.tokens import folded
 from anime_ai.persona.macros import hidden_keys
 from anime_ai.persona.patterns import is_pattern, pattern
+from anime_ai.persona.placing import Place
 
 SCAN_DEPTH = 4
 """Messages that are looked at where a book does not say, the question among them."""
@@ -86,7 +87,8 @@ class Book:
 @dataclass(frozen=True)
 class Hit:
     """An entry that fired. `why`: "constant", "key" or "pattern"; `by`: the key, or what a pattern matched; `through`:
-    the name of the entry whose text held it. `left_out`: "" where it is told, else "budget" or "told"."""
+    the name of the entry whose text held it. `left_out`: "" where it is told, else "budget" or "told". `place`: where
+    it stands, None for before the question."""
 
     book: str
     entry: Entry
@@ -96,6 +98,7 @@ class Hit:
     through: str = ""
     tokens: int = 0
     left_out: str = ""
+    place: Place | None = None
 
 
 @dataclass(frozen=True)

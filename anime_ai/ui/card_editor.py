@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -128,8 +129,9 @@ class CardEditor:
     def preview(self, persona: Persona, said: str, language: str) -> str:
         """The prompt that a first question makes, part by part with its tokens, and what the books say to it."""
         from anime_ai.chat.lore import CARD_SHARE, Blank, as_json, as_text
+        from anime_ai.chat.model import to_dialogue
+        from anime_ai.chat.turns import Turn
         from anime_ai.persona.telling import fitted
-        from anime_ai.prompting import Dialogue
         from anime_ai.training.recipe import SMALL
         from anime_ai.ui.persona_view import lore_lines
 
@@ -140,9 +142,10 @@ class CardEditor:
         fits = fitted(persona.parts("preview"), layout.length, int(context * CARD_SHARE))
         lore = books.look(persona, Blank(persona.name), question, layout.length, context, small) if books else None
         brought = as_text(lore, small) if lore else ""
-        prompt = layout.prompt(
-            Dialogue(card=fits.text, greeting=persona.greeting, question=question, brought=brought), context * 2
-        )
+        turn = Turn(question, brought, lore=as_json(lore) if lore else {})
+        values = turn.values(fits.text, persona.greeting)
+        dialogue = to_dialogue([*values["history"], *values["question"]])
+        prompt = layout.prompt(replace(dialogue, card=fits.text), context * 2)
         rows = [(text(f"ui.card.{part.field}", language), layout.length(part.text)) for part in fits.parts]
         rows.append((text("ui.card.first_mes", language), layout.length(persona.greeting)))
         rows.append((text("ui.preview.lore", language), layout.length(brought) if brought else 0))

@@ -98,7 +98,9 @@ class Contrast:
                 for place, id in enumerate(ids):
                     with self.beside.on(engines[place], id) as chat:
                         if len(set(engines)) > 1:
-                            names[place] = f"{chat.answering(id, person.language).label} · {ENGINES[engines[place]]}"
+                            told_by = chat.answering(id, person.language)
+                            engine = "" if told_by.loaded else f" · {ENGINES[engines[place]]}"  # a loaded one is named
+                            names[place] = told_by.label + engine
                             yield step(True)
                         for reply in paced(chat.ask(asked, str(persona), id, sampling, stop, who_asks(person))):
                             answers[place] = reply.text

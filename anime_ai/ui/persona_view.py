@@ -111,10 +111,23 @@ def lore_lines(found: Mapping[str, Any], language: str) -> list[str]:
         line = text("ui.lore.line", language, mark=mark, name=hit["name"], why=why, tokens=hit["tokens"])
         if hit["left_out"]:
             line += " " + text(f"ui.lore.left_out.{hit['left_out']}", language)
+        elif where := _where(hit.get("place"), language):
+            line += f" {where}"
         lines.append(line if hit["left_out"] else f"{line}\n{hit['content']}")
     lines += [text("ui.lore.slow", language, pattern=one) for one in found.get("slow", ())]
     lines += [text("ui.lore.broken", language, pattern=one) for one in found.get("broken", ())]
     return lines
+
+
+def _where(place: Mapping[str, Any] | None, language: str) -> str:
+    """Where an entry stands that asked for a place, and what of that could not be."""
+    if not place:
+        return ""
+    key = f"ui.lore.place.{place['role']}_{place['side']}"
+    said = text(key, language, back=place["back"])
+    if place["wanted"] != place["role"]:
+        said += text("ui.lore.place.system" if place["wanted"] == "system" else "ui.lore.place.nobody", language)
+    return said
 
 
 def bundle_lines(taken: Taken, language: str) -> list[str]:

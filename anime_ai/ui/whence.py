@@ -58,7 +58,7 @@ def _answered(told: Any, language: str) -> str:
     knobs = told.get("sampling")
     if isinstance(knobs, dict):
         drawn = [f"{name} {value:g}" for name, value in knobs.items() if _number(value) and name != "seed"]
-        parts.append(f"<small>{escape('，'.join(drawn))}</small>")
+        parts += [f"<small>{escape(', '.join(drawn))}</small>"] * bool(drawn)
     return " · ".join(parts)
 
 
