@@ -12,10 +12,13 @@ from ui_fakes import open_studio
 from anime_ai.chat.lore import Blank, LoreBooks, as_json, as_text
 from anime_ai.chat.model import to_dialogue
 from anime_ai.chat.tree import Message
-from anime_ai.chat.turns import Turn
+from anime_ai.chat.turns import How, Turn
 from anime_ai.models.bases import Base
+from anime_ai.persona.card import card_of
+from anime_ai.persona.files import Found
 from anime_ai.persona.lorebook import Entry
 from anime_ai.persona.placing import Place, place_of
+from anime_ai.persona.telling import Part, fitted, with_lore
 from anime_ai.studio import Studio
 from anime_ai.ui.persona_view import lore_lines
 
@@ -144,3 +147,59 @@ def test_a_small_model_is_told_as_before(studio: Studio) -> None:
     found = LoreBooks(studio.worlds).look(None, Blank("傲娇"), "灯塔在哪里？", len, 4000, small=True)
     assert [hit.place for hit in found.told] == [None]
     assert as_text(found, small=True) == "【资料1】灯塔在月见港。"
+
+
+def card_with(*contents: str) -> Found:
+    entries = [{"keys": [], "constant": True, "content": one, "enabled": True} for one in contents]
+    fields = {"name": "海棠", "description": "守塔人。", "scenario": "雨夜。", "character_book": {"entries": entries}}
+    return Found(card_of({"spec": "chara_card_v3", "data": fields})[0])
+
+
+def test_what_always_stands_by_a_part_of_the_card_stands_there_and_in_no_turn(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = studio.personas.add(
+        card_with(
+            "@@position before_desc\n塔在月见港。",
+            "@@position after_desc\n{{char}}怕打雷。",
+            "@@position personality\n嘴硬。",
+            "@@position scenario\n灯坏了。",
+            "@@position scenario\n@@activate_only_after 3\n船来了。",
+            "没有位置。",
+        ),
+        "海棠.json",
+    )
+    monkeypatch.setattr(studio.chat, "_small", lambda base: False)
+    talk = studio.conversations.start("owner", made.name)
+    choice = studio.chat.choice("")
+    _, values = studio.chat._asked(talk, Turn("在吗"), choice, How())
+    lines = [line for line in values["card"].splitlines() if line][1:]
+    assert lines == [
+        "【设定】塔在月见港。",
+        "守塔人。",
+        "【设定】海棠怕打雷。",
+        "【设定】嘴硬。",
+        "场景：雨夜。",
+        "【设定】灯坏了。",
+    ]
+    found = studio.chat.lore_of(talk, "在吗", choice)
+    assert [hit.content for hit in found.told] == ["没有位置。"], "nothing is told twice"
+    monkeypatch.setattr(studio.chat, "_small", lambda base: True)
+    _, values = studio.chat._asked(talk, Turn("在吗"), choice, How())
+    assert "设定" not in values["card"], "a small model's card is what it was"
+
+
+def test_standing_lore_keeps_to_its_share_and_a_card_that_is_too_long_gives_up_its_examples_first() -> None:
+    parts = (Part("description", "守塔人。"), Part("mes_example", "对话示例：\n用户：在吗\n你：在。"))
+    told = with_lore(parts, {"before_desc": "【设定】塔。", "scenario": "【设定】灯。"})
+    assert [one.field for one in told] == ["lore_before_desc", "description", "lore_scenario", "mes_example"]
+    cut = fitted(told, len, 24)
+    assert cut.text == "【设定】塔。\n\n守塔人。\n\n【设定】灯。"
+    assert cut.dropped == ("mes_example",)
+
+
+def test_a_book_beyond_the_share_of_lore_is_left_out(studio: Studio) -> None:
+    long = [f"@@position after_desc\n{letter * 60}" for letter in "甲乙丙"]
+    made = studio.personas.add(card_with(*long), "海棠.json")
+    told = LoreBooks(studio.worlds).standing(made, "talk", len, 1000)
+    assert told == {"after_desc": f"【设定】{'甲' * 60}\n【设定】{'乙' * 60}"}

@@ -14,7 +14,7 @@ from typing import Any
 from anime_ai.persona.cards import Persona
 from anime_ai.persona.lorebook import Book, Lore, book_from, scan
 from anime_ai.persona.placing import place_of
-from anime_ai.persona.telling import fitted, macros_of
+from anime_ai.persona.telling import fitted, macros_of, with_lore
 from anime_ai.persona.world_books import WorldBooks
 from anime_ai.prompting import lore, passages
 
@@ -55,16 +55,18 @@ class LoreBooks:
         count: Callable[[str], int],
         context: int,
         small: bool = False,
+        in_card: bool = False,
     ) -> Lore:
-        """What fires on `said` behind a conversation, for a model that can see `context` tokens.
+        """What fires on `said` behind a conversation, for a model that can see `context` tokens. `in_card`: what stands
+        by a part of the card is told there.
 
         `small`: it reads one thing at a time, and loses her voice over it: it is told the first entry, where a question
         asks for something other than the two who talk.
         """
-        books = [self._book(one.id, one.updated, one.book, one.name) for one in self._worlds.of(conversation.persona)]
+        books = self._books(persona, conversation.persona)
         card = persona.card if persona is not None else None
-        if persona is not None and card is not None and card.book:
-            books.insert(0, self._book(persona.id, persona.version, card.book, card.name))
+        if in_card and not small:
+            books = [replace(book, entries=tuple(one for one in book.entries if not one.stands)) for book in books]
         if not any(book.entries for book in books):
             return Lore()
         line = conversation.messages
@@ -84,6 +86,27 @@ class LoreBooks:
         most = int(bool(_ASKING.search(said)) and not _US.search(said))
         spared = tuple(replace(hit, left_out="small") for hit in found.told[most:])
         return replace(found, hits=(*found.told[:most], *spared, *(hit for hit in found.hits if hit.left_out)))
+
+    def standing(self, persona: Persona, seed: str, count: Callable[[str], int], context: int) -> dict[str, str]:
+        """What always stands by a part of her card, by its section; what is over the share of lore is left out."""
+        fill = macros_of(persona.card, seed).fill if persona.card is not None else str
+        room = int(context * LORE_SHARE)
+        told: dict[str, list[str]] = {}
+        entries = [one for book in self._books(persona, persona.name) for one in book.entries if one.stands]
+        for entry in sorted(entries, key=lambda one: one.order):
+            said = fill(entry.content).strip()
+            room -= count(said)
+            if room < 0:
+                break
+            told.setdefault(entry.section, []).append(said)
+        return {section: lore(texts) for section, texts in told.items()}
+
+    def _books(self, persona: Persona | None, name: str) -> list[Book]:
+        """The books that a persona's conversations look into, her card's first."""
+        books = [self._book(one.id, one.updated, one.book, one.name) for one in self._worlds.of(name)]
+        if persona is not None and persona.card is not None and persona.card.book:
+            books.insert(0, self._book(persona.id, persona.version, persona.card.book, persona.card.name))
+        return books
 
     def _book(self, id: str, state: float, value: Mapping[str, Any], name: str) -> Book:
         """A book as it is looked into; a large one takes a while to read and is kept until it changes."""
@@ -160,9 +183,20 @@ def as_json(found: Lore) -> dict[str, Any]:
     return {"hits": hits, "slow": list(found.slow), "broken": list(found.broken)}
 
 
-def card_text(persona: Persona, seed: str, count: Callable[[str], int], context: int) -> str:
+def card_text(
+    persona: Persona,
+    seed: str,
+    count: Callable[[str], int],
+    context: int,
+    standing: Mapping[str, str] | None = None,
+) -> str:
     """What of a persona stands at the head of a conversation's prompt, within what a model can see."""
     parts = persona.parts(seed)
     if len(parts) == 1 and parts[0].field == "system_line":
         return parts[0].text
-    return fitted(parts, count, int(context * CARD_SHARE)).text
+    return fitted(with_lore(parts, standing or {}), count, int(context * CARD_SHARE)).text
+
+
+def tells_card(persona: Persona | None, trained: Mapping[str, Any]) -> bool:
+    """Whether a persona's whole card heads her prompts: not her line, nor that which an adapter was trained with."""
+    return persona is not None and not persona.system_line and trained.get("persona") != persona.name

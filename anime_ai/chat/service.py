@@ -30,7 +30,7 @@ from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
-from anime_ai.chat.lore import LoreBooks, card_text
+from anime_ai.chat.lore import LoreBooks, card_text, tells_card
 from anime_ai.chat.machine import legible, offers
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
@@ -277,7 +277,8 @@ class Chat:
 
         remote = self.settings.engine == "remote"  # a server's model sees what the server says
         context = self.engine(base).context_length() if remote else base.context()
-        return self.books.look(persona, conversation, said, count, context, self._reads_little(choice))
+        in_card = tells_card(persona, read_card(choice.path) if choice.path else {})
+        return self.books.look(persona, conversation, said, count, context, self._reads_little(choice), in_card)
 
     def _check_there(self, conversation: Conversation) -> None:
         if self.personas.is_removed(conversation.persona):
@@ -290,7 +291,9 @@ class Chat:
         return [base_id for base_id in readable if chosen is None or base_id in chosen]
 
     def _reads_little(self, choice: AdapterChoice) -> bool:
-        base = find_base(choice.base, self.settings)
+        return self._small(find_base(choice.base, self.settings))
+
+    def _small(self, base: Base) -> bool:
         return self.settings.engine != "remote" and base.parameters() < SMALL
 
     def ask(
@@ -480,12 +483,13 @@ class Chat:
     def _card(self, conversation: Conversation, engine: Engine, model: Any, trained: dict[str, Any]) -> str:
         """What stands at the head of the prompt: her line, the one that an adapter was trained with, or her card."""
         persona = self.personas.named(conversation.persona)
-        if persona is None or persona.system_line:
-            return self.personas.system_line(conversation.persona)
-        if trained.get("persona") == persona.name:
-            return str(trained.get("system_line") or self.personas.system_line(persona.name))
-        layout = engine.layout(model.prompt_format, model.think)
-        return card_text(persona, conversation.id, layout.length, engine.context_length())
+        if persona is None or not tells_card(persona, trained):
+            line = "" if persona is None or persona.system_line else str(trained.get("system_line") or "")
+            return line or self.personas.system_line(conversation.persona)
+        count, context = engine.layout(model.prompt_format, model.think).length, engine.context_length()
+        told = self.books is not None and not self._small(engine.base)
+        standing = self.books.standing(persona, conversation.id, count, context) if self.books and told else {}
+        return card_text(persona, conversation.id, count, context, standing)
 
     @contextmanager
     def _alone(self, person: str, conversation_id: str) -> Iterator[None]:

@@ -31,6 +31,8 @@ ROUNDS = 16
 """Of recursion; more than any book needs."""
 LOGICS = ("any", "not_all", "not_any", "all")
 """What is asked of the secondary keys, in the order of SillyTavern's numbers."""
+SECTIONS = ("before_desc", "after_desc", "personality", "scenario")
+"""Places by the parts of a card, of the decorator `@@position`."""
 _DECORATOR = re.compile(r"@@@?([a-z_]+)(?:[ \t]+(.*))?")
 KNOWN = frozenset(
     "depth role scan_depth position activate dont_activate additional_keys exclude_keys "
@@ -44,7 +46,7 @@ _OWN_CHARACTER = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7
 class Entry:
     """An entry as it is looked for. `depth`: how far from the end SillyTavern would put it, None where it stands with
     the card. `every`, `after`: of the character's messages, 0 for always. `scan_depth` 0 sees no message. `hidden`:
-    words that call up other entries and are not told."""
+    words that call up other entries and are not told. `section`: the part of the card that it asks to stand by."""
 
     id: str
     name: str
@@ -67,10 +69,17 @@ class Entry:
     probability: int = 100
     after: int = 0
     every: int = 0
+    section: str = ""
     excludes_recursion: bool = False
     prevents_recursion: bool = False
     only_recursion: bool = False
     hidden: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is told always, by a part of the card: the card can hold it, and no turn has to."""
+        always = self.constant and not self.never and self.after == 0 and self.every <= 1 and self.probability >= 100
+        return bool(self.section and always and self.enabled and not self.only_recursion and self.content.strip())
 
 
 @dataclass(frozen=True)
@@ -318,8 +327,9 @@ def entry_from(value: Mapping[str, Any], place: str = "0") -> Entry:
     logic = LOGICS[min(3, max(0, _number(extensions.get("selectiveLogic"), 0)))]
     depth = _number(extensions.get("depth"), 4) if silly == 4 else None
     position = "after_char" if silly == 1 else str(value.get("position") or "before_char")
-    if told.get("position") in ("before_desc", "after_desc", "personality", "scenario"):
-        position = "before_char" if told["position"] == "before_desc" else "after_char"
+    section = told["position"] if told.get("position") in SECTIONS else ""
+    if section:
+        position = "before_char" if section == "before_desc" else "after_char"
     scan = told.get("scan_depth", extensions.get("scan_depth"))
     role = ("system", "user", "assistant")[min(2, max(0, _number(extensions.get("role"), 0)))]
     exact = extensions.get("case_sensitive") if value.get("case_sensitive") is None else value["case_sensitive"]
@@ -338,6 +348,7 @@ def entry_from(value: Mapping[str, Any], place: str = "0") -> Entry:
         order=_number(value.get("insertion_order"), 100),
         priority=_number(value.get("priority"), 0),
         position=position,
+        section=section,
         depth=_number(told.get("depth"), 0) if "depth" in told else depth,
         role=told["role"] if told.get("role") in ("system", "user", "assistant") else role,
         scan_depth=None if scan is None else max(0, _number(scan, SCAN_DEPTH)),

@@ -6,7 +6,7 @@ Knows no tokenizer; who counts tokens hands that in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -34,9 +34,16 @@ LEAST_CUT = 40
 """Characters of a description that are worth keeping when it is cut."""
 FIELDS = ("system_prompt", "description", "personality", "scenario", "note", "post_history_instructions", "mes_example")
 
+AROUND = {
+    "description": (("before_desc",), ("after_desc",)),
+    "personality": ((), ("personality",)),
+    "scenario": ((), ("scenario",)),
+}
+"""What of lorebooks stands before and behind which field."""
 RANKED = (
     *("system_line", "system_prompt", "description", "personality"),
-    *("post_history_instructions", "note", "scenario", "mes_example"),
+    *("post_history_instructions", "note", "scenario"),
+    *("lore_before_desc", "lore_after_desc", "lore_personality", "lore_scenario", "mes_example"),
 )
 """In the order of what a character cannot do without."""
 
@@ -125,6 +132,19 @@ def parts_of(card: Card, seed: str = "") -> tuple[Part, ...]:
             said = f"{heads[name]}：{filled}" if filled and name in heads else filled
         if said:
             made.append(Part(name, said))
+    return tuple(made)
+
+
+def with_lore(parts: tuple[Part, ...], told: Mapping[str, str]) -> tuple[Part, ...]:
+    """The parts with what lorebooks want to stand by one of them, by the sections of `anime_ai.persona.lorebook`."""
+    made: list[Part] = []
+    # By a part that the card does not have it stands where that part would be.
+    for name in FIELDS:
+        own = [part for part in parts if part.field == name]
+        before, behind = AROUND.get(name, ((), ()))
+        for sections, there in ((before, []), (behind, own)):
+            made += there
+            made += [Part(f"lore_{one}", told[one]) for one in sections if told.get(one)]
     return tuple(made)
 
 

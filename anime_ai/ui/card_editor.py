@@ -128,10 +128,10 @@ class CardEditor:
 
     def preview(self, persona: Persona, said: str, language: str) -> str:
         """The prompt that a first question makes, part by part with its tokens, and what the books say to it."""
-        from anime_ai.chat.lore import CARD_SHARE, Blank, as_json, as_text
+        from anime_ai.chat.lore import CARD_SHARE, Blank, as_json, as_text, tells_card
         from anime_ai.chat.model import to_dialogue
         from anime_ai.chat.turns import Turn
-        from anime_ai.persona.telling import fitted
+        from anime_ai.persona.telling import fitted, with_lore
         from anime_ai.training.recipe import SMALL
         from anime_ai.ui.persona_view import lore_lines
 
@@ -139,8 +139,12 @@ class CardEditor:
         context, small = base.context(), base.parameters() < SMALL
         question = said.strip() or text("ui.preview.question", language)
         books = self.studio.chat.books
-        fits = fitted(persona.parts("preview"), layout.length, int(context * CARD_SHARE))
-        lore = books.look(persona, Blank(persona.name), question, layout.length, context, small) if books else None
+        in_card = tells_card(persona, {}) and not small
+        standing = books.standing(persona, "preview", layout.length, context) if books and in_card else {}
+        parts = with_lore(persona.parts("preview"), standing) if in_card else persona.parts("preview")
+        fits = fitted(parts, layout.length, int(context * CARD_SHARE))
+        blank, count = Blank(persona.name), layout.length
+        lore = books.look(persona, blank, question, count, context, small, in_card) if books else None
         brought = as_text(lore, small) if lore else ""
         turn = Turn(question, brought, lore=as_json(lore) if lore else {})
         values = turn.values(fits.text, persona.greeting)

@@ -148,10 +148,9 @@ class Contrast:
             self.left = chooser(label=label("compare.left"), min_width=140, elem_id="compare-left")
             self.right = chooser(label=label("compare.right"), min_width=140, elem_id="compare-right")
         with gr.Row(equal_height=True):
-            self.engines = [
-                chooser(label=label("compare.engine"), value="", min_width=140, visible=False, elem_id=f"engine-{side}")
-                for side in SIDES
-            ]
+            same = [(label("compare.engine.same"), "")]
+            shape = {"choices": same, "value": "", "min_width": 140, "visible": False}
+            self.engines = [chooser(label=label("compare.engine"), elem_id=f"engine-{side}", **shape) for side in SIDES]
         self.answers = gr.HTML(f'<p class="empty">{label("ui.compare.empty")}</p>', elem_id="answers")
         with gr.Column(visible=False, elem_id="picks") as self.picks:
             with gr.Row(equal_height=True):
