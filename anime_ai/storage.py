@@ -68,7 +68,7 @@ __all__ = [
     "shown_name",
 ]
 
-HEAD = "0012"
+HEAD = "0013"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"

@@ -292,6 +292,17 @@ class PersonaRecord(Base):
     removed: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
+class PersonaFacesRecord(Base):
+    """How a persona's face changes, also of one that ships. `shown`: whether it does; `sprites`: by feeling the stem of
+    the picture's file, beside those of the personas."""
+
+    __tablename__ = "persona_faces"
+    persona_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    shown: Mapped[bool] = mapped_column(Boolean, default=True)
+    sprites: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    updated: Mapped[float] = mapped_column(Double, default=time.time)
+
+
 class PersonaRevisionRecord(Base):
     """A persona's card as it was before an edit; `number` is the version that it had."""
 

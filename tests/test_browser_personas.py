@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from browsing import Tab, import_card
 from card_makers import encoded, png, text, v3
+from PIL import Image
 
 from anime_ai.persona.files import read
 
@@ -82,3 +83,33 @@ def test_an_edit_is_kept_and_a_deletion_can_be_undone(tab: Tab, tmp_path: Path) 
     page.wait_for_function(f"document.querySelectorAll('#personas-list li').length === {before - 1}")
     page.click("#persona-undo")
     page.wait_for_function(f"document.querySelectorAll('#personas-list li').length === {before}")
+
+
+def test_her_face_changes_and_has_pictures_of_ones_own(tab: Tab, tmp_path: Path) -> None:
+    page = tab.open()
+    face = page.locator("#line .message-row.bot").last.locator(".face[data-feeling] img")
+    assert str(face.get_attribute("src")).startswith("portraits/tsundere/")
+    before = page.locator("#talk .message-content").count()
+    tab.say("你好")
+    tab.answered(before + 2)
+    face.wait_for()
+    assert face.evaluate("one => one.complete && one.naturalWidth > 0")
+    assert (face.bounding_box() or {})["width"] >= 100, "what she said last shows a face that can be read"
+    assert face.evaluate("one => getComputedStyle(one).animationName") == "felt"
+    page.emulate_media(reduced_motion="reduce")
+    assert face.evaluate("one => getComputedStyle(one).animationName") == "none"
+    page = dropped(tab, tmp_path, name="小花脸", first_mes="太好了！我们赢了！")
+    page.click("button[role=tab][data-tab-id=faces]")
+    page.wait_for_selector("#faces li.stands-in[data-feeling=happy]")
+    file = tmp_path / "joy.png"
+    Image.new("RGB", (90, 120), "orange").save(file)
+    with page.expect_file_chooser() as chosen:
+        page.click("#faces li[data-feeling=happy]")
+        page.wait_for_function("document.querySelector('#face-feeling input:checked')?.value === 'happy'")
+        page.click("#face-upload")
+    chosen.value.set_files(str(file))
+    page.wait_for_selector("#faces li[data-feeling=happy]:not(.stands-in) img[src*='/happy.webp?v=']")
+    page.click("#persona-talk")
+    shown = page.locator("#line .face[data-feeling=happy] img[src*='/happy.webp']").first
+    shown.wait_for()
+    page.wait_for_function("document.querySelector(\"#line img[src*='/happy.webp']\")?.naturalWidth === 90")

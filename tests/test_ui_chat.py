@@ -18,6 +18,8 @@ from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.tree import Message
 from anime_ai.errors import AccessError, AnimeAIError, ModelError, SettingsError
 from anime_ai.models.engine import Sampling
+from anime_ai.persona.feelings import drawn
+from anime_ai.persona.tone import tone_of
 from anime_ai.studio import Studio
 from anime_ai.ui import generations
 from anime_ai.ui.chat_tab import ChatTab
@@ -86,7 +88,8 @@ def test_a_first_visit_opens_the_default_persona_with_her_greeting(tab: ChatTab,
     assert persona["value"] == "傲娇"
     assert len(persona["choices"]) == len(studio.personas.list())
     assert said(line) == [("bot", her.greeting)]
-    assert f'src="portraits/{her.id}.webp"' in line
+    felt = drawn(her.id, tone_of(her.greeting))
+    assert f'src="portraits/{her.id}/{felt}.webp"' in line
     assert f"1/{len(her.said_first)}" in line, "her other greetings can be had"
     assert adapter["value"] in [id for _, id in adapter["choices"]]
     assert "starter" in opened[ANSWERING]

@@ -5,7 +5,7 @@ Specification: character-card-spec-v3, https://github.com/kwaroran/character-car
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,8 @@ class Persona:
 
     `system_line` is the short line that stands at the head of every prompt, in training and in the chat; "" for one
     whose whole card is told in the chat. `shipped`: she comes with the program, her file is not changed.
-    `picture`: which of her pictures it is, "" for none of her own.
+    `picture`: which of her pictures it is, "" for none of her own. `sprites`: which picture it is of each feeling that
+    she has one of; `expressive`: whether her face changes with what she says.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Persona:
     shipped: bool = field(default=True, compare=False)
     version: int = field(default=0, compare=False)
     picture: str = field(default="", compare=False)
+    sprites: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    expressive: bool = field(default=True, compare=False)
 
     @property
     def greeting(self) -> str:

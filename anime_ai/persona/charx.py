@@ -46,9 +46,27 @@ def is_charx(content: bytes) -> bool:
 def unpack(content: bytes) -> Archive:
     """Everything in a CHARX.
 
-    Raises PersonaError before anything is unpacked for too many files, too large ones or too high a ratio, names that
-    lead out, links, files with a password; and for a zip that is broken or holds no card.
+    Raises PersonaError as `unzipped` does, and for a zip that holds no card.
     """
+    files, begin = _opened(content)
+    card = next((name for name in files if name.lower() == CARD), None)
+    if card is None:
+        raise PersonaError("persona.no_data")
+    front = content[:begin] if content.startswith(_JPEG) else b""
+    return Archive(files.pop(card), files, front)
+
+
+def unzipped(content: bytes) -> dict[str, bytes]:
+    """The files of any zip.
+
+    Raises PersonaError before anything is unpacked for too many files, too large ones or too high a ratio, names that
+    lead out, links, files with a password; and for a zip that is broken.
+    """
+    return _opened(content)[0]
+
+
+def _opened(content: bytes) -> tuple[dict[str, bytes], int]:
+    """The files of a zip, and where in the content it begins."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             found = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -61,16 +79,11 @@ def unpack(content: bytes) -> Archive:
                 left -= len(files[entry.filename])
                 if left < 0:
                     raise PersonaError("persona.unpacks", most=MOST_BYTES // 2**20)
-            begin = min((entry.header_offset for entry in found), default=0)
+            return files, min((entry.header_offset for entry in found), default=0)
     except _BROKEN as error:
         raise PersonaError("persona.broken_file", why=str(error)[:120] or type(error).__name__) from error
     except RuntimeError as error:  # what zipfile raises without a password
         raise PersonaError("persona.broken_file", why=str(error)[:120]) from error
-    card = next((name for name in files if name.lower() == CARD), None)
-    if card is None:
-        raise PersonaError("persona.no_data")
-    front = content[:begin] if content.startswith(_JPEG) else b""
-    return Archive(files.pop(card), files, front)
 
 
 def pack(card: bytes, files: Mapping[str, bytes]) -> bytes:

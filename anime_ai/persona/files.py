@@ -81,7 +81,7 @@ def write(card: Card, form: str, picture: bytes, files: Mapping[str, bytes] | No
         told = [(name, base64.b64encode(dump_json(value))) for name, value in texts]
         return png.with_texts(picture, [*told, *carried])
     if form == "charx":
-        card, files = _out_of_chunks(card, picture, files or {})
+        card, files = out_of_chunks(card, picture, files or {})
         picture = png.bare(picture, files=False)
         if MAIN not in files and not _has_icon(card, files):
             files[MAIN] = picture
@@ -137,19 +137,19 @@ def _decoded(content: bytes) -> str:
 def _in_charx(content: bytes) -> Found:
     archive = charx.unpack(content)
     card, mends = card_of(parse_json(_decoded(archive.card)))
-    icons = [one for one in _assets(card) if one.get("type") == "icon"]
+    icons = [one for one in assets_of(card) if one.get("type") == "icon"]
     icons.sort(key=lambda one: one.get("name") != "main")
-    named = (archive.files.get(_inside(one)) for one in icons)
+    named = (archive.files.get(name_inside(one)) for one in icons)
     shown = [one for name, one in sorted(archive.files.items()) if "icon" in name and one.startswith(_PICTURE)]
     picture = next((one for one in (*named, archive.front, *shown) if one), b"")
     return Found(card, None, mends, picture, archive.files)
 
 
-def _assets(card: Card) -> list[dict[str, Any]]:
+def assets_of(card: Card) -> list[dict[str, Any]]:
     return [one for one in card.data.get("assets") or () if isinstance(one, dict)]
 
 
-def _inside(asset: Mapping[str, Any]) -> str:
+def name_inside(asset: Mapping[str, Any]) -> str:
     """The name in the zip that an asset's address leads to; the specification spells it with one d."""
     return re.sub("^embedd?ed://", "", str(asset.get("uri", "")))
 
@@ -159,13 +159,13 @@ def _into_chunks(card: Card, files: Mapping[str, bytes]) -> tuple[Card, list[tup
     numbered = {name: str(number) for number, name in enumerate(sorted(files))}
     chunks = [(f"{png.ASSET.decode()}:{number}", base64.b64encode(files[name])) for name, number in numbered.items()]
     assets = [
-        {**one, "uri": f"__asset:{numbered[_inside(one)]}"} if _inside(one) in numbered else one
+        {**one, "uri": f"__asset:{numbered[name_inside(one)]}"} if name_inside(one) in numbered else one
         for one in card.data.get("assets") or ()
     ]
     return (card.changed(assets=assets) if chunks and assets else card), chunks
 
 
-def _out_of_chunks(card: Card, picture: bytes, files: Mapping[str, bytes]) -> tuple[Card, dict[str, bytes]]:
+def out_of_chunks(card: Card, picture: bytes, files: Mapping[str, bytes]) -> tuple[Card, dict[str, bytes]]:
     """The files that stand in chunks of a PNG beside those of a CHARX, and the card that names them there."""
     inside = dict(files)
     names: dict[str, str] = {}
@@ -173,7 +173,7 @@ def _out_of_chunks(card: Card, picture: bytes, files: Mapping[str, bytes]) -> tu
         number = one.keyword.removeprefix(f"{png.ASSET.decode()}:")
         if number == one.keyword:
             continue
-        kinds = {one.get("uri"): str(one.get("ext") or "bin") for one in _assets(card)}
+        kinds = {one.get("uri"): str(one.get("ext") or "bin") for one in assets_of(card)}
         suffix = re.sub("[^a-z0-9]", "", kinds.get(f"__asset:{number}", "bin").lower())[:8] or "bin"
         name = f"assets/other/other/{len(names)}.{suffix}"
         try:
@@ -183,17 +183,17 @@ def _out_of_chunks(card: Card, picture: bytes, files: Mapping[str, bytes]) -> tu
         names[f"__asset:{number}"] = f"embeded://{name}"
     if not names:
         return card, inside
-    assets = [{**one, "uri": names.get(str(one.get("uri")), one.get("uri"))} for one in _assets(card)]
+    assets = [{**one, "uri": names.get(str(one.get("uri")), one.get("uri"))} for one in assets_of(card)]
     return (card.changed(assets=assets) if assets else card), inside
 
 
 def _has_icon(card: Card, files: Mapping[str, bytes]) -> bool:
-    return any(one.get("type") == "icon" and _inside(one) in files for one in _assets(card))
+    return any(one.get("type") == "icon" and name_inside(one) in files for one in assets_of(card))
 
 
 def _others(card: Card) -> list[dict[str, Any]]:
     """A card's assets but for the one that stands for the picture beside it."""
-    return [one for one in _assets(card) if not (one.get("type") == "icon" and one.get("uri") == "ccdefault:")]
+    return [one for one in assets_of(card) if not (one.get("type") == "icon" and one.get("uri") == "ccdefault:")]
 
 
 def _inline(value: Mapping[str, Any]) -> bytes:

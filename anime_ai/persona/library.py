@@ -12,7 +12,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from anime_ai.files import write_bytes
 from anime_ai.persona import charx
 from anime_ai.persona.card import Card, card_of
 from anime_ai.persona.cards import Persona, Personas
+from anime_ai.persona.faces import FaceBook, Faces
 from anime_ai.persona.files import Found, as_png, plain_picture, write
+from anime_ai.persona.sprites import faceless, sprites_of, with_sprites, without_sprite
 from anime_ai.storage import Database, shown_name
 from anime_ai.tables import PersonaRecord, PersonaRevisionRecord, new_id
 
@@ -34,6 +36,7 @@ MOST_REVISIONS = 100
 """Former states that are kept of one persona."""
 SHOWN_SIDE = 640
 """Pixels of the longer side of a picture that the page shows."""
+UNCHANGED = Faces()
 LOOK_EVERY = 0.5
 """Seconds after which it is looked whether another process has changed something."""
 
@@ -53,6 +56,7 @@ class PersonaLibrary(Personas):
     def __init__(self, database: Database, folder: Path, shipped: Path = DATA / "personas") -> None:
         super().__init__(shipped)
         self._database, self._pictures = database, folder
+        self.faces = FaceBook(database, folder)
         self._own: tuple[float, tuple[Any, ...], builtins.list[Persona]] = (0.0, (), [])
 
     # Reading
@@ -61,7 +65,11 @@ class PersonaLibrary(Personas):
         looked, stamp, own = self._own
         if time.monotonic() - looked > LOOK_EVERY or not looked:
             own = self._read_own(stamp, own)
-        return [*self._all, *own]
+        return [self._with_face(one) for one in (*self._all, *own)]
+
+    def _with_face(self, persona: Persona) -> Persona:
+        faces = self.faces.of(persona.id)
+        return replace(persona, sprites=faces.sprites, expressive=faces.shown) if faces != UNCHANGED else persona
 
     def _read_own(self, stamp: tuple[Any, ...], own: builtins.list[Persona]) -> builtins.list[Persona]:
         with self._database.reading() as session:
@@ -89,8 +97,9 @@ class PersonaLibrary(Personas):
             return bool(session.scalar(wanted))
 
     def same(self, card: Card) -> Persona | None:
-        """A persona whose card says the very same."""
-        return next((one for one in self.list() if one.card is not None and one.card.value == card.value), None)
+        """A persona whose card says the very same, whatever faces it brings along."""
+        said = faceless(card)
+        return next((one for one in self.list() if one.card is not None and faceless(one.card) == said), None)
 
     def removed(self) -> builtins.list[Persona]:
         """Those that can be had back, removed last first."""
@@ -115,6 +124,11 @@ class PersonaLibrary(Personas):
                 file = self._pictures / f"{_standing(session, persona_id).avatar}.webp"
         return file if file.is_file() else None
 
+    def shown_face(self, persona_id: str, feeling: str, person: str = OWNER) -> Path | None:
+        """Where her own picture of a feeling lies; her picture where she has none, None where she has none at all."""
+        found = self.get(persona_id, person)
+        return self.faces.path(found.id, feeling) or self.shown_picture(persona_id, person)
+
     def from_source(self, source: str) -> tuple[str, bool]:
         """The id of the persona that came from somewhere, and whether she was removed since; "" where there is none."""
         with self._database.reading() as session:
@@ -128,14 +142,17 @@ class PersonaLibrary(Personas):
         found = self.get(persona_id)
         assert found.card is not None
         card = found.card.changed(own) if own else found.card
+        sprites = self.faces.contents(found.id, found.shipped and form != "json")
         if form == "json":
-            return write(card, form, b"")
-        return write(card, form, self._picture(found), self._files(persona_id) if not found.shipped else {})
+            return write(with_sprites(card, b"", {}, sprites, within=True)[0], form, b"")
+        files = self._files(persona_id) if not found.shipped else {}
+        card, picture, files = with_sprites(card, self._picture(found), files, sprites)
+        return write(card, form, picture, files)
 
     # Changing
 
     def add(self, found: Found, source: str = "", person: str = OWNER) -> Persona:
-        """Keep what a file held as a new persona; a name that is taken gets a number. A broken picture is left out.
+        """Keep what a file held as a new persona; a name that is taken gets a number. Broken pictures are left out.
 
         Raises PersonaError for a file without a card, StorageError where the picture cannot be written.
         """
@@ -143,7 +160,8 @@ class PersonaLibrary(Personas):
             raise PersonaError("persona.no_data")
         avatar = self._keep_picture(found.picture)
         files = self._keep_files(found.files)
-        return self._insert(found.card, avatar, files, source, person)
+        sprites = sprites_of(found.card, found.picture, found.files)
+        return self._insert(found.card, avatar, files, source, person, sprites)
 
     def create(self, name: str, person: str = OWNER) -> Persona:
         """A new persona with nothing but a name."""
@@ -155,7 +173,8 @@ class PersonaLibrary(Personas):
         assert found.card is not None
         files = self._keep_files(self._files(persona_id)) if not found.shipped else ""
         picture = self._picture(found) if self.shown_picture(persona_id) else b""
-        return self._insert(found.card, self._keep_picture(picture), files, "copy", person)
+        sprites = self.faces.contents(found.id, found.shipped)
+        return self._insert(found.card, self._keep_picture(picture), files, "copy", person, sprites)
 
     def save(self, persona_id: str, version: int, card: Card) -> Persona:
         """Replace a card; what it was is kept. Raises PersonaError where somebody else has saved since `version`."""
@@ -203,6 +222,26 @@ class PersonaLibrary(Personas):
             _touch(session, record)
         return self._fresh(persona_id)
 
+    def set_sprites(self, persona_id: str, sprites: Mapping[str, bytes]) -> Persona:
+        """Other pictures of feelings than her card has. Raises VisionError for what is none, and keeps none then."""
+        with self._database.reading() as session:
+            _standing(session, persona_id)
+        self.faces.put(persona_id, sprites)
+        for feeling in sprites:
+            self._forget_sprite(persona_id, feeling)
+        return self._fresh(persona_id)
+
+    def remove_sprite(self, persona_id: str, feeling: str) -> Persona:
+        """Take away the picture of a feeling, out of her card too."""
+        self._forget_sprite(persona_id, feeling)
+        self.faces.remove(persona_id, feeling)
+        return self._fresh(persona_id)
+
+    def show_faces(self, persona_id: str, shown: bool) -> Persona:
+        """Let her face change with what she says, or no longer; also hers who ships."""
+        self.faces.show(self.get(persona_id).id, shown)
+        return self._fresh(persona_id)
+
     def remove(self, persona_id: str) -> None:
         """Take a persona away; `restore` brings her back."""
         with self._database.session() as session:
@@ -224,7 +263,9 @@ class PersonaLibrary(Personas):
 
     # Parts
 
-    def _insert(self, card: Card, avatar: str, files: str, source: str, person: str) -> Persona:
+    def _insert(
+        self, card: Card, avatar: str, files: str, source: str, person: str, sprites: Mapping[str, bytes] | None = None
+    ) -> Persona:
         wanted = [str(card.own.get("persona") or ""), card.name]
         with self._database.session() as session:
             taken = self._taken(session, "")
@@ -240,7 +281,27 @@ class PersonaLibrary(Personas):
             )
             session.add(record)
             _touch(session, record)
+        self.faces.put(record.id, sprites or {}, strict=False)
         return self._fresh(record.id)
+
+    def _forget_sprite(self, persona_id: str, feeling: str) -> None:
+        """Take the pictures of a feeling out of her card, and out of what lies beside it."""
+        found = self.get(persona_id)
+        assert found.card is not None
+        with self._database.reading() as session:
+            avatar = _standing(session, persona_id).avatar
+        file = self._pictures / f"{avatar}.png"
+        picture = file.read_bytes() if avatar and file.is_file() else b""
+        card, bare, files = without_sprite(found.card, picture, self._files(persona_id), feeling)
+        if card is found.card:
+            return
+        if bare != picture:
+            write_bytes(file, bare)
+        name = self._keep_files(files)
+        with self._database.session() as session:
+            record = _standing(session, persona_id)
+            record.files = name
+            _replace(session, record, card)
 
     def _fresh(self, persona_id: str) -> Persona:
         self._forget_cache()

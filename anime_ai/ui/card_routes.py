@@ -10,6 +10,7 @@ from urllib.parse import quote
 from anime_ai.config import OWNER
 from anime_ai.errors import AccessError, AnimeAIError, PersonaError
 from anime_ai.persona.card import dump_json
+from anime_ai.persona.feelings import FEELINGS, drawn
 from anime_ai.persona.files import FORMS
 from anime_ai.persona.worlds import world_file
 from anime_ai.texts import text
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 
 def cards_of(studio: Studio) -> list[Any]:
-    """`/persona/<id>.webp`, `/card/<id>?as=png`, `/world/<id>.json`."""
+    """`/persona/<id>.webp`, `/persona/<id>/<feeling>.webp`, `/card/<id>?as=png`, `/world/<id>.json`."""
     from starlette.routing import Route
 
     return [
         Route("/persona/{id}.webp", _picture(studio)),
+        Route("/persona/{id}/{feeling}.webp", _picture(studio)),
         Route("/card/{id}", _card(studio)),
         Route("/world/{id}.json", _world(studio)),
     ]
@@ -46,6 +48,19 @@ def avatar_url(persona: Persona | None) -> str:
     return f"persona/{quote(persona.id)}.webp?v={persona.picture}" if persona.picture else ""
 
 
+def face_urls(persona: Persona | None) -> dict[str, str]:
+    """Where the page finds her face of each feeling; none of those for which it shows her picture."""
+    if persona is None or not persona.expressive:
+        return {}
+    found = {}
+    for feeling in FEELINGS:
+        if stem := persona.sprites.get(feeling):
+            found[feeling] = f"persona/{quote(persona.id)}/{feeling}.webp?v={stem[:8]}"
+        elif persona.shipped and (url := portrait_url(persona.id, drawn(persona.id, feeling))):
+            found[feeling] = url
+    return found
+
+
 def _picture(studio: Studio) -> Any:
     from starlette.requests import Request
     from starlette.responses import FileResponse, PlainTextResponse, Response
@@ -53,7 +68,8 @@ def _picture(studio: Studio) -> Any:
     def handed(request: Request) -> Response:
         person = person_of(request)
         try:
-            path = studio.personas.shown_picture(request.path_params["id"], who_asks(person))
+            feeling = str(request.path_params.get("feeling", ""))
+            path = studio.personas.shown_face(request.path_params["id"], feeling, who_asks(person))
         except AnimeAIError as error:
             return PlainTextResponse(error.say(person.language), status_code=404)
         if path is None:

@@ -11,12 +11,14 @@ import gradio as gr
 
 from anime_ai.dataset.card_rows import card_rows
 from anime_ai.errors import AnimeAIError, PersonaError
-from anime_ai.persona.files import SUFFIXES, read
+from anime_ai.persona.files import SUFFIXES, Found, read
+from anime_ai.persona.sprites import sprites_of
 from anime_ai.publishing.bundles import is_bundle
 from anime_ai.texts import text
 from anime_ai.ui.book_editor import BookEditor, book_changed, entry_changed, with_entry, without_entry
 from anime_ai.ui.card_editor import CardEditor
 from anime_ai.ui.card_routes import downloads, who_asks
+from anime_ai.ui.faces_panel import FacesPanel
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persona_view import CHOOSE, bundle_lines, persona_head, persona_list
@@ -43,6 +45,7 @@ class PersonaTab:
         self.editor = CardEditor(studio)
         self.book = BookEditor("card-book")
         self.worlds = WorldsPanel(studio)
+        self.faces = FacesPanel(studio, self._asked, self._own)
 
     # What the handlers answer with.
 
@@ -67,6 +70,7 @@ class PersonaTab:
             gr.update(choices=datasets, value=datasets[0][1] if datasets else None),
             escape(text("ui.rows.count", person.language, count=rows)),
             self._revisions(found, person),
+            *self.faces.shown(found, person.language),
             *self._bin(),
         ]
 
@@ -130,11 +134,23 @@ class PersonaTab:
                 continue
             lines.append(f'<li class="good">{escape(text("ui.persona.imported", person.language, name=named))}</li>')
             lines += [f"<li>{escape(one.say(person.language))}</li>" for one in found.mends[:MOST_MENDS]]
+            if found.card is not None:
+                lines += self._faces_told(found, persona, person.language)
             if len(found.mends) > MOST_MENDS:
                 more = text("ui.persona.more_mends", person.language, count=len(found.mends) - MOST_MENDS)
                 lines.append(f"<li>{escape(more)}</li>")
         told = f'<ul class="progress">{"".join(lines)}</ul>' if lines else ""
         return [None, told, *self._opened(person, shown), *self.worlds.shown(person)]
+
+    @staticmethod
+    def _faces_told(found: Found, persona: Persona, language: str) -> list[str]:
+        """What a card's faces came to."""
+        assert found.card is not None
+        brought, kept = len(sprites_of(found.card, found.picture, found.files)), len(persona.sprites)
+        told = [f"<li>{escape(text('ui.faces.came', language, count=kept))}</li>"] if kept else []
+        if brought > kept:
+            told.append(f'<li class="bad">{escape(text("ui.faces.broken", language, count=brought - kept))}</li>')
+        return told
 
     def create_persona(self, person: Person) -> list[Any]:
         return self._opened(person, self.library.create(text("ui.persona.new_name", person.language)).id)
@@ -285,6 +301,8 @@ class PersonaTab:
                 )
                 self.editor.build()
                 self.save_button = gr.Button(label("ui.persona.save"), variant="primary", elem_id="persona-save")
+            with gr.Tab(label("ui.faces"), id="faces"):
+                self.faces.build()
             with gr.Tab(label("ui.book"), id="book"):
                 self.book.build()
             with gr.Tab(label("ui.preview"), id="preview"):
@@ -328,7 +346,7 @@ class PersonaTab:
         return [
             *(self.state, self.list, self.head, self.export, *self.owned, self.published, self.name),
             *(*self.editor.fields, *book.outputs, book.save_button, self.dataset, self.count, self.revision),
-            *(self.bin, self.binned),
+            *(*self.faces.outputs, self.bin, self.binned),
         ]
 
     def _connect(self, page: Page, tab: Any) -> None:
@@ -369,6 +387,7 @@ class PersonaTab:
         )
         page.on(self.rows_button.click, self.add_rows, role="owner", inputs=[state, self.dataset])
         self._connect_book(page)
+        self.faces.connect(page, state)
         self.worlds.connect(page)
 
     def _connect_book(self, page: Page) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -26,23 +26,28 @@ SHOWN = 60
 
 @dataclass(frozen=True)
 class Voice:
-    """Who answers, as the page shows her: `face` is the address of her picture, "" for none."""
+    """Who answers, as the page shows her: `face` is the address of her picture, "" for none; `faces` those of her
+    feelings that have one of their own. `feeling` is what she shows while she speaks."""
 
     name: str
     face: str = ""
     greeting: str = ""
+    faces: Mapping[str, str] = field(default_factory=dict)
+    feeling: str = ""
 
 
 @dataclass(frozen=True)
 class Seen:
     """How a line is looked at. `ahead`: messages follow that were taken back; `whole`: all of it is wanted; `verdicts`:
-    what this person thinks of answers, by message; `agreed`: whether they know that it is kept."""
+    what this person thinks of answers, by message; `agreed`: whether they know that it is kept; `fresh`: the last
+    answer has just come to its end."""
 
     language: str
     ahead: bool = False
     whole: bool = False
     verdicts: Mapping[str, str] = field(default_factory=dict)
     agreed: bool = True
+    fresh: bool = False
 
 
 def line(messages: Sequence[Message], voice: Voice, seen: Seen) -> str:
@@ -58,13 +63,13 @@ def line(messages: Sequence[Message], voice: Voice, seen: Seen) -> str:
             parts.append(_message(message, voice, seen, asked, place == len(messages) - 1))
         asked = message.meta if message.role == "user" else {}
     if voice.greeting and not (messages and messages[0].role == "assistant"):
-        parts.insert(0, _row("assistant", voice, _content(escape(voice.greeting))))
+        parts.insert(0, _row("assistant", replace(voice, feeling=""), _content(escape(voice.greeting))))
     if seen.ahead:
         parts.append(_button("forward", "", text("talk.forward", language), wide=True))
     told = {name: text(f"talk.{name}", language) for name in ("save", "save_ask", "save_go_on", "cancel", "sure")}
     told |= {} if seen.agreed else {name: text(f"talk.{name}", language) for name in ("notice", "agree")}
     data = "".join(f' data-{name.replace("_", "-")}="{escape(said)}"' for name, said in told.items())
-    return f'<div class="line"{data}>{"".join(parts)}</div>'
+    return f'<div class="line{" fresh" if seen.fresh else ""}"{data}>{"".join(parts)}</div>'
 
 
 def speaking(
@@ -94,7 +99,8 @@ def _message(message: Message, voice: Voice, seen: Seen, asked: dict[str, Any], 
     if message.role == "assistant" and lore:
         inside += fired(lore, language)
     acts = f'<div class="acts">{"".join(_acts(message, language, last, seen.verdicts.get(message.id, "")))}</div>'
-    return _row(message.role, voice, inside, acts, message.id, _how(message, language))
+    hers = replace(voice, feeling=str(message.meta.get("feeling", "")))
+    return _row(message.role, hers, inside, acts, message.id, _how(message, language))
 
 
 def _acts(message: Message, language: str, last: bool, verdict: str) -> list[str]:
@@ -146,8 +152,10 @@ def _row(role: str, voice: Voice, inside: str, acts: str = "", id: str = "", how
     kind = "user" if role == "user" else "bot"
     face = ""
     if kind == "bot":
-        picture = f'<img src="{escape(voice.face)}" alt="">' if voice.face else escape(voice.name[:1])
-        face = f'<div class="face" aria-hidden="true">{picture}</div>'
+        url = voice.faces.get(voice.feeling, voice.face)
+        picture = f'<img src="{escape(url)}" alt="">' if url else escape(voice.name[:1])
+        felt = f' data-feeling="{escape(voice.feeling)}"' if voice.feeling in voice.faces else ""
+        face = f'<div class="face" aria-hidden="true"{felt}>{picture}</div>'
     named = f' data-message="{escape(id)}"' if id else ""
     told = f' title="{escape(how)}"' if how else ""
     return (

@@ -17,7 +17,7 @@ from anime_ai.chat.service import LOOK
 from anime_ai.chat.turns import How
 from anime_ai.errors import AnimeAIError
 from anime_ai.ui.attaching import Attachment
-from anime_ai.ui.card_routes import avatar_url
+from anime_ai.ui.card_routes import avatar_url, face_urls
 from anime_ai.ui.generations import Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.persons import Person
@@ -50,7 +50,7 @@ class Talking:
 
     # What the handlers answer with.
 
-    def shown(self, person: Person, conversation: Conversation, whole: bool = False) -> str:
+    def shown(self, person: Person, conversation: Conversation, whole: bool = False, fresh: bool = False) -> str:
         """The line as HTML."""
         ids = [one.id for one in conversation.messages]
         seen = Seen(
@@ -59,13 +59,17 @@ class Talking:
             whole,
             self.studio.feedback.verdicts(person.id, ids),
             self.studio.feedback.agreed(person.id),
+            fresh,
         )
         return line(conversation.messages, self.voice(conversation), seen)
 
     def voice(self, conversation: Conversation) -> Voice:
         her = self.studio.personas.named(conversation.persona)
         unsaid = her.greeting if her and not conversation.settings.get("greeted") else ""
-        return Voice(her.character if her else conversation.persona, avatar_url(her), unsaid)
+        said = [one for one in conversation.messages if one.role == "assistant"]
+        feeling = str(said[-1].meta.get("feeling", "")) if said else ""
+        name = her.character if her else conversation.persona
+        return Voice(name, avatar_url(her), unsaid, face_urls(her), feeling)
 
     def _get(self, person: Person, conversation_id: Any) -> Conversation:
         return self.studio.conversations.get(person.id, str(conversation_id))
@@ -90,8 +94,8 @@ class Talking:
     def _settled(self, person: Person, conversation_id: str, *, busy: bool | None = None, **more: Any) -> list[Any]:
         """Updates that show a conversation as it stands, and nothing being said."""
         found = self._get(person, conversation_id)
-        whole = more.pop("whole", False)
-        return self._step(self.shown(person, found, whole), "", busy=busy, beside=self.beside(person, found), **more)
+        line = self.shown(person, found, more.pop("whole", False), more.pop("fresh", False))
+        return self._step(line, "", busy=busy, beside=self.beside(person, found), **more)
 
     # Handlers.
 
@@ -194,7 +198,7 @@ class Talking:
                 raise
             finally:
                 replies.close()
-        yield self._settled(person, conversation.id, busy=False)
+        yield self._settled(person, conversation.id, busy=False, fresh=True)
 
     def stop(self, person: Person, conversation_id: str) -> None:
         self.generations.stop(self._get(person, conversation_id).id)
