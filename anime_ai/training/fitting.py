@@ -130,7 +130,6 @@ def fit(
     from anime_ai.models.device import pick_device, use_allowed_threads
     from anime_ai.training.callbacks import Follower, Reporter
     from anime_ai.training.loop import Steps, StepTrainer
-    from anime_ai.training.optimisers import optimiser
     from anime_ai.training.preferences import Preference, references
 
     recipe = job.recipe
@@ -146,9 +145,6 @@ def fit(
     args = arguments(job, schedule, device.kind, precision, bool(data.held_out), checkpoint is None)
     first = args.process_index == 0
     reporter = Reporter(job.folder, prober_of(job, model, layout), recipe.patience, time_is_up) if first else None
-    packed = recipe.optimiser == "adamw_8bit" and device.kind == "cuda"
-    if recipe.optimiser == "adamw_8bit" and not packed:
-        notice("training.no_eight_bit")
     pairs = recipe.method == "dpo"
     objective = Preference(recipe.beta, references(model, [*data.train, *data.held_out], packer)) if pairs else None
     trainer = StepTrainer(
@@ -160,7 +156,7 @@ def fit(
             Steps(data.held_out, [range(len(data.held_out))], packer, counted=pairs) if data.held_out else None
         ),
         callbacks=[reporter or Follower()],
-        optimizers=(optimiser(model, schedule.learning_rate, recipe.lora_plus, packed), None),
+        optimizers=(_optimiser(model, recipe, schedule, device, notice), None),
     )
     trainer.remove_callback(PrinterCallback)  # the reporter tells it all
     check_trained_tokens(trainer.train_dataset, data.train, order)
@@ -191,6 +187,16 @@ def _model(job: Job, data: Data, device: Device, packer: Packer, notice: Notice)
     packer.budget = packer.budget or pack_budget(model, device, longest)
     packer.apart = job.recipe.packing == "off"
     return model, precision
+
+
+def _optimiser(model: Any, recipe: Recipe, schedule: Plan, device: Device, notice: Notice) -> Any:
+    """What steps the adapter's weights; its state is packed into 8 bits where that was asked for and can be had."""
+    from anime_ai.training.optimisers import optimiser
+
+    packed = recipe.optimiser == "adamw_8bit" and device.kind == "cuda"
+    if recipe.optimiser == "adamw_8bit" and not packed:
+        notice("training.no_eight_bit")
+    return optimiser(model, schedule.learning_rate, recipe.lora_plus, packed)
 
 
 def finish(job: Job, reporter: Reporter, step: int, notice: Notice) -> None:
