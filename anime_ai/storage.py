@@ -94,6 +94,7 @@ class Database:
         self._url, self._busy_s = url, busy_s
         self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self.place = str(self.file) if self.file else self._url.render_as_string(hide_password=True)
+        self._turn = threading.Lock()
         self._engine = self._make_engine(foreign_keys=True)
         self._writing = sessionmaker(self._engine, expire_on_commit=False)
         self._reading = sessionmaker(self._engine.execution_options(begin="BEGIN"), expire_on_commit=False)
@@ -124,8 +125,19 @@ class Database:
         On SQLite it takes the write lock at once, so what the block reads is still true when it writes.
         Raises StorageError for a database that is locked, full, corrupt or out of reach.
         """
-        with self._said_plainly(), self._writing.begin() as session:
+        with self._said_plainly(), self._alone(), self._writing.begin() as session:
             yield session
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Write before and behind the other threads. SQLite itself looks ten times a second whether it may write, and
+        among many who wait whoever looks at the right moment: some would wait until they are told that it is locked."""
+        mine = self.file is not None and self._turn.acquire(timeout=self._busy_s)
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

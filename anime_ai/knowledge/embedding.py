@@ -20,6 +20,7 @@ from anime_ai.knowledge import tokens
 from anime_ai.models.catalogue import entry
 from anime_ai.models.fetching import fetch
 from anime_ai.models.hub import cached, is_hub_id
+from anime_ai.models.imports import one_at_a_time
 from anime_ai.texts import text
 
 Vectors = NDArray[np.float32]
@@ -92,7 +93,8 @@ class Transformer:
 
     @cached_property
     def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer
+        with one_at_a_time:
+            from sentence_transformers import SentenceTransformer
 
         folder = folder_of(self.name)
         if folder is None:

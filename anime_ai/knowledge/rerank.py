@@ -13,6 +13,7 @@ from anime_ai.models.bases import check_folder
 from anime_ai.models.catalogue import BASE_FILES
 from anime_ai.models.fetching import fetch
 from anime_ai.models.hub import cached, is_hub_id
+from anime_ai.models.imports import one_at_a_time
 
 
 class Reranker:
@@ -45,7 +46,8 @@ class Reranker:
         return [float(score) for score in model.predict([(question, text) for text in texts])] if model else []
 
     def _loaded(self) -> Any:
-        from sentence_transformers import CrossEncoder
+        with one_at_a_time:
+            from sentence_transformers import CrossEncoder
 
         with self._loading:
             if self._model is None:

@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from anime_ai.errors import ModelError
 from anime_ai.models.adapters import WEIGHTS, check_adapter
@@ -24,8 +23,12 @@ from anime_ai.models.device import Device, pick_device, torch_dtype, use_allowed
 from anime_ai.models.engine import Adapter, Piece, Sampling
 from anime_ai.models.generation import KeptCache, generate, new_cache
 from anime_ai.models.gguf_tokenizer import read_tokenizer
+from anime_ai.models.imports import one_at_a_time
 from anime_ai.models.layouts import Layouts
 from anime_ai.prompting import MASKED, Layout, Prompt
+
+with one_at_a_time:
+    from transformers.utils import logging as transformers_logging
 
 # Bars and hints of libraries do not belong between the lines of an answer.
 transformers_logging.disable_progress_bar()
@@ -44,25 +47,27 @@ def load_tokenizer(base: Base) -> Any:
     """The tokenizer of a base model. Raises ModelError."""
     if base.lone:
         return read_tokenizer(base.path)
-    from transformers import AutoTokenizer
+    with one_at_a_time:
+        from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever its parsers raise
-        raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
+        try:
+            return AutoTokenizer.from_pretrained(base.path, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # transformers raises whatever its parsers raise
+            raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
 
 
 def load_model(base: Base, dtype: Any, **options: Any) -> Any:
     """The weights of a base model, in `dtype`. Raises ModelError."""
     base.need_weights()
-    from transformers import AutoModelForCausalLM
+    with one_at_a_time:
+        from transformers import AutoModelForCausalLM
 
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            base.path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
-        )
-    except Exception as error:  # transformers raises whatever its parsers raise
-        raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
+        try:
+            return AutoModelForCausalLM.from_pretrained(
+                base.path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+            )
+        except Exception as error:  # transformers raises whatever its parsers raise
+            raise ModelError("model.load_failed", name=base.id, why=_first_line(error)) from error
 
 
 def look_up_pays(model: Any) -> bool:
@@ -201,7 +206,8 @@ class TransformersEngine:
 
     def _load(self, model: Any, adapter: Adapter, name: str) -> None:
         # PEFT, and bitsandbytes with it, take seconds to import: only who has an adapter waits for them.
-        from peft import PeftModel
+        with one_at_a_time:
+            from peft import PeftModel
 
         trained = _trained_layers(adapter, model)
         if isinstance(model, PeftModel) and self._with_tokens != (_TOKENS in trained):

@@ -21,6 +21,7 @@ from anime_ai.ui.persons import Persons, person_of, read_secret
 from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
 from anime_ai.ui.published_route import published_of
+from anime_ai.ui.sessions import keep_sessions_light
 from anime_ai.ui.shell import MARK
 from anime_ai.ui.theme import HEAD, STYLE, theme
 from anime_ai.ui.transcript_route import conversations_of
@@ -90,8 +91,9 @@ def launch(
         pictures=Pictures(settings.visitor_upload_mb * 1024 * 1024, studio.quotas.upload),
     )
     _no_cors_of_gradio()
+    keep_sessions_light()
     demo = create_app(studio, health)
-    demo.queue(max_size=32, api_open=False)
+    demo.queue(max_size=128, api_open=False)
     demo.launch(
         server_name=host,
         server_port=port,

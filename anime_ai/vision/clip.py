@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anime_ai.errors import VisionError
+from anime_ai.models.imports import one_at_a_time
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,28 +115,31 @@ class Clip:
 
     @cached_property
     def _model(self) -> Any:
-        import open_clip
         from safetensors import SafetensorError
 
         from anime_ai.models.device import pick_device, use_allowed_threads
 
         _ = self.config
         use_allowed_threads()
-        try:
-            made = open_clip.create_model(f"local-dir:{self.folder}", precision="fp32", device=pick_device().kind)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-            raise VisionError("vision.no_model", name=self.id, why=str(error).split("\n")[0]) from error
+        with one_at_a_time:
+            import open_clip
+
+            try:
+                made = open_clip.create_model(f"local-dir:{self.folder}", precision="fp32", device=pick_device().kind)
+            except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+                raise VisionError("vision.no_model", name=self.id, why=str(error).split("\n")[0]) from error
         return made.eval()
 
     @cached_property
     def tokenizer(self) -> Any:
         """The folder's own. open_clip's wrapper around it rewrites punctuation, full-width to half-width."""
-        from transformers import AutoTokenizer
+        with one_at_a_time:
+            from transformers import AutoTokenizer
 
-        try:
-            return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise VisionError("vision.no_model", name=self.id, why=str(error).split("\n")[0]) from error
+            try:
+                return AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+            except (OSError, ValueError) as error:
+                raise VisionError("vision.no_model", name=self.id, why=str(error).split("\n")[0]) from error
 
     @property
     def _own_tokenizer(self) -> bool:
@@ -156,7 +160,8 @@ class Clip:
     def _tokenized(self, texts: Sequence[str]) -> Any:
         """(texts, context), padded. A published model's texts go through open_clip, as in its training; a tokenizer of
         ours is told by its marks of begin and end, which it does not write by itself."""
-        import open_clip
+        with one_at_a_time:
+            import open_clip
 
         text = self.config["model_cfg"]["text_cfg"]
         if text.get("hf_tokenizer_name") or text.get("hf_model_name") or not self._own_tokenizer:
@@ -167,7 +172,8 @@ class Clip:
 
     @cached_property
     def _prepare(self) -> Any:
-        from open_clip.transform import PreprocessCfg, image_transform_v2
+        with one_at_a_time:
+            from open_clip.transform import PreprocessCfg, image_transform_v2
 
         size = self.config["model_cfg"]["vision_cfg"].get("image_size", 224)
         given = {"size": size, **self.config.get("preprocess_cfg", {})}
