@@ -235,16 +235,17 @@ class Visitor:
         await self.load()
 
     async def stop(self) -> None:
+        """Ask, and press the button that stops her."""
         question = self._question()
-        answer = asyncio.create_task(self._answered(self.index("send"), self._sending(question), question))
-        await asyncio.sleep(self.chance.uniform(0.2, 1.5))
-        other = await self.http.post(
-            "/gradio_api/queue/join",
-            json={"data": [None], "fn_index": self.index("stop"), "session_hash": self.session},
-        )
-        if other.status_code not in (200, 503):
-            self.book.fault(f"stop: {other.status_code} {other.text}")
-        await answer
+
+        async def press() -> None:
+            await asyncio.sleep(self.chance.uniform(0.2, 1.5))
+            body = {"data": [None], "fn_index": self.index("stop"), "session_hash": self.session}
+            pressed = await self.http.post("/gradio_api/queue/join", json=body)
+            if pressed.status_code not in (200, 503):
+                self.book.fault(f"stop: {pressed.status_code} {pressed.text}")
+
+        await asyncio.gather(self._answered(self.index("send"), self._sending(question), question), press())
 
     async def again(self) -> None:
         if not self.last:
@@ -308,7 +309,7 @@ class Owner(Visitor):
         return [choice[1] for choice in data[0]["choices"]]
 
     async def live(self) -> None:
-        number = 0
+        number = 1
         while True:
             number += 1
             try:
