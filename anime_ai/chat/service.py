@@ -286,7 +286,7 @@ class Chat:
 
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
-        readable = [base.id for base in self.knowledge.library.bases(person, conversation.persona)]
+        readable = self.knowledge.library.readable(person, conversation.persona)
         chosen = conversation.knowledge
         return [base_id for base_id in readable if chosen is None or base_id in chosen]
 
@@ -410,7 +410,8 @@ class Chat:
         turn = Turn(asked.content, brought, before, text, "" if text else thought, facts, lore)
         pieces = self._speak(conversation, turn, choice, how)
         found = kept_retrieval(asked)
-        cite = partial(self.knowledge.cite, retrieval=found, base_ids=self.bases_of(person, conversation))
+        asked_of = self.bases_of(person, conversation) if found.used else []
+        cite = partial(self.knowledge.cite, retrieval=found, base_ids=asked_of)
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
         meta["sampling"] = as_meta(how.sampling)
         if (policy := how.think or self.policy(conversation, choice.id)) != "silent":

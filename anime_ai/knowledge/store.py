@@ -95,11 +95,14 @@ class Library:
 
     def bases(self, person: str = "", persona: str | None = None) -> builtins.list[BaseInfo]:
         """What this person may read, the oldest first; with `persona`, only what is for her or for all."""
-        wanted: list[Any] = [_readable(person)]
-        if persona is not None:
-            wanted.append(KnowledgeBaseRecord.persona.in_(["", persona]))
         with self._database.reading() as session:
-            return _infos(session, *wanted)
+            return _infos(session, *_for(person, persona))
+
+    def readable(self, person: str = "", persona: str | None = None) -> builtins.list[str]:
+        """The ids of `bases`, without counting what is in them."""
+        wanted = select(KnowledgeBaseRecord.id).where(*_for(person, persona)).order_by(KnowledgeBaseRecord.created)
+        with self._database.reading() as session:
+            return builtins.list(session.scalars(wanted))
 
     def base(self, name_or_id: str, person: str = "") -> BaseInfo:
         """The base with this id, else the one with this name."""
@@ -357,6 +360,12 @@ def _changed(base: KnowledgeBaseRecord) -> None:
 def _delete(session: Session, document_id: str) -> None:
     session.execute(ChunkRecord.__table__.delete().where(ChunkRecord.document_id == document_id))  # type: ignore[attr-defined]
     session.execute(DocumentRecord.__table__.delete().where(DocumentRecord.id == document_id))  # type: ignore[attr-defined]
+
+
+def _for(person: str, persona: str | None) -> list[Any]:
+    """What the bases have that a person may read; with `persona`, those for her or for all."""
+    hers = [] if persona is None else [KnowledgeBaseRecord.persona.in_(["", persona])]
+    return [_readable(person), *hers]
 
 
 def _infos(session: Session, *wanted: Any) -> list[BaseInfo]:

@@ -1,8 +1,8 @@
 """What Gradio keeps of a page load. Knows no handler and no person.
 
 With every session it makes a copy of the whole page and keeps in it what every component shows, so that a link can lead
-to the page as it stands. The guard closes that route. On this page the copy took a quarter of a second of every page load
-and 1.2 MB of every session, on top of all that was said in it.
+to the page as it stands. The guard closes that route. On this page the copy took a quarter of a second of every page
+load and 1.2 MB of every session, on top of all that was said in it.
 """
 
 from __future__ import annotations

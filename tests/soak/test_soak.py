@@ -19,6 +19,7 @@ from statistics import median, quantiles
 
 import httpx
 import pytest
+from people import Browser
 from visitors import Book, Owner, Visitor
 from watched import PASSWORD, App, Samples, broken_files, leftovers
 
@@ -54,8 +55,7 @@ class Soak:
 
 async def crowd(app: App, book: Book, samples: Samples) -> tuple[list[Visitor], Owner, int]:
     """Everybody at once until the app is killed under them."""
-    async with httpx.AsyncClient(base_url=app.address, timeout=60) as http:
-        config = (await http.get("/config")).json()
+    config = await Browser.config_of(app.address)
     owner = Owner(app.address, config, book, 0)
     await owner.enter(PASSWORD)
     for act in (owner.add(1), owner.show(), owner.ask()):  # every model is loaded before the clock runs

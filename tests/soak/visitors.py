@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import random
 import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
 
 import httpx
+from people import Browser
 from PIL import Image, ImageDraw
 
 from anime_ai.models.engine import Sampling
@@ -44,9 +43,12 @@ ROW = re.compile(
 )
 MARKUP = re.compile(r'<a class="cite".*?</a>|<[^>]+>', re.DOTALL)
 DECLARED = [
-    re.compile(".+".join(map(re.escape, re.split(r"\{[^}]*\}", said))), re.DOTALL)
-    for key, said in catalogue("zh").items()
-    if key.startswith("error.")
+    re.compile("Queue is full"),
+    *(
+        re.compile(".+".join(map(re.escape, re.split(r"\{[^}]*\}", said))), re.DOTALL)
+        for key, said in catalogue("zh").items()
+        if key.startswith("error.")
+    ),
 ]
 
 
@@ -78,23 +80,23 @@ class Book:
             self.faults.append(what[:300])
 
 
-class Visitor:
+class Visitor(Browser):
     """One browser. `live` until it is cancelled."""
 
     def __init__(self, address: str, config: dict[str, Any], book: Book, number: int) -> None:
-        self.config, self.book, self.number = config, book, number
-        self.http = httpx.AsyncClient(
-            base_url=address,
-            timeout=httpx.Timeout(60, pool=None),
-            transport=httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=None)),
-        )
+        super().__init__(address, config)
+        self.book, self.number = book, number
         self.chance = random.Random(number)
-        self.session = ""
         self.adapter = ""
         self.last = ""
         self.shown: set[str] = set()
         self.asked = 0
-        self._beat: asyncio.Task[None] | None = None
+
+    def refused(self, said: str, where: str) -> None:
+        self.book.refused(said, where)
+
+    def failed(self, what: str) -> None:
+        self.book.fault(what)
 
     async def live(self) -> None:
         await asyncio.sleep(self.chance.uniform(0, 8))
@@ -118,74 +120,12 @@ class Visitor:
 
     async def load(self) -> str:
         """Open the page anew: its line of messages."""
-        page = await self.http.get("/")
-        page.raise_for_status()
-        self.session = uuid.uuid4().hex[:12]
-        self._beat = asyncio.create_task(self._stay(self.session))
+        await self.open()
         while (data := await self.call(self.index("arrive"))) is None:  # nobody writes on a page that shows nothing
             await asyncio.sleep(self.chance.uniform(*PAUSE))
         self.adapter = data[5]["value"]
         self._read(str(data[6]))
         return str(data[6])
-
-    async def close(self) -> None:
-        """Close the page: nothing of it is connected any more."""
-        if self._beat is not None:
-            self._beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._beat
-
-    async def _stay(self, session: str) -> None:
-        with suppress(httpx.HTTPError):
-            async with self.http.stream("GET", f"/gradio_api/heartbeat/{session}") as beats:
-                async for _ in beats.aiter_raw():
-                    pass
-
-    def index(self, name: str, number: int = 0) -> int:
-        """The index of the `number`-th endpoint that is called `name`."""
-        found = [one for one in self.config["dependencies"] if (one["api_name"] or "").rstrip("_0123456789") == name]
-        return int(found[number]["id"])
-
-    async def events(self, index: int, data: list[Any] | None, event: Any = None) -> AsyncIterator[dict[str, Any]]:
-        """What the queue tells of one call. Closing it closes the connection."""
-        dependency = next(one for one in self.config["dependencies"] if one["id"] == index)
-        data = [None] * len(dependency["inputs"]) if data is None else data
-        body = {"data": data, "fn_index": index, "session_hash": self.session, "event_data": event}
-        joined = await self.http.post("/gradio_api/queue/join", json=body)
-        if joined.status_code == 503 and "Queue is full" in joined.text:
-            self.book.declared["Queue is full"] += 1
-            return
-        if joined.status_code != 200:
-            self.book.fault(f"{dependency['api_name']}: {joined.status_code} {joined.text}")
-            return
-        where = {"session_hash": self.session}
-        async with self.http.stream("GET", "/gradio_api/queue/data", params=where) as stream:
-            async for line in stream.aiter_lines():
-                told = json.loads(line[5:]) if line.startswith("data:") else {}
-                if told.get("event_id") not in (None, joined.json()["event_id"]):
-                    continue
-                if told.get("msg") == "process_completed" and not told["success"]:
-                    self.book.refused(str(told["output"].get("error")), dependency["api_name"])
-                if told.get("msg") == "close_stream":
-                    return
-                if told:
-                    yield told
-
-    async def call(self, index: int, data: list[Any] | None = None, event: Any = None) -> list[Any] | None:
-        """The outputs of one call, None for an error."""
-        last = None
-        async for told in self.events(index, data, event):
-            if told["msg"] == "process_completed" and told["success"]:
-                last = told["output"]["data"]
-        return last
-
-    async def upload(self, name: str, content: bytes) -> dict[str, Any] | None:
-        """A file on its way into a handler, None where the app would not take it."""
-        sent = await self.http.post("/gradio_api/upload", files={"files": (name, content)})
-        if sent.status_code != 200:
-            self.book.refused(sent.text.strip(), "upload")
-            return None
-        return {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     # What is done on it.
 
@@ -278,14 +218,8 @@ class Visitor:
 
     async def _base(self) -> str:
         """The knowledge base that its tab opens first."""
-        data = await self.call(self._of_tab("arrive", "base"))
+        data = await self.call(self.index_of("arrive", "base"))
         return str(data[0]["value"]) if data else ""
-
-    def _of_tab(self, name: str, elem_id: str) -> int:
-        """The endpoint called `name` that has a component among its outputs."""
-        component = next(one["id"] for one in self.config["components"] if one["props"].get("elem_id") == elem_id)
-        named = [one for one in self.config["dependencies"] if (one["api_name"] or "").rstrip("_0123456789") == name]
-        return next(int(one["id"]) for one in named if component in one["outputs"])
 
 
 class Owner(Visitor):
@@ -300,11 +234,13 @@ class Owner(Visitor):
         assert answer.status_code == 303, answer.text
         await self.load()
         before = await self._bases()
-        assert await self.call(self._of_tab("create", "base"), [f"浸泡{uuid.uuid4().hex[:6]}", False, None]) is not None
+        assert (
+            await self.call(self.index_of("create", "base"), [f"浸泡{uuid.uuid4().hex[:6]}", False, None]) is not None
+        )
         (self.base,) = set(await self._bases()) - set(before)
 
     async def _bases(self) -> list[str]:
-        data = await self.call(self._of_tab("arrive", "base"))
+        data = await self.call(self.index_of("arrive", "base"))
         assert data is not None
         return [choice[1] for choice in data[0]["choices"]]
 
@@ -330,7 +266,7 @@ class Owner(Visitor):
         )
         names = [f"{mark}.md", f"{mark}的故事.txt"]
         files = [await self.upload(name, f"{name}\n\n{told}".encode()) for name in names]
-        data = await self.call(self._of_tab("upload", "base"), [files, self.base])
+        data = await self.call(self.index_of("upload", "base"), [files, self.base])
         if data is None:
             return
         if str(data[0]).count('class="good"') != len(names):
@@ -341,7 +277,7 @@ class Owner(Visitor):
     async def show(self) -> None:
         """Two pictures."""
         files = [await self.upload(f"{place}.png", portrait(self.chance)) for place in range(2)]
-        data = await self.call(self._of_tab("upload", "shelf"), [files])
+        data = await self.call(self.index_of("upload", "shelf"), [files])
         if data is not None:
             self.book.pictures |= set(re.findall(r"thumb/(\w+)\.webp", str(data[3])))
             self.book.done["picture of the owner"] += len(files)
@@ -350,12 +286,12 @@ class Owner(Visitor):
         """The oldest document goes where there are many."""
         if len(self.book.documents) <= self.MOST:
             return
-        data = await self.call(self._of_tab("arrive", "base"), [self.base])
+        data = await self.call(self.index_of("arrive", "base"), [self.base])
         listed = re.findall(r'data-document="(\w+)".*?<div>(.*?)</div>', str(data[3] if data else ""), re.DOTALL)
         name = next(iter(self.book.documents))
         self.book.documents.pop(name)
         found = [id for id, title in listed if unescape(title) == name]
-        if len(found) != 1 or await self.call(self._of_tab("remove", "base"), [self.base, found[0]]) is None:
+        if len(found) != 1 or await self.call(self.index_of("remove", "base"), [self.base, found[0]]) is None:
             self.book.fault(f"{name} could not be removed")
         self.book.done["document removed"] += 1
 
