@@ -35,7 +35,11 @@ def read_tokenizer(file: Path) -> Any:
     """The tokenizer of a file. Raises ModelError where it has none that is known."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import BPE
-    from transformers import PreTrainedTokenizerFast
+
+    from anime_ai.models.imports import one_at_a_time
+
+    with one_at_a_time:
+        from transformers import PreTrainedTokenizerFast
 
     head = read_lists(file, _LISTS)
     check_tokenizer(file, head)

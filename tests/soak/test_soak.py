@@ -82,7 +82,8 @@ async def come_back(app: App, people: list[Visitor], owner: Owner, book: Book) -
     lost: list[str] = []
     for one in (owner, *people):
         one.http.base_url = httpx.URL(app.address)
-        before = {id: book.said[id] for id in one.shown}
+        # Who was about to have another answer, or another conversation, may have got it.
+        before = {} if one.busy else {id: book.said[id] for id in one.shown}
         await one.load()
         lost += [
             f"{one.number}: {text}" for id, text in before.items() if book.said.get(id) != text or id not in one.shown
@@ -152,6 +153,7 @@ def report(soak: Soak) -> list[tuple[str, str]]:
         ("other errors", f"{len(book.faults)} at people, {soak.tracebacks} in the log"),
         ("memory, settled", f"{early / 1e6:.0f} MB"),
         ("memory, at the end", f"{late / 1e6:.0f} MB = {late / early:.3f}; {max(samples.memory) / 1e6:.0f} MB at most"),
+        ("memory of each tenth, MB", " ".join(f"{size / 1e6:.0f}" for size in tenths(samples))),
         ("killed in mid-load", f"{soak.killed} processes; the page was back after {soak.start_seconds:.1f} s"),
         ("lost of what was acknowledged", f"{len(soak.lost)} of {held(book)}"),
         ("files that are not whole", f"{len(soak.broken)}"),
@@ -166,6 +168,11 @@ def held(book: Book) -> str:
     )
 
 
+def tenths(samples: Samples) -> list[float]:
+    length = samples.seconds[-1] / 10
+    return [samples.level(place * length, (place + 1) * length) for place in range(10)]
+
+
 def levels(samples: Samples) -> tuple[float, float]:
     """The memory once it has settled, and at the end."""
     share = min(1.0, MINUTES / WHOLE)
@@ -177,13 +184,6 @@ def test_half_an_hour_of_fifty_people(tmp_path: Path) -> None:
     soak = asyncio.run(soaked(tmp_path / "输出 folder"))
     lines = report(soak)
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {figure} |" for name, figure in lines)])
-    every = max(1, len(soak.samples.memory) // 30)
-    print(
-        *(
-            f"{size / 1e6:.0f}/{own / 1e6:.0f}"
-            for size, own in zip(soak.samples.memory[::every], soak.samples.own[::every], strict=True)
-        )
-    )
     details = [*soak.book.faults[:40], *soak.lost[:20], *soak.broken[:20]]
     print("\n" + "\n".join([table, *details]))
     if MINUTES >= WHOLE:

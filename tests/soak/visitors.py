@@ -16,6 +16,7 @@ from collections import Counter
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,8 +27,8 @@ from anime_ai.models.engine import Sampling
 from anime_ai.texts import catalogue
 from anime_ai.ui.sampling_form import SamplingForm
 
-PATIENCE = 180.0
-"""Seconds after which an answer that has not ended counts as a fault."""
+PATIENCE = 600.0
+"""Seconds after which an answer that has not ended counts as a fault: the app itself cuts one off after 300."""
 PAUSE = (4.0, 16.0)
 """Seconds that somebody reads and types."""
 ACTS = {"ask": 58, "leave": 12, "stop": 5, "again": 6, "reload": 8, "picture": 5, "renew": 3, "look": 3}
@@ -90,6 +91,7 @@ class Visitor(Browser):
         self.adapter = ""
         self.last = ""
         self.shown: set[str] = set()
+        self.busy = False
         self.asked = 0
 
     def refused(self, said: str, where: str) -> None:
@@ -109,9 +111,11 @@ class Visitor(Browser):
                 await asyncio.sleep(1)
         while True:
             act = self.chance.choices([*ACTS], [*ACTS.values()])[0]
+            self.busy = True
             try:
                 await asyncio.wait_for(getattr(self, act)(), PATIENCE)
                 self.book.done[act] += 1
+                self.busy = False
             except (httpx.HTTPError, asyncio.TimeoutError) as error:
                 self.book.fault(f"{act}: {error!r}")
             await asyncio.sleep(self.chance.uniform(*PAUSE))
@@ -290,7 +294,7 @@ class Owner(Visitor):
         listed = re.findall(r'data-document="(\w+)".*?<div>(.*?)</div>', str(data[3] if data else ""), re.DOTALL)
         name = next(iter(self.book.documents))
         self.book.documents.pop(name)
-        found = [id for id, title in listed if unescape(title) == name]
+        found = [id for id, title in listed if unescape(title) in (name, Path(name).stem)]
         if len(found) != 1 or await self.call(self.index_of("remove", "base"), [self.base, found[0]]) is None:
             self.book.fault(f"{name} could not be removed")
         self.book.done["document removed"] += 1

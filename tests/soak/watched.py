@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -31,12 +31,11 @@ class Samples:
     """Memory of the app and its children, in bytes, and how many processes wait for the machine, over seconds."""
 
     seconds: list[float] = field(default_factory=list)
-    own: list[int] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     load: list[float] = field(default_factory=list)
 
     def level(self, begin: float, end: float) -> float:
-        """The memory of an hour of the soak: the median between two times."""
+        """The median of the memory between two times."""
         return median(size for at, size in zip(self.seconds, self.memory, strict=True) if begin <= at <= end)
 
 
@@ -98,7 +97,6 @@ class App:
         def look() -> None:
             while not over.wait(EVERY):
                 if size := self.memory():
-                    samples.own.append(psutil.Process(self.process.pid).memory_info().rss)
                     samples.seconds.append(time.monotonic() - began)
                     samples.memory.append(size)
                     samples.load.append(os.getloadavg()[0])
@@ -115,8 +113,8 @@ class App:
         """`kill -9` of the app and all its children at once; how many there were."""
         family = self.family()
         for one in family:
-            with_pid = one.pid
-            os.kill(with_pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
         self.process.wait()
         psutil.wait_procs(family, 10)
         return len(family)
