@@ -295,7 +295,9 @@ class Owner(Visitor):
         name = next(iter(self.book.documents))
         self.book.documents.pop(name)
         found = [id for id, title in listed if unescape(title) in (name, Path(name).stem)]
-        if len(found) != 1 or await self.call(self.index_of("remove", "base"), [self.base, found[0]]) is None:
+        for id in found:
+            await self.call(self.index_of("choose", "base"), [self.base], {"document": id})
+        if len(found) != 1 or await self.call(self.index_of("remove", "base"), [self.base, None]) is None:
             self.book.fault(f"{name} could not be removed")
         self.book.done["document removed"] += 1
 
