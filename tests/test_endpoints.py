@@ -1,6 +1,8 @@
 """Every endpoint of the real app, called as a visitor and as another one: by index, name, /run, /call and the queue.
 
-Generated from /config: an endpoint that is added is tested, and one without a role fails.
+Generated from /config: an endpoint that is added is tested, and one without a role fails. The matrix of all of them:
+
+pytest -m slow -s tests/test_endpoints.py
 """
 
 from __future__ import annotations
@@ -92,19 +94,50 @@ def found(studio: Studio) -> dict[int, Any]:
     return {index: block.fn for index, block in built(studio).fns.items()}
 
 
-def test_every_endpoint_declares_its_role_and_only_the_listed_ones_are_for_visitors(found: Any, visitor: Api) -> None:
+class Matrix:
+    """What happened to each endpoint, by its index and by the way in which it was called."""
+
+    def __init__(self) -> None:
+        self.named: dict[int, tuple[str, str]] = {}
+        self.seen: dict[int, dict[str, str]] = {}
+
+    def put(self, index: int, **seen: str) -> None:
+        self.seen.setdefault(index, {}).update(seen)
+
+    def table(self) -> str:
+        ways = list(dict.fromkeys(way for seen in self.seen.values() for way in seen))
+        rows = [("", "endpoint", "role", *ways)]
+        rows += [
+            (str(index), *self.named.get(index, ("", "")), *(seen.get(way, "") for way in ways))
+            for index, seen in sorted(self.seen.items())
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Iterator[Matrix]:
+    made = Matrix()
+    yield made
+    print(f"\n{made.table()}")
+
+
+def test_every_endpoint_declares_its_role_and_only_the_listed_ones_are_for_visitors(
+    found: Any, visitor: Api, matrix: Matrix
+) -> None:
     assert {one["id"] for one in visitor.config["dependencies"]} == set(found)
     for one in visitor.config["dependencies"]:
         name, call = one["api_name"], found[one["id"]]
         assert getattr(call, "role", None) in ("owner", "visitor"), f"{name} declares no role"
         assert one["api_visibility"] == "private", f"{name} is public"
         assert call.role == "owner" or call.__name__ in VISITORS, f"{name} lets visitors in"
+        matrix.named[one["id"]] = name, call.role
     roles = [call.role for call in found.values()]
     assert roles.count("owner") >= 15
 
 
 def test_owner_endpoints_refuse_a_visitor_by_index_name_run_call_and_queue(
-    found: Any, studio: Studio, visitor: Api
+    found: Any, studio: Studio, visitor: Api, matrix: Matrix
 ) -> None:
     owners = [one for one in visitor.config["dependencies"] if found[one["id"]].role == "owner"]
     before, refusal = state_of(studio), text("error.ui.owner_only", "zh")
@@ -121,6 +154,8 @@ def test_owner_endpoints_refuse_a_visitor_by_index_name_run_call_and_queue(
         answers.append(called_by_name(visitor, one["api_name"], blank))
         for answer in answers:
             assert refused(answer, refusal), (one["api_name"], answer["output"])
+        told = {"a visitor by index": "refused", "by name": "refused", "/run": "404", "/api": "404"}
+        matrix.put(one["id"], **told)
     assert state_of(studio) == before
 
 
@@ -178,7 +213,9 @@ def test_absurd_numbers_of_a_training_are_refused_by_http(studio: Studio, addres
     assert len(studio.runs.list()) == before
 
 
-def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visitor: Api, stranger: Api) -> None:
+def test_nobody_sees_another_ones_conversation(
+    found: Any, studio: Studio, visitor: Api, stranger: Api, matrix: Matrix
+) -> None:
     arrive = visitor.dependency(visitor.index("arrive"))
     visitor.call(arrive["id"])
     send = visitor.index("send")
@@ -192,6 +229,7 @@ def test_nobody_sees_another_ones_conversation(found: Any, studio: Studio, visit
         assert answers[-1]["status"] == 403
         answers.append(called_by_name(stranger, one["api_name"], blank))
         assert SECRET not in json.dumps(answers, ensure_ascii=False), found[one["id"]].__name__
+        matrix.put(one["id"], **{"a stranger": "nothing of hers", "in her session": "403"})
     for path in (f"/gradio_api/queue/data?session_hash={visitor.session}", f"/gradio_api/heartbeat/{visitor.session}"):
         assert stranger.http.get(path).status_code == 403
     cancel = {"session_hash": visitor.session, "fn_index": send, "event_id": "x"}

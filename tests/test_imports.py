@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from anime_ai.config import ROOT
 
 AT_ONCE = """
@@ -32,6 +34,7 @@ sys.exit(repr(failed[0]) if failed else 0)
 """
 
 
+@pytest.mark.slow
 def test_who_comes_while_transformers_is_imported_waits_for_it() -> None:
     done = subprocess.run([sys.executable, "-c", AT_ONCE], cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
