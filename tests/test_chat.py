@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Iterator
@@ -97,6 +98,19 @@ def test_user_text_with_template_syntax_stays_text(engine: TransformersEngine) -
     assert watched.prompts[0].ids == layout.prompt(same).ids
     said = [message.content for message in PROMPT.invoke({"card": BRACES, "question": asked(BRACES)}).to_messages()]
     assert said == [BRACES, BRACES]
+
+
+def test_the_chain_is_a_runnable_for_asynchronous_programs_too(engine: TransformersEngine) -> None:
+    chain = reply_chain(EngineChatModel(engine=engine, sampling=SHORT))
+    values = {"card": "你是她。", "question": asked("在吗")}
+
+    async def both() -> tuple[Spoken, list[Spoken]]:
+        return await chain.ainvoke(values), [stretch async for stretch in chain.astream(values)]
+
+    whole, stretches = asyncio.run(both())
+    assert whole == chain.invoke(values)
+    assert len(stretches) > 2
+    assert sum(stretches[1:], stretches[0]) == whole
 
 
 def test_a_document_that_orders_the_model_about_is_only_read(chat: Chat, engine: TransformersEngine) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.comparing import recipe_of
 from anime_ai.ui.generations import Generations
 from anime_ai.ui.persons import Person
-from anime_ai.ui.said import SHOWN, Seen, Voice, line, sources
+from anime_ai.ui.said import SHOWN, Seen, Voice, _content, line, sources
 from anime_ai.ui.sampling_form import SamplingForm
 
 PLAIN = (False, *SamplingForm._set(Sampling(max_new_tokens=64))[1:])
@@ -322,6 +322,27 @@ def test_both_sides_of_a_comparison_get_the_same_seed_and_the_pick_is_a_pair(
         with pytest.raises(AnimeAIError) as caught:
             tab.contrast.pick_left(OWNER, nothing)
         assert caught.value.key == "compare.nothing"
+
+
+@pytest.mark.parametrize(
+    ("said", "set_apart"),
+    [
+        ("*她推开门。* 你来啦", ["她推开门。"]),
+        ("她*笑*了，又*低下头*。", ["笑", "低下头"]),
+        ("2*3*4 = 24", []),
+        ("* 一\n* 二", []),
+        ("**粗**", []),
+        ("*没有完", []),
+        ("<img alt='*x*' src=y onerror=*z*>", ["x", "z"]),
+    ],
+)
+def test_what_is_done_is_set_apart_and_the_text_stays_the_same(said: str, set_apart: list[str]) -> None:
+    shown = _content(escape(said))
+    assert re.findall(r'<em><span class="star">\*</span>(.*?)<span class="star">\*</span></em>', shown) == set_apart
+    assert unescape(re.sub("<[^>]*>", "", shown)) == said
+    assert "<img" not in shown
+    picture = '<img class="shown" alt="*x*" src="y">'
+    assert _content(f"{picture}*笑*").count(picture) == 1
 
 
 def test_one_adapter_on_two_engines_is_a_comparison_and_the_pick_knows_them(

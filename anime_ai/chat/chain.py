@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,24 +82,45 @@ def persona_chain(model: EngineChatModel, card: str) -> Runnable[Any, Spoken]:
     return RunnableLambda(slots) | reply_chain(model)
 
 
+class _Parser:
+    """Thought and speech of one answer, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._splitter: ThoughtSplitter | None = None
+
+    def feed(self, chunk: AIMessage) -> Spoken:
+        notes, usage = chunk.additional_kwargs, chunk.usage_metadata
+        if self._splitter is None:
+            self._splitter = ThoughtSplitter(bool(notes.get("inside_thought")), bool(notes.get("going_on")))
+        thinking, text = self._splitter.feed(str(chunk.text))
+        tokens, read = (usage["output_tokens"], usage["input_tokens"]) if usage else (0, 0)
+        ended, dropped = bool(notes.get("ended")), int(notes.get("dropped", 0))
+        return Spoken(text, thinking, tokens, ended, self._splitter.inside, read, dropped)
+
+    def close(self) -> list[Spoken]:
+        if self._splitter is None:
+            return []
+        thinking, text = self._splitter.close()
+        return [Spoken(text, thinking, cut=self._splitter.inside)]
+
+
 def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
     """The parser: thought and speech of a streamed answer."""
-    splitter: ThoughtSplitter | None = None
+    parser = _Parser()
     for chunk in chunks:
-        notes = chunk.additional_kwargs
-        if splitter is None:
-            splitter = ThoughtSplitter(bool(notes.get("inside_thought")), bool(notes.get("going_on")))
-        thinking, text = splitter.feed(str(chunk.text))
-        tokens = chunk.usage_metadata["output_tokens"] if chunk.usage_metadata else 0
-        read = chunk.usage_metadata["input_tokens"] if chunk.usage_metadata else 0
-        yield Spoken(
-            text, thinking, tokens, bool(notes.get("ended")), splitter.inside, read, int(notes.get("dropped", 0))
-        )
-    if splitter is not None:
-        thinking, text = splitter.close()
-        yield Spoken(text, thinking, cut=splitter.inside)
+        yield parser.feed(chunk)
+    yield from parser.close()
+
+
+async def asplit_thought(chunks: AsyncIterator[AIMessage]) -> AsyncIterator[Spoken]:
+    """The same for `ainvoke` and `astream`."""
+    parser = _Parser()
+    async for chunk in chunks:
+        yield parser.feed(chunk)
+    for rest in parser.close():
+        yield rest
 
 
 def reply_chain(model: EngineChatModel) -> Runnable[dict[str, Any], Spoken]:
     """A chain that answers the slots of `PROMPT` with `Spoken` stretches."""
-    return PROMPT | model | RunnableGenerator(split_thought)
+    return PROMPT | model | RunnableGenerator(split_thought, asplit_thought)

@@ -5,6 +5,7 @@ Everything that a person or a model wrote is escaped here, and nowhere else on i
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ NUMBERS = "⓪①②③④⑤⑥⑦⑧⑨"
 VERDICTS = ("up", "down")
 SHOWN = 60
 """Messages of a line that are shown at once; a button shows the others."""
+_TAG = re.compile(r"(<[^>]*>)")
+_ACT = re.compile(r"(?<![A-Za-z0-9*])\*(?![\s*])([^*\n]{0,400}[^*\s])\*(?![A-Za-z0-9*])")
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,16 @@ def _row(role: str, voice: Voice, inside: str, acts: str = "", id: str = "", how
 
 
 def _content(inside: str) -> str:
-    return f'<div class="message-content">{inside}</div>'
+    return f'<div class="message-content">{_acted(inside)}</div>'
+
+
+def _acted(inside: str) -> str:
+    """Escaped text with what is *done* rather than said set apart, as role-players write it. The text stays the same
+    to the sign: the asterisks are there for who copies or edits it."""
+    star = '<span class="star">*</span>'
+    parts = _TAG.split(inside)
+    parts[::2] = [_ACT.sub(rf"<em>{star}\1{star}</em>", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _how(message: Message, language: str) -> str:
