@@ -143,7 +143,8 @@ def written(target: Path, tokenizer: Any, **values: Any) -> Path:
     }
     writer = gguf.GGUFWriter(target, str(told.pop("general.architecture")))
     for key, value in told.items():
-        kind = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}[type(value)]
+        kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+        kind = kinds[type(value)]
         kind(key, value)
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     added = tokenizer.get_added_vocab()
@@ -265,6 +266,18 @@ def test_it_is_known_by_its_own_name_and_sources(
     assert found.known_as(NAMED) is known
     assert not found.known_as("")
     assert not found.known_as(DEFAULT)
+
+
+@pytest.mark.parametrize("told", [0, 2**32 - 1, float("nan"), float("inf"), "many", True])
+def test_numbers_that_are_none_are_not_believed(
+    tmp_path: Path, tiny_tokenizer: Any, settings: Settings, told: Any
+) -> None:
+    names = ("context_length", "block_count", "embedding_length", "attention.head_count", "attention.key_length")
+    file = written(tmp_path / "q.gguf", tiny_tokenizer, **{f"qwen2.{name}": told for name in names})
+    found = find_base(str(file), settings)
+    assert found.context() == 4096
+    assert found.config()["num_attention_heads"] == 1
+    assert found.config()["head_dim"] == found.config()["num_hidden_layers"] == 0
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ui_fakes import OWNER, STRANGER, open_studio
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import AnimeAIError, ModelError
-from anime_ai.models.bases import on_disk
+from anime_ai.models.bases import STARTER, find_base, on_disk
 from anime_ai.models.device import Device
 from anime_ai.models.downloads import Download
 from anime_ai.models.engines import engine_name
@@ -208,3 +208,23 @@ def test_a_base_becomes_a_gguf_file_by_a_click_and_the_chat_takes_it(
     assert 'data-act="convert"' not in tab.act(OWNER, Clicked("keep", id), "")[0]  # type: ignore[arg-type]
     processor = Device("cpu", "", 2**34, bf16=True, fp16=False)
     assert engine_name(studio.settings, base, processor) == "llamacpp"
+
+
+def test_a_gguf_of_ones_own_is_put_to_use_for_chat_alone(tab: ModelsTab, tmp_path: Path) -> None:
+    from anime_ai.models.gguf_files import convert
+
+    file = convert(find_base(STARTER, tab.studio.settings), tmp_path / "my <b>.gguf", "f16").file
+    html = tab.add(OWNER, f" {file} ")[0]
+    assert "<b>.gguf" not in html
+    assert ">用它聊天<" in html
+    html = tab.act(OWNER, Clicked("use", str(file)), "")[0]
+    assert tab.base == tab.studio.settings.model_name == str(file)
+    assert "正在使用" in html
+    assert ">用它聊天<" not in html
+    assert str(file) not in [one.id for one in tab.studio.bases()]
+    file.write_bytes(file.read_bytes()[:1000])
+    tab.act(OWNER, Clicked("use", "starter"), "")
+    with pytest.raises(ModelError) as caught:
+        tab.act(OWNER, Clicked("use", str(file)), "")
+    assert caught.value.key == "model.broken_file"
+    assert tab.base == STARTER, "the one that was in use stays"

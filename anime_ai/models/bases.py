@@ -183,15 +183,14 @@ def check_gguf(file: Path) -> Head:
 
 
 def _config_of(head: Head) -> dict[str, Any]:
-    heads = int(head.number("attention.head_count", 1)) or 1
-    hidden = int(head.number("embedding_length"))
+    heads, hidden = head.number("attention.head_count", 1), head.number("embedding_length")
     return {
-        "max_position_embeddings": int(head.number("context_length", 4096)),
+        "max_position_embeddings": head.number("context_length", 4096),
         "hidden_size": hidden,
-        "num_hidden_layers": int(head.number("block_count")),
+        "num_hidden_layers": head.number("block_count"),
         "num_attention_heads": heads,
-        "num_key_value_heads": int(head.number("attention.head_count_kv", heads)),
-        "head_dim": int(head.number("attention.key_length", hidden // heads)),
+        "num_key_value_heads": head.number("attention.head_count_kv", heads),
+        "head_dim": head.number("attention.key_length", hidden // heads),
     }
 
 

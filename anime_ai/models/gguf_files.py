@@ -135,7 +135,7 @@ def _names_on(base: Base, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]]) -
     """What a lone GGUF calls the tensors that an adapter changes. Raises ModelError where one is not there, or is of
     another shape."""
     head = read_head(base.path)
-    known = _known_names(head.architecture, int(head.number("block_count")))
+    known = _known_names(head.architecture, head.number("block_count"))
     found = {}
     for name, down, up in pairs:
         found[name] = known(name)

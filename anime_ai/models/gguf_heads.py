@@ -17,7 +17,7 @@ from anime_ai.errors import ModelError
 
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_MOST_DIMENSIONS = 4
+_MOST_DIMENSIONS, _MOST_COUNT = 4, 2**31
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Head:
     def architecture(self) -> str:
         return str(self.values.get("general.architecture") or "?")[:64]
 
-    def number(self, name: str, otherwise: float = 0) -> Any:
-        """A number that the architecture's own section tells, such as `block_count`."""
+    def number(self, name: str, otherwise: int = 0) -> int:
+        """A count that the architecture's own section tells, such as `block_count`; what is no count is not told."""
         told = self.values.get(f"{self.architecture}.{name}")
-        return told if isinstance(told, (int, float)) else otherwise
+        return told if type(told) is int and 0 < told < _MOST_COUNT else otherwise
 
 
 def read_head(file: Path) -> Head:
