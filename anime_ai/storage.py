@@ -68,7 +68,7 @@ __all__ = [
     "shown_name",
 ]
 
-HEAD = "0013"
+HEAD = "0014"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"

@@ -21,6 +21,7 @@ from anime_ai.chat.listening import Listening
 from anime_ai.chat.lore import LoreBooks
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.provenance import Provenance
+from anime_ai.chat.rounds import Rounds
 from anime_ai.chat.samplings import Samplings
 from anime_ai.chat.search import Search
 from anime_ai.chat.service import Chat
@@ -82,7 +83,7 @@ class Studio:
         self.worlds = WorldBooks(database)
         self.samplings = Samplings(database)
         self.search = Search(database)
-        self.feedback = Feedback(database, self.conversations, self.datasets)
+        self.feedback = Feedback(database, self.conversations, self.datasets, self.personas)
         self.knowledge = Knowledge(settings, database)
         self.vision = Vision(settings, database, self.knowledge.semantic.vectors)
         self.state = StateKeeping(settings)
@@ -142,6 +143,11 @@ class Studio:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    @property
+    def rounds(self) -> Rounds:
+        """Answers in conversations of several personas."""
+        return Rounds(self.chat)
 
     @property
     def completions(self) -> Completions:

@@ -129,10 +129,20 @@ class ConversationRecord(Base):
     opened: Mapped[float] = mapped_column(Double, default=time.time)
 
 
+class MemberRecord(Base):
+    """A persona in a conversation of several, at her place in their order. `adapter` None: her own, whichever it is."""
+
+    __tablename__ = "members"
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[int] = mapped_column(Integer, primary_key=True)
+    persona: Mapped[str] = mapped_column(Text)
+    adapter: Mapped[str | None] = mapped_column(Text, default=None)
+
+
 class MessageRecord(Base):
     """One message; `parent_id` makes a conversation a tree, whose branches are other answers to the same question.
 
-    `visited`: when it last came onto the line that is shown.
+    `visited`: when it last came onto the line that is shown. `speaker`: the persona who says it, of several.
     """
 
     __tablename__ = "messages"
@@ -141,6 +151,7 @@ class MessageRecord(Base):
     conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"))
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), index=True)
     role: Mapped[str] = mapped_column(String(16))
+    speaker: Mapped[str] = mapped_column(Text, default="")
     content: Mapped[str] = mapped_column(Text)
     thinking: Mapped[str] = mapped_column(Text, default="")
     meta: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -30,6 +30,7 @@ VISITORS = {
     *("compare", "stop_comparing", "act_on_message", "act_on_talk", "find_talk", "branch"),
     *("choose_think", "choose_preset", "keep_knobs", "offer_sides", "pick_left", "pick_right", "count_tokens"),
     *("attach", "detach"),
+    *("offer_group", "start_group", "choose_members", "choose_order", "dress_members", "let_speak"),
     *(
         "look_at_memory",
         "notice_facts",

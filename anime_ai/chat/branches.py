@@ -6,12 +6,13 @@ Like `anime_ai.chat.conversations`, every call names the person and raises Acces
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
 
 from anime_ai.chat import tree
+from anime_ai.chat.members import Member, members_of, seat
 from anime_ai.chat.tree import Message, Tree, erase, owned, owned_message, told, turn_to
 from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
@@ -56,10 +57,12 @@ class Branches:
         """Another wording of a message: an alternative to it, at which the line now ends. The old one stays."""
         with self._database.session() as session:
             record, old = owned_message(session, person, message_id)
-            kept = {**(meta or {}), "edited": old.id}
+            brought = {name: old.meta[name] for name in ("turn",) if name in old.meta}
+            kept = {**brought, **(meta or {}), "edited": old.id}
             if old.role == "assistant":
                 kept["feeling"] = tone_of(content)
-            new = tree.add(session, record, old.parent_id or "", Message("", old.role, content, meta=kept))
+            wanted = Message("", old.role, content, meta=kept, speaker=old.speaker)
+            new = tree.add(session, record, old.parent_id or "", wanted)
             record.updated = time.time()
             return told(new, Tree.of(session, record.id).siblings(new.id))
 
@@ -115,7 +118,15 @@ class Branches:
                 parent = tree.add(session, fresh, parent, one).id
             return fresh.id
 
-    def restore(self, person: str, persona: str, title: str, messages: Iterable[Message], leaf: str) -> str:
+    def restore(
+        self,
+        person: str,
+        persona: str,
+        title: str,
+        messages: Iterable[Message],
+        leaf: str,
+        members: Sequence[Member] = (),
+    ) -> str:
         """A new conversation out of messages from elsewhere, parents before children, and its id. Their ids count
         among themselves only; `leaf` is one of them."""
         with self._database.session() as session:
@@ -133,6 +144,7 @@ class Branches:
                         conversation_id=record.id,
                         parent_id=ids.get(one.parent) or None,
                         role=one.role,
+                        speaker=tree.storable(one.speaker),
                         content=tree.storable(one.content),
                         thinking=tree.storable(one.thinking),
                         meta=one.meta,
@@ -141,6 +153,7 @@ class Branches:
                     )
                 )
             session.flush()
+            seat(session, record, members)
             turn_to(session, record, Tree.of(session, record.id), ids.get(leaf, ""))
             return record.id
 
@@ -155,4 +168,5 @@ def _copied(session: Any, record: ConversationRecord) -> ConversationRecord:
     )
     session.add(fresh)
     session.flush()
+    seat(session, fresh, members_of(session, record.id))
     return fresh

@@ -11,6 +11,7 @@ from anime_ai.config import Settings
 from anime_ai.errors import ModelError
 from anime_ai.models.adapters import base_of, fingerprint, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, names_gguf, on_disk
+from anime_ai.persona.cards import Personas
 from anime_ai.training import checkpoints
 from anime_ai.training.runs import FINAL, Run
 
@@ -28,6 +29,33 @@ class AdapterChoice:
     def fingerprint(self) -> str:
         """The SHA-256 of the adapter's weights, "" for the base alone."""
         return fingerprint(self.path) if self.path else ""
+
+
+def offered(
+    settings: Settings, personas: Personas, runs: Sequence[Run], shipped: Path, persona: str = ""
+) -> list[AdapterChoice]:
+    """What can answer: this persona's adapters first, newest first, then the others, and the base model last; where a
+    server answers, it is first. `shipped`: the folder of the starter's adapters."""
+    found: list[AdapterChoice] = []
+    for run in runs:
+        if run.adapter is not None:
+            label = run.name or run.id[:8]
+            found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
+    final = settings.output_dir / FINAL
+    if (final / "adapter_config.json").is_file():
+        found.append(of_folder("final", final, FINAL))
+    # Beside a real model, or a server's, nobody looks for the starter's adapters.
+    if is_starter(settings, base_name(settings)) and settings.engine != "remote":
+        for file in sorted(shipped.glob("*/adapter_config.json")):
+            id = file.parent.name
+            found.append(of_folder(f"shipped:{id}", file.parent, personas.find(id).character))
+    found = on_lone(settings, found)
+    found.sort(key=lambda choice: choice.persona != persona)
+    base = AdapterChoice("", base_name(settings), "", settings.model_name)
+    if settings.engine != "remote":
+        return [*found, base]
+    # A server need not have loaded what was trained here: its own model comes first.
+    return [replace(base, label=settings.remote_model or "remote"), *found]
 
 
 def checkpoints_of(runs: Sequence[Run], persona: str) -> list[AdapterChoice]:

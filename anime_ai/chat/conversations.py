@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from anime_ai.chat import tree
 from anime_ai.chat.branches import Branches
+from anime_ai.chat.members import MOST, Member, all_members, alone, cache_keys, members_of, seat, with_members
 from anime_ai.chat.tree import AT_ONCE, TICK, Message, Tree, erase, owned, storable, told
 from anime_ai.errors import AccessError
 from anime_ai.persona.tone import tone_of
@@ -33,6 +34,7 @@ class Conversation:
 
     `knowledge`: ids of the knowledge bases that it asks, None for all that this person may read. `settings`: JSON
     values of this conversation alone, such as `think`. `ahead`: whether messages follow behind the end of the line.
+    `members`: those who speak in a conversation of several, in their order; none where `persona` is alone.
     """
 
     id: str
@@ -44,6 +46,13 @@ class Conversation:
     knowledge: tuple[str, ...] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     ahead: bool = False
+    members: tuple[Member, ...] = ()
+
+    @property
+    def cache_key(self) -> str:
+        """What an engine keeps of its prompts is kept under this: each of several has prompts of her own."""
+        places = [one.persona for one in self.members[:MOST]]
+        return cache_keys(self.id)[places.index(self.persona)] if self.persona in places else self.id
 
 
 class Conversations:
@@ -58,7 +67,7 @@ class Conversations:
         with self._database.session() as session:
             record = session.scalars(
                 select(ConversationRecord)
-                .where(ConversationRecord.person == person, ConversationRecord.persona == persona)
+                .where(ConversationRecord.person == person, ConversationRecord.persona == persona, alone())
                 .order_by(ConversationRecord.opened.desc())
                 .limit(1)
             ).first()
@@ -71,6 +80,26 @@ class Conversations:
         """A new conversation; the greetings are its first alternatives, and the first of them is shown."""
         with self._database.session() as session:
             return _new(session, person, persona, greetings)
+
+    def start_group(
+        self, person: str, members: Sequence[Member], greetings: Sequence[tuple[str, str]], **settings: Any
+    ) -> Conversation:
+        """A new conversation of several; `greetings`: (persona, what she says first), one behind the other."""
+        with self._database.session() as session:
+            record = ConversationRecord(person=person, persona=members[0].persona, settings=settings)
+            session.add(record)
+            session.flush()
+            seat(session, record, members)
+            for persona, said in greetings:
+                meta = {"greeting": True, "feeling": tone_of(said)}
+                first = Message("", "assistant", said, meta=meta, speaker=persona)
+                tree.add(session, record, record.leaf_id or "", first)
+            return _conversation(session, record)
+
+    def gather(self, person: str, conversation_id: str, members: Sequence[Member]) -> None:
+        """Who speaks in a conversation from now on. What was said before says who said it."""
+        with self._database.session() as session:
+            seat(session, owned(session, person, conversation_id, lock=True), members)
 
     def greet(self, person: str, conversation_id: str, greetings: Sequence[str]) -> Conversation:
         """Put the greetings at the head of a conversation that nothing was ever said in."""
@@ -95,7 +124,7 @@ class Conversations:
         with self._database.reading() as session:
             mine = select(ConversationRecord).where(ConversationRecord.person == person)
             record = session.scalars(mine.order_by(ConversationRecord.opened.desc()).limit(1)).first()
-            return _summary(record) if record else None
+            return _summary(record, members=members_of(session, record.id)) if record else None
 
     def list(self, person: str) -> builtins.list[Conversation]:
         """The person's conversations, pinned ones first, then the newest, without their messages."""
@@ -105,7 +134,8 @@ class Conversations:
                 .where(ConversationRecord.person == person)
                 .order_by(ConversationRecord.pinned.desc(), ConversationRecord.updated.desc())
             )
-            return [_summary(record) for record in records]
+            members = all_members(session, person)
+            return [_summary(record, members=members.get(record.id, ())) for record in records]
 
     def append(
         self,
@@ -121,14 +151,18 @@ class Conversations:
 
         Characters that no database can store are replaced by U+FFFD.
         """
+        return self.add(person, conversation_id, Message("", role, content, thinking, meta or {}), behind)
+
+    def add(self, person: str, conversation_id: str, said: Message, behind: str | None = None) -> Message:
+        """`append` of a message that tells more; its id and time become others."""
         with self._database.session() as session:
             record = owned(session, person, conversation_id, lock=True)
             parent = record.leaf_id or "" if behind is None else behind
             if parent and session.get(MessageRecord, parent) is None:
                 raise AccessError("chat.not_yours")
-            new = tree.add(session, record, parent, Message("", role, content, thinking, meta or {}))
+            new = tree.add(session, record, parent, said)
             record.updated = record.opened = time.time()
-            if role == "user" and not record.title:
+            if said.role == "user" and not record.title:
                 record.title = " ".join(new.content.split())[:TITLE]
             return told(new, Tree.of(session, conversation_id).siblings(new.id))
 
@@ -149,6 +183,12 @@ class Conversations:
             )
             if done.rowcount == 0:  # type: ignore[attr-defined]
                 raise AccessError("chat.not_yours")
+
+    def cache_keys(self, conversation_ids: Sequence[str]) -> builtins.list[str]:
+        """Under which engines keep something of some conversations, whoever's they are."""
+        with self._database.reading() as session:
+            several = with_members(session, conversation_ids)
+        return [key for id in conversation_ids for key in (id, *(cache_keys(id) if id in several else ()))]
 
     def rename(self, person: str, conversation_id: str, title: str) -> None:
         """An empty title lets the next question name it."""
@@ -199,7 +239,12 @@ def _greet(session: Session, record: ConversationRecord, greetings: Sequence[str
     session.flush()
 
 
-def _summary(record: ConversationRecord, messages: tuple[Message, ...] = (), ahead: bool = False) -> Conversation:
+def _summary(
+    record: ConversationRecord,
+    messages: tuple[Message, ...] = (),
+    ahead: bool = False,
+    members: tuple[Member, ...] = (),
+) -> Conversation:
     knowledge = None if record.knowledge is None else tuple(map(str, record.knowledge))
     return Conversation(
         record.id,
@@ -211,6 +256,7 @@ def _summary(record: ConversationRecord, messages: tuple[Message, ...] = (), ahe
         knowledge,
         record.settings,
         ahead,
+        members,
     )
 
 
@@ -223,4 +269,4 @@ def _conversation(session: Session, record: ConversationRecord) -> Conversation:
         wanted = select(MessageRecord).where(MessageRecord.id.in_(line[start : start + AT_ONCE]))
         records |= {one.id: one for one in session.scalars(wanted)}
     messages = tuple(told(records[id], found.siblings(id)) for id in line)
-    return _summary(record, messages, ahead=leaf in found.children)
+    return _summary(record, messages, leaf in found.children, members_of(session, record.id))

@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from anime_ai.chat.branches import Branches
+from anime_ai.chat.cast import Cast
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.tree import Message
 from anime_ai.config import OWNER
 from anime_ai.dataset.rows import Row
 from anime_ai.dataset.store import Datasets
 from anime_ai.errors import AnimeAIError
+from anime_ai.persona.cards import Personas
 from anime_ai.storage import (
     ConversationRecord,
     Database,
@@ -73,8 +75,10 @@ class Trace:
 class Feedback:
     """See the module. Raises AccessError for messages that are not this person's."""
 
-    def __init__(self, database: Database, conversations: Conversations, datasets: Datasets) -> None:
-        self._database = database
+    def __init__(
+        self, database: Database, conversations: Conversations, datasets: Datasets, personas: Personas | None = None
+    ) -> None:
+        self._database, self._cast = database, Cast(personas or Personas(), ())
         self.conversations, self.datasets = conversations, datasets
         self.branches: Branches = conversations.branches
 
@@ -104,11 +108,11 @@ class Feedback:
         """Like ("up") or dislike ("down") an answer; the same once more takes it back."""
         self._refuse_strangers(person)
         message = self.branches.message(person, message_id)
-        asked = self._question_of(person, message)
+        _, asked = self._asked(person, message)
         before = self.verdicts(person, message.siblings)
         self._forget(person, message_id)
         if before.get(message_id) != verdict:
-            row = self._keep_row(person, message, asked, "up", before) if verdict == "up" else None
+            row = self._keep_row(person, message, "up", before) if verdict == "up" else None
             self._record(person, verdict, message_id, row, provenance_of(message, asked))
         if "down" not in (verdict, before.get(message_id)):
             return
@@ -117,8 +121,10 @@ class Feedback:
         for sibling in message.siblings:
             if sibling != message_id and now.get(sibling) == "up":
                 liked = self.branches.message(person, sibling)
+                if liked.speaker != message.speaker:
+                    continue
                 self._forget(person, sibling)
-                row = self._keep_row(person, liked, asked, "up", now)
+                row = self._keep_row(person, liked, "up", now)
                 self._record(person, "up", sibling, row, provenance_of(liked, asked))
 
     def rewritten(self, person: str, message_id: str) -> None:
@@ -128,10 +134,10 @@ class Feedback:
         old_id = str(message.meta.get("edited", ""))
         if message.role != "assistant" or not message.parent or not old_id or not self.agreed(person):
             return
-        old, asked = self.branches.message(person, old_id), self._question_of(person, message)
+        old, (_, asked) = self.branches.message(person, old_id), self._asked(person, message)
         if old.content.strip() == message.content.strip():
             return
-        row = self._row(person, message, asked, "edit", old.content)
+        row = self._row(person, message, "edit", old.content)
         self._record(person, "edit", message_id, self._add(row), provenance_of(old, asked))
 
     def pick(self, person: str, persona: str, question: str, better: Said, worse: Said) -> None:
@@ -173,38 +179,48 @@ class Feedback:
 
     # How rows are made.
 
-    def _question_of(self, person: str, answer: Message) -> Message:
-        asked = self.branches.message(person, answer.parent) if answer.parent else None
-        if answer.role != "assistant" or asked is None or asked.role != "user" or not answer.content.strip():
+    def _asked(self, person: str, answer: Message) -> tuple[Sequence[Message], Message]:
+        """What stood before an answer, and what it answers: among several, as its speaker had heard it."""
+        line = self.branches.line(person, answer.parent) if answer.parent else []
+        if answer.role != "assistant" or answer.meta.get("greeting") or not line or not answer.content.strip():
             raise AnimeAIError("feedback.no_answer")
-        return asked
+        if answer.speaker:
+            turn = answer.meta.get("turn") or {}
+            before, asked = self._cast.heard(line, answer.speaker, bool(turn.get("plain")))
+            brought = [str(meta.get("brought", "")) for meta in (turn, asked.meta)]
+            return before, replace(asked, meta={"brought": "\n".join(part for part in brought if part)})
+        if line[-1].role != "user":
+            raise AnimeAIError("feedback.no_answer")
+        return line[:-1], line[-1]
 
     def _refuse_strangers(self, person: str) -> None:
         if not self.agreed(person):
             raise AnimeAIError("feedback.not_agreed")
 
-    def _keep_row(self, person: str, message: Message, asked: Message, kind: str, verdicts: dict[str, str]) -> str:
-        worse = [one for one in message.siblings if verdicts.get(one) == "down"]
-        rejected = self.branches.message(person, worse[-1]).content if worse else ""
-        return self._add(self._row(person, message, asked, kind, rejected))
+    def _keep_row(self, person: str, message: Message, kind: str, verdicts: dict[str, str]) -> str:
+        disliked = [self.branches.message(person, one) for one in message.siblings if verdicts.get(one) == "down"]
+        worse = [one.content for one in disliked if one.speaker == message.speaker]  # nobody else's answer is worse
+        return self._add(self._row(person, message, kind, worse[-1] if worse else ""))
 
-    def _row(self, person: str, message: Message, asked: Message, kind: str, rejected: str) -> Row:
+    def _row(self, person: str, message: Message, kind: str, rejected: str) -> Row:
+        before, asked = self._asked(person, message)
         conversation = self.conversations.get(person, self.branches.conversation_of(person, message.id))
         row = Row(
             asked.content.strip(),
             message.content.strip(),
-            conversation.persona,
-            history=self._history(person, asked),
+            message.speaker or conversation.persona,
+            history=self._history(before),
             inner=message.thinking.strip() if message.meta.get("think") == "inner" else "",
             rejected=rejected.strip(),
         )
         return self._marked(person, row, kind)
 
-    def _history(self, person: str, asked: Message) -> tuple[tuple[str, str], ...]:
+    @staticmethod
+    def _history(before: Sequence[Message]) -> tuple[tuple[str, str], ...]:
         """The exchanges before a question, the last ones."""
         pairs: list[tuple[str, str]] = []
         question = ""
-        for one in self.branches.line(person, asked.parent) if asked.parent else ():
+        for one in before:
             if one.role == "user":
                 question = one.content.strip()
             elif question and one.content.strip():
@@ -234,7 +250,8 @@ class Feedback:
     def _record(self, person: str, kind: str, message_id: str, row: str | None, provenance: dict[str, Any]) -> None:
         if message_id:
             talk = self.branches.conversation_of(person, message_id)
-            provenance = {**provenance, "persona": self.conversations.get(person, talk).persona}
+            speaker = self.branches.message(person, message_id).speaker
+            provenance = {**provenance, "persona": speaker or self.conversations.get(person, talk).persona}
         with self._database.session() as session:
             session.add(
                 FeedbackRecord(person=person, kind=kind, message_id=message_id, row_id=row, provenance=provenance)

@@ -9,6 +9,7 @@ from typing import Any
 
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.tree import Message
+from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.passages import Citation
 from anime_ai.persona.tone import tone_of
 
@@ -20,7 +21,8 @@ SAVE_EVERY = 0.5
 class Reply:
     """Her answer so far (not a delta). `stopped`: she did not come to the end; `cut`: it ended inside a thought.
 
-    `cited`: when it is done, which stretches of it rest on which of the passages that she was given.
+    `cited`: when it is done, which stretches of it rest on which of the passages that she was given. `speaker`: who she
+    is, among several; `problem`: why this one of them could not answer.
     """
 
     message_id: str
@@ -31,10 +33,13 @@ class Reply:
     cut: bool = False
     tokens: int = 0
     cited: tuple[Citation, ...] = ()
+    speaker: str = ""
+    problem: AnimeAIError | None = None
 
 
 class Keeping:
-    """One answer behind the question `behind`; where it goes on, it grows in the message that was `begun`."""
+    """One answer behind the question `behind`; where it goes on, it grows in the message that was `begun`. `speaker`:
+    whose it is, among several."""
 
     def __init__(
         self,
@@ -44,7 +49,9 @@ class Keeping:
         behind: str,
         meta: dict[str, Any],
         begun: Message | None = None,
+        speaker: str = "",
     ) -> None:
+        self.speaker = speaker
         self.conversations, self.person = conversations, person
         self.conversation_id, self.behind = conversation_id, behind
         self.meta = meta
@@ -93,9 +100,8 @@ class Keeping:
     def _save(self, total: Any) -> None:
         text, thinking = self._joined(total)
         if not self.message_id:
-            kept = self.conversations.append(
-                self.person, self.conversation_id, "assistant", text, thinking, self.meta, behind=self.behind
-            )
+            said = Message("", "assistant", text, thinking, self.meta, speaker=self.speaker)
+            kept = self.conversations.add(self.person, self.conversation_id, said, self.behind)
             self.message_id, self._saved = kept.id, time.monotonic()
         elif time.monotonic() - self._saved > SAVE_EVERY:
             self.conversations.update(self.person, self.message_id, text, thinking)
@@ -122,7 +128,8 @@ class Keeping:
 
     def _reply(self, total: Any, done: bool = False) -> Reply:
         text, thinking = self._joined(total)
-        return replace(reply_of(self.message_id, total, done), text=text, thinking=thinking)
+        told = reply_of(self.message_id, total, done)
+        return replace(told, text=text, thinking=thinking, speaker=self.speaker)
 
 
 def reply_of(message_id: str, total: Any, done: bool = False) -> Reply:

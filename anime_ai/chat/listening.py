@@ -47,7 +47,9 @@ class Listening:
         fresh = self._memory.unheard(person, conversation_id)
         if not fresh:
             return False
-        off = self._memory.way(person, self._conversation(person, conversation_id).persona) == "off"
+        there = self._conversation(person, conversation_id)
+        listening = [one.persona for one in there.members] or [there.persona]
+        off = all(self._memory.way(person, persona) == "off" for persona in listening)
         if off or not self.by_model(person, conversation_id):
             self._memory.notice(person, conversation_id)
             return False

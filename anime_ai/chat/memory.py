@@ -13,16 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, or_, select, text
 from sqlalchemy.orm import Session
 
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.digest import digest
+from anime_ai.chat.members import members_of
 from anime_ai.chat.noticing import notice
 from anime_ai.chat.tree import Message, owned, storable
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
-from anime_ai.tables import MemoryRecord, MemoryWayRecord
+from anime_ai.tables import MemberRecord, MemoryRecord, MemoryWayRecord
 
 WAYS = ("ask", "keep", "off")
 MOST_FACTS = 200
@@ -33,6 +34,8 @@ ROOM, SMALL_ROOM = 1500, 120
 SUMMARY_ROOM, SMALL_SUMMARY_ROOM = 800, 100
 """Characters of a summary, likewise."""
 LONGEST_SUMMARY = 4000
+SUMMARY = "summary"
+"""Among a conversation's settings."""
 FACTS, EARLIER = "关于用户：", "之前聊过："
 """Heads of both lists in the prompt."""
 
@@ -143,7 +146,7 @@ class Memory:
         found: Sequence[tuple[str, str]] | None,
     ) -> int:
         """Propose or keep what was `found` in messages that were looked through, facts with the ids of their messages;
-        None: what the rule finds. How many are new.
+        None: what the rule finds. How many are new. Where several personas listen, each hears it.
 
         A message is looked at once, so that what was forgotten does not come back.
         """
@@ -157,12 +160,13 @@ class Memory:
             if float(record.settings.get("noticed", 0.0)) >= messages[-1].created:
                 return 0  # somebody else has looked meanwhile
             record.settings = {**record.settings, "noticed": messages[-1].created}
-            way = self._way(session, person, record.persona)
             there = session.scalars(select(MessageRecord.id).where(MessageRecord.id.in_([id for _, id in found])))
             left = set(there)  # what was deleted meanwhile tells nothing
-            for fact, id in found if way != "off" else ():
-                if id in left:
-                    count += _store(session, person, record.persona, fact, id, kept=way == "keep")
+            for persona in [one.persona for one in members_of(session, record.id)] or [record.persona]:
+                way = self._way(session, person, persona)
+                for fact, id in found if way != "off" else ():
+                    if id in left:
+                        count += _store(session, person, persona, fact, id, kept=way == "keep")
         return count
 
     # What stands in a prompt
@@ -175,20 +179,29 @@ class Memory:
         parts = [_listed(FACTS, kept), _listed(EARLIER, summary)]
         return tuple(part for part in parts if part)
 
-    def summary(self, person: str, conversation_id: str) -> str:
-        """What is told of the part of a conversation that does not fit into the prompt any more, a line each."""
-        found = self.conversations.get(person, conversation_id).settings.get("summary") or {}
+    def summary(self, person: str, conversation_id: str, persona: str = "") -> str:
+        """What is told of the part of a conversation that does not fit into the prompt any more, a line each; of
+        several, into that of `persona`."""
+        there = self.conversations.get(person, conversation_id)
+        found = there.settings.get(_slot(there, persona)) or {}
         return "\n".join(str(line["text"]) for line in found.get("lines", ()))
 
-    def write_summary(self, person: str, conversation_id: str, written: str) -> None:
+    def has_summary(self, person: str, conversation_id: str, persona: str = "") -> bool:
+        """Whether something has left the context, whatever is told of it."""
+        there = self.conversations.get(person, conversation_id)
+        return bool(there.settings.get(_slot(there, persona)))
+
+    def write_summary(self, person: str, conversation_id: str, written: str, persona: str = "") -> None:
         """Put other words in the summary's place; they stay until more of the conversation has to be summarised."""
         if len(written) > LONGEST_SUMMARY:
             raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST_SUMMARY)
-        old = self.conversations.get(person, conversation_id).settings.get("summary") or {}
+        there = self.conversations.get(person, conversation_id)
+        slot = _slot(there, persona)
+        old = there.settings.get(slot) or {}
         sources = {str(line["text"]): str(line["id"]) for line in old.get("lines", ())}
         lines = [line.strip() for line in storable(written).splitlines() if line.strip()]
         told = [{"text": line, "id": sources.get(line, "")} for line in lines]
-        self.conversations.settle(person, conversation_id, summary={**old, "lines": told, "edited": True})
+        self.conversations.settle(person, conversation_id, **{slot: {**old, "lines": told, "edited": True}})
         self._forgotten([conversation_id])
 
     def _summary(
@@ -201,7 +214,8 @@ class Memory:
         answered = [place for place, one in enumerate(before) if place and one.role == "assistant"]
         answered = [place for place in answered if before[place - 1].role == "user" and before[place].content]
         gone = list(before[: answered[min(dropped, len(answered)) - 1] + 1]) if answered else []
-        old = conversation.settings.get("summary") or {}
+        slot = _slot(conversation)
+        old = conversation.settings.get(slot) or {}
         lines = builtins.list(old.get("lines", ()))
         if gone and old.get("upto") != gone[-1].id:
             covered = next((place for place, one in enumerate(gone) if one.id == old.get("upto")), -1) + 1
@@ -209,16 +223,28 @@ class Memory:
             kept = lines if old.get("edited") and covered else []
             gone_on = gone[covered:] if kept else gone
             room = SMALL_SUMMARY_ROOM if small else SUMMARY_ROOM
-            chosen = digest([one.content for one in gone_on], room)
-            lines = kept + [{"text": _line(gone_on[place], said), "id": gone_on[place].id} for place, said in chosen]
+            spoken = _spoken(gone_on)
+            chosen = digest([one.content for one in spoken], room)
+            lines = kept + [{"text": _line(spoken[place], said), "id": spoken[place].id} for place, said in chosen]
             summary = {"upto": gone[-1].id, "lines": lines, "edited": bool(kept)}
-            self.conversations.settle(person, conversation.id, summary=summary)
-        there = {one.id for one in gone} | {""}
+            self.conversations.settle(person, conversation.id, **{slot: summary})
+        there = {one.id for one in (*gone, *_spoken(gone))} | {""}
         return [str(line["text"]) for line in lines if line["id"] in there]
 
 
+def _slot(conversation: Conversation, persona: str = "") -> str:
+    """Where a conversation's settings have its summary: each of several personas has one of her own."""
+    return f"{SUMMARY} {persona or conversation.persona}" if conversation.members else SUMMARY
+
+
+def _spoken(messages: Sequence[Message]) -> builtins.list[Message]:
+    """Messages one by one, also those that `anime_ai.chat.cast` joins to one question."""
+    return [part for one in messages for part in one.meta.get("parts") or (one,)]
+
+
 def _line(message: Message, said: str) -> str:
-    return f"{'用户' if message.role == 'user' else '她'}说：{said}"
+    who = "用户" if message.role == "user" else message.meta.get("called") or "她"
+    return f"{who}说：{said}"
 
 
 def _listed(head: str, lines: Sequence[str]) -> str:
@@ -243,7 +269,8 @@ def _of(person: str, persona: str) -> tuple[Any, ...]:
 def _talks(session: Session, person: str, persona: str) -> list[str]:
     """The conversations in whose prompts a person's facts for a persona may stand."""
     wanted = select(ConversationRecord.id).where(ConversationRecord.person == person)
-    return list(session.scalars(wanted.where(ConversationRecord.persona == persona)))
+    among = exists().where(MemberRecord.conversation_id == ConversationRecord.id, MemberRecord.persona == persona)
+    return list(session.scalars(wanted.where(or_(ConversationRecord.persona == persona, among))))
 
 
 def _erase(session: Session, person: str, record: MemoryRecord) -> None:
@@ -279,11 +306,12 @@ def _store(session: Session, person: str, persona: str, fact: str, message_id: s
 def _strike(session: Session, person: str, fact: MemoryRecord) -> None:
     """Take out of the person's summaries what came from a fact's message, and what says the same."""
     for record in session.scalars(select(ConversationRecord).where(ConversationRecord.person == person)):
-        summary = record.settings.get("summary") or {}
-        lines = summary.get("lines", ())
-        left = [line for line in lines if line["id"] != (fact.message_id or "-") and fact.text not in line["text"]]
-        if len(left) < len(lines):
-            record.settings = {**record.settings, "summary": {**summary, "lines": left}}
+        for slot in [name for name in record.settings if name.partition(" ")[0] == SUMMARY]:
+            summary = record.settings[slot] or {}
+            lines = summary.get("lines", ())
+            left = [line for line in lines if line["id"] != (fact.message_id or "-") and fact.text not in line["text"]]
+            if len(left) < len(lines):
+                record.settings = {**record.settings, slot: {**summary, "lines": left}}
 
 
 def _checked(fact: str) -> str:

@@ -50,6 +50,8 @@ class EngineChatModel(BaseChatModel):
     stopping: threading.Event | None = None
     tiny: bool = False
     """Of the starter: see `calm`."""
+    stop_texts: tuple[str, ...] = ()
+    """Before which an answer is over."""
 
     @property
     def _llm_type(self) -> str:
@@ -68,8 +70,9 @@ class EngineChatModel(BaseChatModel):
         if self.tiny:
             sampling = calm(sampling, bool(dialogue.brought))
         prompt = self._prompt(dialogue)
-        if self.tiny:  # it may lose its way into what it has read most of: passages
-            prompt = replace(prompt, stop_texts=(*prompt.stop_texts, PASSAGE))
+        # The starter may lose its way into what it has read most of: passages.
+        ends = (*self.stop_texts, PASSAGE) if self.tiny else self.stop_texts
+        prompt = replace(prompt, stop_texts=(*prompt.stop_texts, *ends))
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         if dialogue.begun or (dialogue.thought and prompt.opens_thought):
             opening["going_on"] = True

@@ -79,7 +79,7 @@ def _hit(message: MessageRecord, talk: ConversationRecord, word: str) -> Hit:
         talk.id,
         message.id,
         talk.title,
-        talk.persona,
+        message.speaker or talk.persona,
         message.role,
         f"…{before}" if at > AROUND else before,
         said[at : at + len(word)],

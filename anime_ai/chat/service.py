@@ -23,7 +23,7 @@ from anime_ai.chat.choices import (
     checkpoint_named,
     checkpoints_of,
     is_starter,
-    of_folder,
+    offered,
     on_lone,
 )
 from anime_ai.chat.context import Filling
@@ -36,11 +36,11 @@ from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
-from anime_ai.chat.turns import Attached, How, Turn, bring, kept_picture, kept_retrieval, line_before
+from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.models.adapters import base_of, read_card
+from anime_ai.models.adapters import read_card
 from anime_ai.models.bases import Base, find_base
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
@@ -48,7 +48,7 @@ from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
-from anime_ai.training.runs import FINAL, Run
+from anime_ai.training.runs import Run
 
 SHIPPED = ASSETS / "starter" / "adapters"
 LOOK = "你看看这张图。"
@@ -93,28 +93,8 @@ class Chat:
         self.allowance: Allowance = Everything()
 
     def adapters(self, persona: str = "") -> list[AdapterChoice]:
-        """What can answer: this persona's adapters first, newest first, then the others, and the base model last;
-        where a server answers, it is first."""
-        found: list[AdapterChoice] = []
-        for run in self.runs():
-            if run.adapter is not None:
-                label = run.name or run.id[:8]
-                found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
-        final = self.settings.output_dir / FINAL
-        if (final / "adapter_config.json").is_file():
-            found.append(of_folder("final", final, FINAL))
-        # Beside a real model, or a server's, nobody looks for the starter's adapters.
-        if is_starter(self.settings, base_name(self.settings)) and self.settings.engine != "remote":
-            for file in sorted(SHIPPED.glob("*/adapter_config.json")):
-                id = file.parent.name
-                found.append(of_folder(f"shipped:{id}", file.parent, self.personas.find(id).character))
-        found = on_lone(self.settings, found)
-        found.sort(key=lambda choice: choice.persona != persona)
-        base = AdapterChoice("", base_name(self.settings), "", self.settings.model_name)
-        if self.settings.engine != "remote":
-            return [*found, base]
-        # A server need not have loaded what was trained here: its own model comes first.
-        return [replace(base, label=self.settings.remote_model or "remote"), *found]
+        """What can answer: `anime_ai.chat.choices.offered`."""
+        return offered(self.settings, self.personas, self.runs(), SHIPPED, persona)
 
     def answering(self, adapter_id: str = "", language: str | None = None) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
@@ -174,6 +154,14 @@ class Chat:
         trained = read_card(choice.path) if choice.path else {}
         return str(conversation.settings.get("think") or trained.get("think") or self.settings.think)
 
+    @staticmethod
+    def worded(message: str, picture: Attached | None = None) -> str:
+        """What a person says, or asks with a picture alone. Raises AnimeAIError for nothing."""
+        said = message.strip() or (LOOK if picture else "")
+        if not said:
+            raise AnimeAIError("chat.blank")
+        return said
+
     def reply(
         self,
         person: str,
@@ -188,9 +176,7 @@ class Chat:
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
         """
-        said = message.strip() or (LOOK if picture else "")
-        if not said:
-            raise AnimeAIError("chat.blank")
+        said = self.worded(message, picture)
         choice = self.choice(how.adapter_id)
         with self._alone(person, conversation_id):
             conversation = self.conversations.get(person, conversation_id)
@@ -200,9 +186,7 @@ class Chat:
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
         """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
-        said = text.strip()
-        if not said:
-            raise AnimeAIError("chat.blank")
+        said = self.worded(text)
         choice = self.choice(how.adapter_id)
         branches = self.conversations.branches
         old = branches.message(person, message_id)
@@ -266,7 +250,7 @@ class Chat:
 
     def lore_of(self, conversation: Conversation, said: str, choice: AdapterChoice) -> Lore:
         """What the books of a conversation's persona say to a question. Raises PersonaError for one who was removed."""
-        self._check_there(conversation)
+        self._check_there(conversation.persona)
         if self.books is None:
             return Lore()
         persona = self.personas.named(conversation.persona)
@@ -280,9 +264,12 @@ class Chat:
         in_card = tells_card(persona, read_card(choice.path) if choice.path else {})
         return self.books.look(persona, conversation, said, count, context, self._reads_little(choice), in_card)
 
-    def _check_there(self, conversation: Conversation) -> None:
-        if self.personas.is_removed(conversation.persona):
-            raise PersonaError("persona.removed", name=conversation.persona)
+    def _check_there(self, persona: str, person: str = OWNER) -> None:
+        """Raise PersonaError for a persona that was removed, or is not published for this person."""
+        found = self.personas.named(persona)
+        hidden = found is not None and not found.published and person != OWNER
+        if hidden or self.personas.is_removed(persona):
+            raise PersonaError("persona.removed", name=persona)
 
     def bases_of(self, person: str, conversation: Conversation) -> list[str]:
         """The knowledge bases that a conversation asks: those chosen for it, else all for this persona."""
@@ -371,7 +358,7 @@ class Chat:
             self.ahead.stop(id)
         with self.busy.answering():  # who listens in a pause has read the facts too
             if self._engine is not None and conversation_ids:
-                self._engine.forget([*conversation_ids, LISTENING])
+                self._engine.forget([*self.conversations.cache_keys(conversation_ids), LISTENING])
 
     def choose_again(self) -> None:
         """Let the next answer choose its engine anew: what there is to choose from has changed."""
@@ -394,16 +381,14 @@ class Chat:
         choice: AdapterChoice,
         how: How,
         begun: Message | None = None,
+        part: Part | None = None,
     ) -> Iterator[Reply]:
         """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
-        not, or not any more, there for this person."""
-        self._check_there(conversation)
-        persona = self.personas.named(conversation.persona)
-        if persona is not None and not persona.published and person != OWNER:
-            raise PersonaError("persona.removed", name=conversation.persona)
+        not, or not any more, there for this person. `part`: hers among several, as she has heard the conversation."""
+        self._check_there(conversation.persona, person)
         if how.sampling.seed is None:  # so that it can be told, and said again
             how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
-        before = line_before((*conversation.messages, asked), asked.id)
+        before = conversation.messages if part else line_before((*conversation.messages, asked), asked.id)
         text, thought = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
         facts = self._remembered(person, conversation, before, choice)
         brought, lore = str(asked.meta.get("brought", "")), asked.meta.get("lore") or {}
@@ -416,7 +401,11 @@ class Chat:
         meta["sampling"] = as_meta(how.sampling)
         if (policy := how.think or self.policy(conversation, choice.id)) != "silent":
             meta["think"] = policy
-        keeping = Keeping(self.conversations, person, conversation.id, asked.id, meta, begun)
+        behind, speaker = (part.behind, part.speaker) if part else (asked.id, "")
+        if part:
+            meta |= {"turn": part.turn} if part.turn else {}
+            pieces = pieces if begun else part.hers(pieces)
+        keeping = Keeping(self.conversations, person, conversation.id, behind, meta, begun, speaker)
         pieces = counted(self.allowance, person, pieces)
         yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
 
@@ -471,8 +460,9 @@ class Chat:
             prompt_format=str(trained.get("prompt_format") or self.settings.prompt_format),
             think=how.think or self.policy(conversation, choice.id),
             sampling=how.sampling,
-            cache_key=conversation.id,
+            cache_key=conversation.cache_key,
             stopping=how.stop or threading.Event(),
+            stop_texts=how.stop_texts,
             tiny=starter_answers(self.settings, engine.base),
         )
         check_layout(trained, engine, model)

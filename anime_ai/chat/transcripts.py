@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from anime_ai.chat.cast import ORDERS
 from anime_ai.chat.conversations import LONGEST_TITLE, TITLE, Conversation, Conversations
+from anime_ai.chat.members import LEAST, MOST, Member
 from anime_ai.chat.tree import Message
 from anime_ai.errors import ChatFileError
 
 FORM = "anime-ai-conversation"
 FORMATS = {"json": ".json", "sillytavern": ".jsonl", "markdown": ".md"}
 """By their names, the endings of their files; text keys under "transcript."."""
+LONGEST_NAME = 300
 MOST_MESSAGES = 20_000
 MOST_CHARACTERS = 200_000
 """Of one message."""
@@ -29,23 +32,35 @@ KEPT = ("picture", "thought_s", "cut", "adapter", "adapter_sha256", "base", "sam
 
 @dataclass(frozen=True)
 class Transcript:
-    """A conversation out of a file, parents before children; their ids count among themselves."""
+    """A conversation out of a file, parents before children; their ids count among themselves. `members`: personas, of
+    a conversation of several, which speak in the `order` of `anime_ai.chat.cast`."""
 
     persona: str
     title: str
     messages: tuple[Message, ...]
     leaf: str
+    members: tuple[str, ...] = ()
+    order: str = ""
 
 
-def export(conversations: Conversations, person: str, conversation_id: str, form: str, name: str = "") -> bytes:
-    """A person's conversation in one of FORMATS; `name` is how she is called in it. Raises AccessError."""
+def export(
+    conversations: Conversations,
+    person: str,
+    conversation_id: str,
+    form: str,
+    name: str = "",
+    called: Callable[[str], str] = str,
+) -> bytes:
+    """A person's conversation in one of FORMATS; `name` is how she is called in it, and `called` says it of several.
+    Raises AccessError."""
     found = conversations.get(person, conversation_id)
     name = name or found.persona
+    names = {one.speaker: called(one.speaker) for one in found.messages if one.speaker} | {"": name}
     if form == "markdown":
-        return _markdown(found, name).encode()
+        return _markdown(found, names).encode()
     whole = conversations.branches.whole(person, conversation_id)
     if form == "sillytavern":
-        return _sillytavern(found, whole, name).encode()
+        return _sillytavern(found, whole, names).encode()
     leaf = found.messages[-1].id if found.messages else ""
     value = {
         "form": FORM,
@@ -55,11 +70,14 @@ def export(conversations: Conversations, person: str, conversation_id: str, form
         "leaf": leaf,
         "messages": [_as_json(one) for one in whole],
     }
+    if found.members:
+        value |= {"members": [one.persona for one in found.members], "order": found.settings.get("order", "")}
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")
 
 
-def read(content: bytes, persona: str) -> Transcript:
-    """What a file holds, told apart by what is in it. `persona`: whose it is where the file does not say.
+def read(content: bytes, persona: str, known: Callable[[str], str] = str) -> Transcript:
+    """What a file holds, told apart by what is in it. `persona`: whose it is where the file does not say. `known`: the
+    persona of a name, where several speak.
 
     Raises ChatFileError that names the line or the message that cannot be used; nothing of such a file is taken.
     """
@@ -73,13 +91,15 @@ def read(content: bytes, persona: str) -> Transcript:
         whole = None
     if isinstance(whole, dict) and whole.get("form") == FORM:
         return _own(whole, persona)
-    return _of_sillytavern(text, persona)
+    return _of_sillytavern(text, persona, known)
 
 
 def _as_json(one: Message) -> dict[str, Any]:
     value: dict[str, Any] = {"id": one.id, "parent": one.parent, "role": one.role, "content": one.content}
     if one.thinking:
         value["thinking"] = one.thinking
+    if one.speaker:
+        value["speaker"] = one.speaker
     meta = {name: one.meta[name] for name in KEPT if name in one.meta and name != "picture"}
     return {**value, "created": one.created, **({"meta": meta} if meta else {})}
 
@@ -100,28 +120,39 @@ def _own(whole: dict[str, Any], persona: str) -> Transcript:
         meta = _part(one, "meta", dict)
         kept = {name: value for name, value in meta.items() if name in KEPT and name not in ("picture", "edited")}
         words = (_words(one.get("content"), number), _words(one.get("thinking", ""), number))
-        found.append(Message(id, role, *words, meta=kept, parent=parent))
+        speaker = _part(one, "speaker", str)[:LONGEST_NAME] if role == "assistant" else ""
+        found.append(Message(id, role, *words, meta=kept, parent=parent, speaker=speaker))
     leaf = whole.get("leaf")
     named = whole.get("persona")
     title = whole.get("title")
+    told_members = [one[:LONGEST_NAME] for one in _part(whole, "members", list) if isinstance(one, str) and one.strip()]
+    members = _several(told_members)
     return Transcript(
         named if isinstance(named, str) and named.strip() else persona,
         title[:LONGEST_TITLE] if isinstance(title, str) else "",
-        tuple(found),
+        tuple(found if members else (replace(one, speaker="") for one in found)),
         leaf if isinstance(leaf, str) and leaf in seen else (found[-1].id if found else ""),
+        members,
+        _part(whole, "order", str) if members else "",
     )
 
 
-def _sillytavern(found: Conversation, whole: Sequence[Message], name: str) -> str:
+def _several(personas: Iterable[str]) -> tuple[str, ...]:
+    """The members of a conversation out of those who speak in it; nobody where one is alone."""
+    found = tuple(dict.fromkeys(personas))[:MOST]
+    return found if len(found) >= LEAST else ()
+
+
+def _sillytavern(found: Conversation, whole: Sequence[Message], names: Mapping[str, str]) -> str:
     by_id = {one.id: one for one in whole}
     made = found.messages[0].created if found.messages else time.time()
     lines: list[dict[str, Any]] = [
-        {"user_name": "You", "character_name": name, "create_date": _date(made), "chat_metadata": {}}
+        {"user_name": "You", "character_name": names[""], "create_date": _date(made), "chat_metadata": {}}
     ]
     for one in found.messages:
         user = one.role == "user"
         line: dict[str, Any] = {
-            "name": "You" if user else name,
+            "name": "You" if user else names[one.speaker],
             "is_user": user,
             "is_system": False,
             "send_date": _date(one.created),
@@ -129,14 +160,15 @@ def _sillytavern(found: Conversation, whole: Sequence[Message], name: str) -> st
             "extra": {"reasoning": one.thinking} if one.thinking else {},
         }
         if not user:
-            swipes = [by_id[id].content for id in one.siblings if by_id[id].role == one.role]
-            line |= {"swipe_id": [id for id in one.siblings if by_id[id].role == one.role].index(one.id)}
-            line["swipes"] = swipes
+            own = [by_id[id] for id in one.siblings]  # where somebody else spoke instead, that was no answer of hers
+            own = [other for other in own if (other.role, other.speaker) == (one.role, one.speaker)]
+            line |= {"swipe_id": [other.id for other in own].index(one.id)}
+            line["swipes"] = [other.content for other in own]
         lines.append(line)
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def _of_sillytavern(text: str, persona: str) -> Transcript:
+def _of_sillytavern(text: str, persona: str, known: Callable[[str], str]) -> Transcript:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     _refuse_many(len(lines))
     found: list[Message] = []
@@ -159,21 +191,26 @@ def _of_sillytavern(text: str, persona: str) -> Transcript:
         place = shown if isinstance(shown, int) and 0 <= shown < len(others) else None
         if place is None or others[place] != words:  # what was edited stands in `mes` alone
             place, others = len(others), [*others, words]
+        name = _part(told, "name", str).strip()[:LONGEST_NAME]
+        speaker = known(name) if role == "assistant" and name else ""
         for at, one in enumerate(others):
             id = f"{number}.{at}"
-            found.append(Message(id, role, one, thinking if at == place else "", parent=parent))
+            found.append(Message(id, role, one, thinking if at == place else "", parent=parent, speaker=speaker))
         parent = f"{number}.{place}"
         title = title or (" ".join(words.split())[:TITLE] if role == "user" else "")
     if not found:
         raise ChatFileError("chat_file.no_messages")
     _refuse_many(len(found))
-    return Transcript(persona, title, tuple(found), parent)
+    members = _several(one.speaker for one in found if one.speaker)
+    if not members:  # a chat with one character goes to whom one talks with, whatever she was called
+        return Transcript(persona, title, tuple(replace(one, speaker="") for one in found), parent)
+    return Transcript(members[0], title, tuple(found), parent, members)
 
 
-def _markdown(found: Conversation, name: str) -> str:
-    parts = [f"# {found.title or name}\n"]
+def _markdown(found: Conversation, names: Mapping[str, str]) -> str:
+    parts = [f"# {found.title or names['']}\n"]
     for one in found.messages:
-        who = "我" if one.role == "user" else name
+        who = "我" if one.role == "user" else names[one.speaker]
         quoted = "".join(f"> {line}\n" for line in one.thinking.strip().splitlines())
         parts.append(f"**{who}**\n\n{quoted + chr(10) if quoted else ''}{one.content}\n")
     return "\n".join(parts)
@@ -202,7 +239,13 @@ def _date(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + "Z"
 
 
-def take(conversations: Conversations, person: str, content: bytes, persona: str) -> str:
+def take(
+    conversations: Conversations, person: str, content: bytes, persona: str, known: Callable[[str], str] = str
+) -> str:
     """Put a file's conversation among the person's, and return its id. Raises ChatFileError."""
-    found = read(content, persona)
-    return conversations.branches.restore(person, found.persona, found.title, found.messages, found.leaf)
+    found = read(content, persona, known)
+    members = [Member(one) for one in found.members]
+    id = conversations.branches.restore(person, found.persona, found.title, found.messages, found.leaf, members)
+    if found.order in ORDERS:
+        conversations.settle(person, id, order=found.order)
+    return id

@@ -27,8 +27,8 @@ TICK = 1e-6
 class Message:
     """One message: `role` is "user" or "assistant", `meta` JSON values such as the model and the time.
 
-    `siblings`: the ids of it and of its alternatives, oldest first. `parent` "" begins a line. `created` in seconds
-    since 1970.
+    `speaker`: the persona who says it in a conversation of several, else "". `siblings`: the ids of it and of its
+    alternatives, oldest first. `parent` "" begins a line. `created` in seconds since 1970.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Message:
     parent: str = ""
     siblings: tuple[str, ...] = ()
     created: float = 0.0
+    speaker: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def add(session: Session, record: ConversationRecord, parent: str, told: Message
         conversation_id=record.id,
         parent_id=parent or None,
         role=told.role,
+        speaker=told.speaker,
         content=storable(told.content),
         thinking=storable(told.thinking),
         meta=told.meta,
@@ -184,6 +186,7 @@ def told(record: MessageRecord, siblings: Sequence[str] = ()) -> Message:
         record.parent_id or "",
         tuple(siblings) or (record.id,),
         record.created,
+        record.speaker,
     )
 
 

@@ -6,7 +6,7 @@ What she said in other branches, her thoughts, and what was never answered stay 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,12 +24,24 @@ from anime_ai.prompting import observation, passages
 @dataclass(frozen=True)
 class How:
     """How an answer is made. `adapter_id` "" is the base alone; `think` "" is what the conversation or else the adapter
-    has; `stop` ends the generation within a token."""
+    has; `stop` ends the generation within a token. The answer is over before one of `stop_texts`."""
 
     adapter_id: str = ""
     sampling: Sampling = Sampling()
     think: str = ""
     stop: threading.Event | None = None
+    stop_texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """An answer in a conversation of several: who gives it, behind which message, what it brings along for her alone,
+    and what makes her own words of what the model says."""
+
+    speaker: str
+    behind: str
+    turn: dict[str, Any]
+    hers: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)

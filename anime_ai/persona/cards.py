@@ -136,6 +136,16 @@ class Personas:
         found = self.named(name)
         return found.said_first if found is not None else ()
 
+    def called(self, name: str) -> str:
+        """How somebody calls a persona: by her own name, where she is known."""
+        found = self.named(name)
+        return found.character if found is not None else name
+
+    def meant(self, name: str) -> str:
+        """The persona of any of her names; what nobody is called is its own."""
+        found = self.named(name)
+        return found.name if found is not None else name
+
     def named(self, name: str) -> Persona | None:
         """By any of her names, None where nobody has it."""
         known = self._known()

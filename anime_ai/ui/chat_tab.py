@@ -7,6 +7,7 @@ answers in it.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from anime_ai.ui.drawer import Drawer
 from anime_ai.ui.filling import ContextPanel
 from anime_ai.ui.gathering import Gathering
 from anime_ai.ui.generations import Generations
+from anime_ai.ui.group_panel import SHOWN, GroupPanel
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
 from anime_ai.ui.memory_panel import MemoryPanel
@@ -47,6 +49,7 @@ class ChatTab:
         self.talking = Talking(studio, self.generations, self.how, self.beside)
         self.attachment = self.talking.attachment
         self.sampling = SamplingForm(studio)
+        self.group = GroupPanel(studio, self.talking, self.show)
         self.drawer = Drawer(studio, self.show)
         self.contrast = Contrast(studio, self.generations)
         self.gathering = Gathering(studio)
@@ -68,6 +71,8 @@ class ChatTab:
         policy = self.studio.chat.policy(conversation, str(adapter or ""))
         if bool(think) == (policy == "silent"):  # this message goes another way than its conversation
             policy = "open" if think else "silent"
+        elif conversation.members:  # each as her own adapter was trained
+            policy = ""
         return How(str(adapter or ""), SamplingForm.of(knobs), policy, stop)
 
     def answering_line(self, adapter: str, language: str, persona: str = "") -> str:
@@ -111,13 +116,16 @@ class ChatTab:
         """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`."""
         if conversation is None:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
-            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 10))]
+            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 10 + SHOWN))]
+        several = bool(conversation.members)
         choices = self.adapter_choices(conversation.persona, person.language)
         known = [id for _, id in choices]
         last = next((said.meta.get("adapter") for said in conversation.messages[::-1] if "adapter" in said.meta), None)
         fitting = [
             one.id for one in self.studio.chat.adapters(conversation.persona) if one.persona == conversation.persona
         ]
+        if several:  # each has her own
+            adapter = self.studio.rounds.adapter(conversation, conversation.persona)
         wanted = [adapter, last, *fitting, ""]
         chosen = next(id for id in wanted if id is not None and id in known)
         self.studio.chat.warm(conversation, chosen)
@@ -127,20 +135,28 @@ class ChatTab:
         return [
             *self.beside(person, conversation),
             conversation.id,
-            gr.update(choices=personas, value=conversation.persona),
-            gr.update(choices=choices, value=chosen),
+            gr.update(choices=personas, value=conversation.persona, label=self._with(person, conversation)),
+            gr.update(choices=choices, value=chosen, visible=not several),
             self.talking.shown(person, conversation),
             "",
-            self.answering_line(chosen, person.language, conversation.persona),
+            self.answering_line("" if several else chosen, person.language, "" if several else conversation.persona),
             self._bases(person, conversation),
             *self._thinking(conversation, chosen),
             *self.sampling.shown(person, conversation.persona),
+            *self.group.shown(person, conversation),
         ]
 
     @staticmethod
     def called(persona: Persona) -> str:
         """How a persona is offered: by both of her names where they differ."""
         return persona.name if persona.name == persona.character else f"{persona.name} · {persona.character}"
+
+    def _with(self, person: Person, conversation: Conversation) -> str:
+        """The label of the chooser of personas."""
+        if not conversation.members:
+            return text("ui.chat.persona", person.language)
+        names = "、".join(self.studio.personas.called(one.persona) for one in conversation.members)
+        return text("group.persona", person.language, names=names)
 
     def _thinking(self, conversation: Conversation, adapter: str) -> list[Any]:
         """Updates of the conversation's policy, and of the switch of the next message."""
@@ -151,9 +167,12 @@ class ChatTab:
 
     def _bases(self, person: Person, conversation: Conversation) -> Any:
         """Update of the bases that a conversation asks, out of those that this person may read."""
-        bases = self.studio.knowledge.library.bases(person.id, conversation.persona)
-        chosen = self.studio.chat.bases_of(person.id, conversation)
-        return gr.update(choices=[(one.name, one.id) for one in bases], value=chosen, visible=bool(bases))
+        speakers = [one.persona for one in conversation.members] or [conversation.persona]
+        views = [replace(conversation, persona=one) for one in speakers]
+        bases = {base.id: base.name for one in speakers for base in self.studio.knowledge.library.bases(person.id, one)}
+        chosen = dict.fromkeys(id for view in views for id in self.studio.chat.bases_of(person.id, view))
+        choices = [(name, id) for id, name in bases.items()]
+        return gr.update(choices=choices, value=list(chosen), visible=bool(bases))
 
     # Handlers.
 
@@ -210,6 +229,8 @@ class ChatTab:
         """Begin a new conversation with the same persona; the old one stays in the list."""
         old = self.studio.conversations.get(person.id, str(conversation))
         self.generations.stop(old.id)
+        if members := [one.persona for one in old.members]:
+            return self.show(person, self.studio.rounds.begin(person.id, members, str(old.settings.get("order", ""))))
         return self.show(person, self.studio.chat.start(person.id, old.persona), str(adapter or ""))
 
     def branch(self, person: Person, happened: gr.EventData) -> list[Any]:
@@ -237,10 +258,11 @@ class ChatTab:
             with gr.Tab(label("ui.chat.talk"), id="talk"):
                 with gr.Row(elem_id="room"):
                     with gr.Column(scale=0, min_width=230, elem_id="drawer"):
+                        self.group.build_new()
                         self.drawer.build()
                     with gr.Column(scale=1, min_width=280, elem_id="talk-side"):
                         self._build_head()
-                        self.talking.build()
+                        self.talking.build(self.group.build_faces)
             with gr.Tab(label("ui.chat.compare"), id="compare") as self.compare_tab:
                 self.contrast.build()
         with gr.Accordion(label("ui.chat.sampling"), open=False, elem_id="sampling"):
@@ -252,6 +274,7 @@ class ChatTab:
                 elem_id="policy",
             )
             self.sampling.build()
+        self.group.build_panel()
         self.context.build()
         self.memory.build()
         self.gathering.build()
@@ -275,7 +298,7 @@ class ChatTab:
         opens = [
             *talking.aside,
             *(self.conversation, self.persona, self.adapter, talking.line, talking.live, self.line, self.knowledge),
-            *(self.policy, self.think, *self.sampling.outputs),
+            *(self.policy, self.think, *self.sampling.outputs, *self.group.outputs),
         ]
         self.opened = opens
         how = [self.adapter, self.think, *self.sampling.inputs]
@@ -313,6 +336,7 @@ class ChatTab:
         )
         page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
         self.drawer.connect(page, self.conversation, self.persona, opens)
+        self.group.connect(page, self.conversation, opens, how)
         self.sampling.connect(page, self.persona)
         self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
         self.memory.connect(page, self.conversation, talking.line)

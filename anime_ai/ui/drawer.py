@@ -98,7 +98,11 @@ class Drawer:
         """The list as HTML."""
         found = self.studio.conversations.list(person.id)
         rows = [one for one in found if one.title or one.pinned or one.id == open_id]
-        return _list([_row(one, open_id, person.language) for one in rows], person.language)
+        return _list([_row(one, self._with(one), open_id, person.language) for one in rows], person.language)
+
+    def _with(self, one: Conversation) -> str:
+        """With whom a conversation is."""
+        return "、".join(self.studio.personas.called(member.persona) for member in one.members) or one.persona
 
     # Handlers.
 
@@ -143,7 +147,8 @@ class Drawer:
         try:
             if path.stat().st_size > MOST_MB * 2**20:
                 raise ChatFileError("chat_file.too_big", most=MOST_MB)
-            id = take(self.studio.conversations, person.id, path.read_bytes(), str(persona or ""))
+            content = path.read_bytes()
+            id = take(self.studio.conversations, person.id, content, str(persona or ""), self.studio.personas.meant)
         finally:
             path.unlink(missing_ok=True)
         note(text("transcript.taken", person.language), person.language)
@@ -188,7 +193,7 @@ def _list(rows: Sequence[str], language: str, nothing: str = "talk.no_talks") ->
     return f'<ul class="talks" data-sure="{sure}">{"".join(rows)}</ul>'
 
 
-def _row(one: Conversation, open_id: str, language: str) -> str:
+def _row(one: Conversation, who: str, open_id: str, language: str) -> str:
     title = escape(one.title or text("talk.untitled", language))
     kind = " ".join(name for name, is_so in (("chosen", one.id == open_id), ("pinned", one.pinned)) if is_so)
     acts = "".join(
@@ -199,7 +204,7 @@ def _row(one: Conversation, open_id: str, language: str) -> str:
             ("remove", "delete", escape(text("talk.remove", language))),
         )
     )
-    when = escape(f"{one.persona} · {_when(one.updated)}")
+    when = escape(f"{who} · {_when(one.updated)}")
     return (
         f'<li class="{kind}" data-talk="{escape(one.id)}" tabindex="0"><b>{title}</b><small>{when}</small>'
         f'<span class="acts">{acts}</span></li>'

@@ -27,7 +27,8 @@ class ContextPanel:
     def count_tokens(self, person: Person, message: str, conversation_id: str, *how: Any) -> str:
         conversation = self.studio.conversations.get(person.id, str(conversation_id))
         made = self.how(person, conversation, None, *how)
-        found = self.studio.chat.filling(person.id, conversation.id, str(message or "").strip(), made)
+        answers = self.studio.rounds if conversation.members else self.studio.chat
+        found = answers.filling(person.id, conversation.id, str(message or "").strip(), made)
         return filling_bar(found, person.language)
 
     def build(self) -> None:

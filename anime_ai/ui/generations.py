@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anime_ai.errors import AnimeAIError
 
@@ -16,11 +16,14 @@ every token of a fast model does nothing else."""
 Told = TypeVar("Told")
 
 
-def paced(told: Iterable[Told]) -> Iterator[Told]:
-    """What a page is shown of an answer as it grows: the first, the last, and the newest every so often."""
+def paced(told: Iterable[Told], apart: Callable[[Told], Any] = lambda one: None) -> Iterator[Told]:
+    """What a page is shown of an answer as it grows: the first, the last, and the newest every so often. What stands
+    `apart` from what follows is shown in any case."""
     left: list[Told] = []
     shown = 0.0
     for one in told:
+        if left and apart(left[0]) != apart(one):
+            yield left.pop()
         left = [one]
         if time.monotonic() - shown >= EVERY:
             yield left.pop()
@@ -37,14 +40,14 @@ class Generations:
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self, name: str, session: str) -> Iterator[threading.Event]:
-        """The stop event of a new generation. Raises AnimeAIError while `name` has one."""
+    def one(self, name: str, session: str, answers: int = 1) -> Iterator[threading.Event]:
+        """The stop event of a new generation, of so many answers. Raises AnimeAIError while `name` has one."""
         stop = threading.Event()
         with self._lock:
             if name in self._running:
                 raise AnimeAIError("chat.busy")
             self._running[name] = (session, stop)
-        deadline = threading.Timer(self.seconds, stop.set)
+        deadline = threading.Timer(self.seconds * answers, stop.set)
         deadline.daemon = True
         deadline.start()
         try:

@@ -15,7 +15,7 @@ from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, note
+from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -75,18 +75,21 @@ class MemoryPanel:
 
     # What the handlers answer with.
 
-    def shown(self, person: Person, conversation_id: str) -> list[Any]:
-        """Updates of `outputs`."""
+    def shown(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
+        """Updates of `outputs`. `whose`: of several personas the one whose memory it is."""
         found = self.studio.conversations.get(person.id, str(conversation_id))
-        facts = self.studio.memory.list(person.id, found.persona)
+        persona = self._persona(person, conversation_id, whose)
+        facts = self.studio.memory.list(person.id, persona)
         waiting = sum(not fact.kept for fact in facts)
         key = "memory.title_waiting" if waiting else "memory.title"
-        summary = self.studio.memory.summary(person.id, found.id)
-        gone = bool(found.settings.get("summary"))
+        summary = self.studio.memory.summary(person.id, found.id, persona)
+        gone = self.studio.memory.has_summary(person.id, found.id, persona)
+        several = [(self.studio.personas.called(one.persona), one.persona) for one in found.members]
         return [
             gr.update(label=text(key, person.language, count=len(facts) - waiting, waiting=waiting)),
             facts_list(facts, person.language),
-            self.studio.memory.way(person.id, found.persona),
+            self.studio.memory.way(person.id, persona),
+            gr.update(choices=several, value=persona if several else None, visible=bool(several)),
             gr.update(value=summary, visible=gone),
             gr.update(visible=gone),
             self._read(person, found),
@@ -99,28 +102,29 @@ class MemoryPanel:
         key = "memory.read.model" if real else "memory.read.starter"
         return f'<p class="plain">{escape(text(key, person.language, most=SMALL_ROOM))}</p>'
 
-    def _persona(self, person: Person, conversation_id: Any) -> str:
-        return self.studio.conversations.get(person.id, str(conversation_id)).persona
+    def _persona(self, person: Person, conversation_id: Any, whose: Any = "") -> str:
+        found = self.studio.conversations.get(person.id, str(conversation_id))
+        return str(whose) if whose in [one.persona for one in found.members] else found.persona
 
     # Handlers.
 
-    def look_at_memory(self, person: Person, conversation_id: str) -> list[Any]:
-        return self.shown(person, conversation_id)
+    def look_at_memory(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
+        return self.shown(person, conversation_id, whose)
 
-    def notice_facts(self, person: Person, conversation_id: str) -> list[Any]:
+    def notice_facts(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
         """Something was said: it is looked through, at once or in the next pause."""
         if not conversation_id:  # the page has not opened one yet, and will
             return [gr.skip() for _ in self.outputs]
         self.studio.listening.notice(person.id, str(conversation_id))
-        return self.shown(person, conversation_id)
+        return self.shown(person, conversation_id, whose)
 
-    def wait_for_facts(self, person: Person, conversation_id: str) -> list[Any]:
+    def wait_for_facts(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
         """Show what the model has found, once it has."""
         if not conversation_id or self.studio.listening.waits(str(conversation_id)):
             return [gr.skip() for _ in self.outputs]
-        return self.shown(person, conversation_id)
+        return self.shown(person, conversation_id, whose)
 
-    def act_on_fact(self, person: Person, happened: gr.EventData, conversation_id: str) -> list[Any]:
+    def act_on_fact(self, person: Person, happened: gr.EventData, conversation_id: str, whose: Any = "") -> list[Any]:
         told = happened._data if isinstance(happened._data, dict) else {}
         act, id = str(told.get("act", "")), str(told.get("id", ""))
         if act == "accept":
@@ -129,31 +133,34 @@ class MemoryPanel:
             self.studio.memory.edit(person.id, id, str(told.get("text", "")))
         elif act == "forget":
             self.studio.memory.forget(person.id, id)
-        return self.shown(person, conversation_id)
+        return self.shown(person, conversation_id, whose)
 
-    def add_fact(self, person: Person, conversation_id: str, fact: str) -> list[Any]:
-        self.studio.memory.add(person.id, self._persona(person, conversation_id), str(fact or ""))
-        return ["", *self.shown(person, conversation_id)]
+    def add_fact(self, person: Person, conversation_id: str, fact: str, whose: Any = "") -> list[Any]:
+        self.studio.memory.add(person.id, self._persona(person, conversation_id, whose), str(fact or ""))
+        return ["", *self.shown(person, conversation_id, whose)]
 
-    def choose_way(self, person: Person, conversation_id: str, way: str) -> None:
-        self.studio.memory.set_way(person.id, self._persona(person, conversation_id), str(way))
+    def choose_way(self, person: Person, conversation_id: str, way: str, whose: Any = "") -> None:
+        self.studio.memory.set_way(person.id, self._persona(person, conversation_id, whose), str(way))
 
-    def keep_summary(self, person: Person, conversation_id: str, summary: str) -> list[Any]:
-        self.studio.memory.write_summary(person.id, str(conversation_id), str(summary or ""))
+    def keep_summary(self, person: Person, conversation_id: str, summary: str, whose: Any = "") -> list[Any]:
+        self.studio.memory.write_summary(
+            person.id, str(conversation_id), str(summary or ""), self._persona(person, conversation_id, whose)
+        )
         note(text("memory.summary_kept", person.language), person.language)
-        return self.shown(person, conversation_id)
+        return self.shown(person, conversation_id, whose)
 
-    def forget_everything(self, person: Person, conversation_id: str, sure: bool) -> list[Any]:
+    def forget_everything(self, person: Person, conversation_id: str, sure: bool, whose: Any = "") -> list[Any]:
         if not sure:
             raise AnimeAIError("memory.not_sure")
-        self.studio.memory.forget_all(person.id, self._persona(person, conversation_id))
-        return [False, *self.shown(person, conversation_id)]
+        self.studio.memory.forget_all(person.id, self._persona(person, conversation_id, whose))
+        return [False, *self.shown(person, conversation_id, whose)]
 
     # Components.
 
     def build(self) -> None:
         self.timer = gr.Timer(EVERY, active=False)
         with gr.Accordion(label("memory.plain"), open=False, elem_id="memory") as self.accordion:
+            self.whose = chooser(label=label("memory.whose"), visible=False, elem_id="memory-whose")
             self.list = gr.HTML(elem_id="memory-list", js_on_load=LIST)
             with gr.Row(equal_height=True):
                 self.fact = gr.Textbox(
@@ -194,12 +201,15 @@ class MemoryPanel:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.accordion, self.list, self.way, self.summary, self.summary_button, self.read, self.timer]
+        told = [self.summary, self.summary_button, self.read, self.timer]
+        return [self.accordion, self.list, self.way, self.whose, *told]
 
     def connect(self, page: Page, conversation: Any, line: Any) -> None:
         """`line`: what shows the conversation, and changes when something was said in it."""
-        talk, outputs = [conversation], self.outputs
-        page.on(self.accordion.expand, self.look_at_memory, role="visitor", inputs=talk, outputs=outputs)
+        talk, outputs = [conversation, self.whose], self.outputs
+        page.on(
+            [self.accordion.expand, self.whose.input], self.look_at_memory, role="visitor", inputs=talk, outputs=outputs
+        )
         page.on(
             line.change,
             self.notice_facts,
@@ -214,22 +224,22 @@ class MemoryPanel:
             [self.add_button.click, self.fact.submit],
             self.add_fact,
             role="visitor",
-            inputs=[conversation, self.fact],
+            inputs=[conversation, self.fact, self.whose],
             outputs=[self.fact, *outputs],
         )
-        page.on(self.way.input, self.choose_way, role="visitor", inputs=[conversation, self.way])
+        page.on(self.way.input, self.choose_way, role="visitor", inputs=[conversation, self.way, self.whose])
         page.on(
             self.summary_button.click,
             self.keep_summary,
             role="visitor",
-            inputs=[conversation, self.summary],
+            inputs=[conversation, self.summary, self.whose],
             outputs=outputs,
         )
         page.on(
             self.all_button.click,
             self.forget_everything,
             role="visitor",
-            inputs=[conversation, self.sure],
+            inputs=[conversation, self.sure, self.whose],
             outputs=[self.sure, *outputs],
         )
 

@@ -82,7 +82,8 @@ def origin_of(studio: Studio, person: Person, message_id: str) -> str:
     answer = branches.message(person.id, message_id)
     if answer.role != "assistant":
         raise AnimeAIError("chat.no_question")
-    persona = studio.conversations.get(person.id, branches.conversation_of(person.id, message_id)).persona
+    there = studio.conversations.get(person.id, branches.conversation_of(person.id, message_id))
+    persona = answer.speaker or there.persona
     return shown(studio.provenance.of(answer, persona), answer.content, person)
 
 

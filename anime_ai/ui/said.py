@@ -37,6 +37,8 @@ class Voice:
     greeting: str = ""
     faces: Mapping[str, str] = field(default_factory=dict)
     feeling: str = ""
+    named: bool = False
+    """Above her words, where several speak."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Seen:
     verdicts: Mapping[str, str] = field(default_factory=dict)
     agreed: bool = True
     fresh: bool = False
+    voices: Mapping[str, Voice] = field(default_factory=dict)
+    """Of those who speak, where they are several."""
 
 
 def line(messages: Sequence[Message], voice: Voice, seen: Seen) -> str:
@@ -75,6 +79,11 @@ def line(messages: Sequence[Message], voice: Voice, seen: Seen) -> str:
     return f'<div class="line{" fresh" if seen.fresh else ""}"{data}>{"".join(parts)}</div>'
 
 
+def asking(asked: str, meta: dict[str, Any]) -> str:
+    """What was asked, below the line, before it is known who answers."""
+    return f'<div class="line streaming">{_row("user", Voice(""), _content(with_picture(asked, meta)))}</div>'
+
+
 def speaking(
     voice: Voice, language: str, thinking: str, said: str, asked: str = "", meta: dict[str, Any] | None = None
 ) -> str:
@@ -89,7 +98,7 @@ def speaking(
 
 def _message(message: Message, voice: Voice, seen: Seen, asked: dict[str, Any], last: bool) -> str:
     """`asked`: what the question kept that this message answers."""
-    language = seen.language
+    language, voice, asked = seen.language, seen.voices.get(message.speaker, voice), message.meta.get("turn") or asked
     inside, found, lore = "", asked.get("retrieval") or {}, asked.get("lore") or {}
     if message.thinking.strip():
         inside = _thought(message.thinking, language, _thought_title(message.meta, language))
@@ -108,7 +117,7 @@ def _message(message: Message, voice: Voice, seen: Seen, asked: dict[str, Any], 
 
 def _acts(message: Message, language: str, last: bool, verdict: str) -> list[str]:
     """What can be done to a message, in the order of its buttons."""
-    user, answers = message.role == "user", bool(message.parent)
+    user, answers = message.role == "user", bool(message.parent) and not message.meta.get("greeting")
     acts = []
     if len(message.siblings) > 1 or (last and answers and not user):
         acts.append(_swipe(message, language, last and answers and not user))
@@ -161,8 +170,9 @@ def _row(role: str, voice: Voice, inside: str, acts: str = "", id: str = "", how
         face = f'<div class="face" aria-hidden="true"{felt}>{picture}</div>'
     named = f' data-message="{escape(id)}"' if id else ""
     told = f' title="{escape(how)}"' if how else ""
+    name = f'<b class="speaker">{escape(voice.name)}</b>' if voice.named and kind == "bot" else ""
     return (
-        f'<article class="message-row {kind}"{named}>{face}<div class="side"><div class="message {kind}"{told}>'
+        f'<article class="message-row {kind}"{named}>{face}<div class="side">{name}<div class="message {kind}"{told}>'
         f"{inside}</div>{acts}</div></article>"
     )
 

@@ -16,15 +16,20 @@ from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.service import LOOK
 from anime_ai.chat.turns import How
 from anime_ai.errors import AnimeAIError
+from anime_ai.texts import text
 from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.card_routes import avatar_url, face_urls
 from anime_ai.ui.generations import Generations, paced
 from anime_ai.ui.labels import label
+from anime_ai.ui.page import note
 from anime_ai.ui.persons import Person
-from anime_ai.ui.said import VERDICTS, Seen, Voice, line, speaking
+from anime_ai.ui.said import VERDICTS, Seen, Voice, asking, line, speaking
 
 if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
+    from anime_ai.chat.keeping import Reply
+    from anime_ai.chat.rounds import Rounds
+    from anime_ai.chat.service import Chat
     from anime_ai.studio import Studio
 
 EXAMPLES = ("anime", "homework", "morning", "sad")
@@ -60,16 +65,30 @@ class Talking:
             self.studio.feedback.verdicts(person.id, ids),
             self.studio.feedback.agreed(person.id),
             fresh,
+            voices=self.voices(conversation),
         )
         return line(conversation.messages, self.voice(conversation), seen)
+
+    def voices(self, conversation: Conversation) -> dict[str, Voice]:
+        """Everybody who speaks, or has spoken, in a conversation of several."""
+        if not conversation.members:
+            return {}
+        speakers = {one.speaker for one in conversation.messages if one.speaker}
+        speakers |= {one.persona for one in conversation.members}
+        return {one: replace(self.voice(replace(conversation, persona=one)), named=True) for one in speakers}
 
     def voice(self, conversation: Conversation) -> Voice:
         her = self.studio.personas.named(conversation.persona)
         unsaid = her.greeting if her and not conversation.settings.get("greeted") else ""
-        said = [one for one in conversation.messages if one.role == "assistant"]
+        own = ("", conversation.persona)
+        said = [one for one in conversation.messages if one.role == "assistant" and one.speaker in own]
         feeling = str(said[-1].meta.get("feeling", "")) if said else ""
         name = her.character if her else conversation.persona
         return Voice(name, avatar_url(her), unsaid, face_urls(her), feeling)
+
+    def answers(self, conversation: Conversation) -> Chat | Rounds:
+        """What answers in a conversation."""
+        return self.studio.rounds if conversation.members else self.studio.chat
 
     def _get(self, person: Person, conversation_id: Any) -> Conversation:
         return self.studio.conversations.get(person.id, str(conversation_id))
@@ -110,11 +129,11 @@ class Talking:
         back = self.attachment.put(picture.picture_id, visible=True) if picture else None
 
         def ask(made: How) -> Any:
-            return self.studio.chat.reply(person.id, conversation.id, said, made, picture)
+            return self.answers(conversation).reply(person.id, conversation.id, said, made, picture)
 
         first = True
         # What she could not answer goes back into the box, so that it need not be typed again.
-        for step in self._stream(person, conversation, ask, how, said, meta, {"message": said, "card": back}):
+        for step in self.stream(person, conversation, ask, how, said, meta, {"message": said, "card": back}):
             if first:
                 step[2] = ""
                 step[5 : 5 + len(card)] = card
@@ -127,26 +146,27 @@ class Talking:
         """Something was done to a message: updates of `outputs`. What is said anew streams; `rest` is what `how`
         reads."""
         told = happened._data if isinstance(happened._data, dict) else {}
-        act, id, text = str(told.get("act", "")), str(told.get("id", "")), str(told.get("text", ""))
+        act, id, words = str(told.get("act", "")), str(told.get("id", "")), str(told.get("text", ""))
         conversation = self._get(person, conversation_id)
-        branches, chat = self.studio.conversations.branches, self.studio.chat
+        branches = self.studio.conversations.branches
         if id and branches.conversation_of(person.id, id) != conversation.id:
             raise AnimeAIError("chat.not_here")
         if act in STREAMED:
-            asked = "" if act != "reword" else checked(text.strip())
+            asked = "" if act != "reword" else checked(words.strip())
             if act == "edit_go_on":
-                id = branches.edit(person.id, id, checked(text)).id
+                id = branches.edit(person.id, id, checked(words)).id
+            answers = self.answers(conversation)
             ways: dict[str, Callable[[How], Any]] = {
-                "again": lambda made: chat.again(person.id, id, made),
-                "reword": lambda made: chat.reword(person.id, id, asked, made),
+                "again": lambda made: answers.again(person.id, id, made),
+                "reword": lambda made: answers.reword(person.id, id, asked, made),
             }
-            ask = ways.get(act, lambda made: chat.go_on(person.id, id, made))
+            ask = ways.get(act, lambda made: answers.go_on(person.id, id, made))
             shorter = self._up_to(self._get(person, conversation.id), id, itself=act == "again")
-            yield from self._stream(person, shorter, ask, rest, asked)
+            yield from self.stream(person, shorter, ask, rest, asked)
             return
         message = None
         if act == "edit":
-            self.studio.feedback.rewritten(person.id, branches.edit(person.id, id, checked(text)).id)
+            self.studio.feedback.rewritten(person.id, branches.edit(person.id, id, checked(words)).id)
         elif act in VERDICTS:
             if told.get("agreed"):
                 self.studio.feedback.agree(person.id)
@@ -174,7 +194,7 @@ class Talking:
             place += 1
         return replace(conversation, messages=conversation.messages[:place], ahead=False)
 
-    def _stream(
+    def stream(
         self,
         person: Person,
         conversation: Conversation,
@@ -184,14 +204,21 @@ class Talking:
         meta: dict[str, Any] | None = None,
         back: dict[str, Any] | None = None,
     ) -> Iterator[list[Any]]:
-        """Updates while she answers; `back`: what is shown besides where she could not."""
-        voice, language = self.voice(conversation), person.language
-        with self.generations.one(conversation.id, person.session) as stop:
+        """Updates while she answers, or one after the other does; `back`: what is shown besides where she could not."""
+        voices, language = self.voices(conversation), person.language
+        with self.generations.one(conversation.id, person.session, len(conversation.members) or 1) as stop:
             replies = ask(self.how(person, conversation, stop, *how))
             try:
-                waiting = speaking(voice, language, "", "", asked, meta)
+                waiting = speaking(self.voice(conversation), language, "", "", asked, meta)
+                if voices:  # who is first is said at once
+                    waiting = asking(asked, meta or {}) if asked else ""
                 yield self._step(self.shown(person, conversation), waiting, busy=True)
-                for reply in paced(replies):
+                for reply in paced(replies, lambda one: (one.speaker, one.done)):
+                    if voices and reply.done:  # what she said stands in the line, and somebody else may begin
+                        asked, meta = "", None
+                        yield self._heard(person, conversation.id, reply)
+                        continue
+                    voice = voices.get(reply.speaker) or self.voice(conversation)
                     yield self._step(live=speaking(voice, language, reply.thinking, reply.text, asked, meta))
             except Exception:
                 yield self._settled(person, conversation.id, busy=False, **(back or {}))
@@ -200,12 +227,21 @@ class Talking:
                 replies.close()
         yield self._settled(person, conversation.id, busy=False, fresh=True)
 
+    def _heard(self, person: Person, conversation_id: str, reply: Reply) -> list[Any]:
+        """Updates when one of several has come to her end, or could not speak."""
+        if reply.problem is not None:
+            name, why = self.studio.personas.called(reply.speaker), reply.problem.say(person.language)
+            note(text("group.absent", person.language, name=name, why=why), person.language)
+        found = self._get(person, conversation_id)
+        return self._step(self.shown(person, found, fresh=reply.problem is None), "")
+
     def stop(self, person: Person, conversation_id: str) -> None:
         self.generations.stop(self._get(person, conversation_id).id)
 
     # Components.
 
-    def build(self) -> None:
+    def build(self, above: Callable[[], None] = lambda: None) -> None:
+        """`above`: builds what stands above the box to write in."""
         with gr.Column(elem_id="talk"):
             self.line = gr.HTML(
                 f'<p class="empty">{label("ui.chat.empty")}</p>',
@@ -216,6 +252,7 @@ class Talking:
         with gr.Row(elem_classes="chips", elem_id="chips"):
             self.examples = [gr.Button(label(f"ui.chat.example.{name}"), size="sm") for name in EXAMPLES]
         self.attachment.build_card()
+        above()
         with gr.Row(equal_height=True, elem_id="say"):
             self.attachment.build_button()
             self.message = gr.Textbox(

@@ -30,9 +30,8 @@ def conversations_of(studio: Studio) -> Any:
             return PlainTextResponse(text("ui.refused.route", person.language), status_code=404)
         try:
             found = studio.conversations.get(person.id, request.path_params["conversation"])
-            persona = studio.personas.named(found.persona)
-            called = persona.character if persona else found.persona
-            content = export(studio.conversations, person.id, found.id, form, called)
+            called = studio.personas.called
+            content = export(studio.conversations, person.id, found.id, form, called(found.persona), called)
         except AnimeAIError as error:
             return PlainTextResponse(error.say(person.language), status_code=404)
         suffix = FORMATS[form]
