@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+from importlib import import_module
+from importlib.util import find_spec
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
@@ -39,6 +41,8 @@ def serve(host: str, port: int, output_dir: str | None, share: bool) -> int:
     from anime_ai.ui.health import Health
     from anime_ai.ui.launch import check_password, free_port, launch
 
+    if find_spec("spaces"):  # a ZeroGPU Space: it wants to be imported before torch
+        import_module("spaces")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = Settings.load(output_dir=output_dir)
     check_password(settings.owner_password.get_secret_value(), host, share)

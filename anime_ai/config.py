@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     visitor_upload_mb: int = Field(10, ge=1, le=4096, description="the largest picture that a visitor may show")
     visitors_messages_per_minute: int = Field(60, ge=0, description="of all visitors together")
     visitors_tokens_per_day: int = Field(2_000_000, ge=0, description="for all visitors together")
+    visitors_per_address: int = Field(
+        3, ge=0, description="how many visitors' limits one network address has, whatever cookies come from it"
+    )
+    trusted_proxies: str = Field(
+        "", description="addresses or networks of proxies whose X-Forwarded-For counts, with commas"
+    )
     api_origins: str = Field("", description="web pages that may call the open endpoint, with commas; empty: none")
     answer_seconds: float = Field(300.0, ge=5, le=3600, description="seconds after which an answer is cut off")
     max_upload_mb: int = Field(50, ge=1, le=4096)

@@ -10,7 +10,7 @@ with Studio.open() as studio:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from anime_ai.models.device import let_threads_sleep
 from anime_ai.models.downloads import Downloads
 from anime_ai.models.engine import Sampling
 from anime_ai.models.ggufs import Ggufs
+from anime_ai.models.lent import TRAINING_S, lender
 from anime_ai.models.shelf import Shelf
 from anime_ai.persona.library import PersonaLibrary
 from anime_ai.persona.world_books import WorldBooks
@@ -89,6 +90,7 @@ class Studio:
         self.state = StateKeeping(settings)
         self.bundles = Bundles(settings, self.personas, self.knowledge, self.vision)
         self.publisher = Publisher(settings, self.bundles)
+        self._start_run = self._starter_of_runs()
         self.runs = RunQueue(settings, self._launch, self.personas)
         self.meter = Meter(database)
         self.keys = Keys(database, self.meter)
@@ -223,9 +225,19 @@ class Studio:
         if persona is not None:
             self.settings.persona = persona.name
 
+    @staticmethod
+    def _starter_of_runs() -> Callable[..., Any]:
+        """A process for each run, or slices of it where the GPU is lent."""
+        lend = lender(TRAINING_S)
+        if lend is None:
+            return runs.launch
+        from anime_ai.training.slices import launch_in_slices
+
+        return launch_in_slices(lend)
+
     def _launch(self, folder: Path, lock: Path, resume: bool = False) -> None:
         self.chat.make_room()
-        runs.launch(folder, lock, resume)
+        self._start_run(folder, lock, resume)
 
     def _starts(self, name: str) -> bool:
         return name == STARTER or (name == "auto" and not on_disk(DEFAULT))

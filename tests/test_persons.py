@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,6 +17,7 @@ import pytest
 from remote_servers import Asked, loopback
 from test_guard import AWAY, SECRET, Site
 from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from anime_ai.chat.turns import How
 from anime_ai.config import Settings
@@ -23,7 +25,7 @@ from anime_ai.errors import AnimeAIError, PersonaError, SettingsError
 from anime_ai.serving.meter import QuotaError
 from anime_ai.studio import Studio
 from anime_ai.ui.guard import Hosts, Pictures
-from anime_ai.ui.launch import check_password
+from anime_ai.ui.launch import check_password, trust_proxies
 from anime_ai.ui.oauth import OAuth
 from anime_ai.ui.passwords import Password
 from anime_ai.ui.persons import Persons
@@ -297,6 +299,100 @@ def test_all_visitors_together_have_so_many_tokens_a_day(studio: Studio) -> None
         next(studio.chat.ask("早", "傲娇", person=STRANGER.id))
     assert studio.meter.used(f"visitor:{VISITOR.id}", "tokens", 86400) > 60
     talk(studio, OWNER.id)
+
+
+def visitor_at(site: Site, address: str, **headers: str) -> str:
+    """A browser that keeps no cookie opens the page: who it is then."""
+    site.ask("GET", "/", headers, client=(address, 4711))
+    return site.last.id
+
+
+def test_a_new_cookie_is_no_new_quota(studio: Studio) -> None:
+    """One network address has the limits of so many visitors, however many cookies are thrown away there."""
+    studio.settings.visitors_per_address = 2
+    studio.settings.visitors_tokens_per_day = 0
+    site = Site()
+    site.guard.seen = studio.quotas.at
+    persons = [visitor_at(site, "203.0.113.7") for _ in range(7)]
+    assert len(set(persons)) == 7
+    for person in persons[:6]:  # two visitors' messages, three an hour each
+        assert talk(studio, person).text
+    with pytest.raises(QuotaError) as refused:
+        talk(studio, persons[6])
+    assert refused.value.key == "serving.address"
+    assert talk(studio, visitor_at(site, "203.0.113.8")).text, "the neighbour has their own"
+    liar = visitor_at(site, "203.0.113.7", **{"x-forwarded-for": "198.51.100.1"})
+    with pytest.raises(QuotaError):
+        talk(studio, liar)
+
+
+def test_an_address_has_so_many_words_and_pictures_and_is_kept_as_a_mark(studio: Studio) -> None:
+    quotas, place = studio.quotas, Persons(SECRET).place_of({"client": ("203.0.113.7", 1)})
+    studio.settings.visitors_per_address = 1
+    studio.settings.visitor_tokens_per_day, studio.settings.visitors_tokens_per_day = 50, 0
+    for person in ("va", "vb", "vc"):
+        quotas.at(person, place)
+    quotas.spend("va", 30)
+    quotas.spend("vb", 30)
+    with pytest.raises(QuotaError) as refused:
+        quotas.message("vc")
+    assert refused.value.key == "serving.address"
+    quotas.picture("va")
+    with pytest.raises(QuotaError):
+        quotas.picture("vb")
+    assert "." not in place
+    quotas.at("vc", "")
+    quotas.message("vc")
+    studio.settings.visitors_per_address = 0
+    quotas.message("va")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.7", "203.0.113.8", False),
+        ("2001:db8:1:2::5", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::5", "2001:db8:1:3::5", False),
+        ("::ffff:203.0.113.7", "203.0.113.7", True),
+    ],
+)
+def test_one_subscriber_is_one_address(one: str, other: str, same: bool) -> None:
+    places = [Persons(SECRET).place_of({"client": (address, 1)}) for address in (one, other)]
+    assert all(places)
+    assert (places[0] == places[1]) is same
+    assert Persons(SECRET).place_of({"client": ("unix", 1)}) == Persons(SECRET).place_of({}) == ""
+
+
+def told_peer(monkeypatch: pytest.MonkeyPatch, trusted: str, peer: str, forwarded: str) -> str:
+    """The peer that the app sees behind the server's own layer, as the server reads its environment."""
+    from uvicorn import Config
+
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    trust_proxies(trusted)
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    config = Config(app, lifespan="off", log_config=None)
+    config.load()
+    scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
+    asyncio.run(ProxyHeadersMiddleware(app, config.forwarded_allow_ips)(scope, None, None))  # type: ignore[arg-type]
+    return str(seen[0])
+
+
+def test_only_a_trusted_proxy_says_who_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    lie = "198.51.100.1, 203.0.113.7"
+    assert told_peer(monkeypatch, "", "127.0.0.1", lie) == "127.0.0.1", "not even one of this machine"
+    assert told_peer(monkeypatch, "", "10.0.0.2", lie) == "10.0.0.2"
+    assert told_peer(monkeypatch, "10.0.0.0/24, 127.0.0.1", "10.0.0.2", lie) == "203.0.113.7", "the one it has seen"
+    assert told_peer(monkeypatch, "10.0.0.0/24", "10.0.1.2", lie) == "10.0.1.2"
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    assert told_peer(monkeypatch, "", "10.16.3.80", f"{lie}, 10.16.1.1") == "203.0.113.7"
+    with pytest.raises(SettingsError) as refused:
+        trust_proxies("10.0.0.1, my-proxy")
+    assert "my-proxy" in refused.value.say("zh")
 
 
 def test_a_comparison_answers_in_no_hidden_ones_words(studio: Studio) -> None:

@@ -56,6 +56,25 @@ def ids(html: str, kind: str) -> list[str]:
     return re.findall(f'data-{kind}="([^"]+)"', html)
 
 
+def test_what_was_uploaded_is_gone_from_the_cache_when_it_was_read(
+    tab: KnowledgeTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Good files, bad ones and a lorebook; what does not lie in the cache stays."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(cache))
+    base = tab.create(OWNER, "我的资料", False, "")[0]["value"]
+    mine = filed(tmp_path, "留着.txt", SAID)
+    *_, last = tab.upload(OWNER, [filed(cache, "雪见.txt", SAID), filed(cache, "空.txt", " "), mine], base)
+    assert "空.txt：里面没有文字" in last[0]
+    book = json.dumps({"entries": {"0": {"key": ["雪"], "content": "雪见爱雪。", "comment": "雪"}}}, ensure_ascii=False)
+    tab.import_book(OWNER, filed(cache, "书.json", book), False, "")
+    with pytest.raises(KnowledgeError):
+        tab.import_book(OWNER, filed(cache, "坏.json", "{}"), False, "")
+    assert list(cache.iterdir()) == []
+    assert Path(mine).is_file()
+
+
 def test_a_first_base_is_made_and_filled(tab: KnowledgeTab, tmp_path: Path) -> None:
     assert tab.arrive(OWNER, None)[0]["choices"] == []
     base = tab.create(OWNER, "我的资料", False, "")[0]["value"]

@@ -14,6 +14,7 @@ from anime_ai.errors import ModelError
 from anime_ai.models.bases import Base
 from anime_ai.models.device import SMALL, Device, pick_device
 from anime_ai.models.engine import Engine
+from anime_ai.models.lent import LentEngine, lender, seconds
 
 ALL_LAYERS = 999
 """More than any model has."""
@@ -83,7 +84,9 @@ def open_engine(settings: Settings, base: Base, device: Device | None = None) ->
         return LlamaCppEngine(base, Ggufs(settings.gguf_dir), folder, gguf_type(settings, base), bounds)
     from anime_ai.models.transformers_engine import TransformersEngine
 
-    return TransformersEngine(base, settings.fp16, device)
+    engine = TransformersEngine(base, settings.fp16, device)
+    lend = lender(seconds)
+    return LentEngine(engine, lend) if lend and device is None else engine
 
 
 def _gpu_layers(device: Device | None) -> int:

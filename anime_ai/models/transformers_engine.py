@@ -98,6 +98,10 @@ class TransformersEngine:
     def loaded(self) -> bool:
         return self._model is not None
 
+    def load(self) -> None:
+        """Load the weights now. Raises ModelError."""
+        self._ready()
+
     def tokenizer(self) -> Any:
         return self._layouts.tokenizer()
 

@@ -19,7 +19,8 @@ from anime_ai.training import runs, trainer
 LIMIT = 110.0
 """Seconds that a slice may take, loading and saving included: ZeroGPU ends a call after 120."""
 
-Lend = Callable[[Callable[..., bool]], Callable[..., bool]]
+Lent = Callable[..., bool]
+Lend = Callable[[Lent], Lent]
 """Makes a function run where the GPU is: `spaces.GPU(duration=120)` there, nothing elsewhere."""
 
 
@@ -45,7 +46,7 @@ def train_slice(folder: Path, resume: bool, seconds: float = LIMIT) -> bool:
     return trainer.train(folder, resume, Slice(seconds))
 
 
-def train_in_slices(folder: Path, lock: Path, lend: Lend, resume: bool = False) -> None:
+def train_in_slices(folder: Path, lock: Path, lent: Lent, resume: bool = False) -> None:
     """A whole run, slice by slice, in this thread. How it ended stands in the run folder."""
     me, held = current(), Lock(lock)
     try:
@@ -56,7 +57,6 @@ def train_in_slices(folder: Path, lock: Path, lend: Lend, resume: bool = False) 
                 return
             time.sleep(0.5)
         runs.write_status(folder, state="starting")
-        lent = lend(train_slice)
         while not lent(folder, resume):
             resume = True
     except AnimeAIError as error:
@@ -68,12 +68,15 @@ def train_in_slices(folder: Path, lock: Path, lend: Lend, resume: bool = False) 
 
 
 def launch_in_slices(lend: Lend) -> Callable[..., Any]:
-    """What starts a run of the queue in slices, beside the app, in the place of `runs.launch`."""
+    """What starts a run of the queue in slices, beside the app, in the place of `runs.launch`.
+
+    The slice is lent here and now: a ZeroGPU Space that has lent nothing when its page opens is not started."""
+    lent = lend(train_slice)
 
     def launch(folder: Path, lock: Path, resume: bool = False) -> None:
         me = current()
         (folder / runs.STOP).unlink(missing_ok=True)
         runs.write_status(folder, state="starting", pid=me.pid, started=me.started, error=None)
-        threading.Thread(target=train_in_slices, args=(folder, lock, lend, resume), daemon=True).start()
+        threading.Thread(target=train_in_slices, args=(folder, lock, lent, resume), daemon=True).start()
 
     return launch

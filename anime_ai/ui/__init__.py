@@ -61,6 +61,8 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
                     with gr.Column() as inside:
                         built[name] = _build(make, studio, page, tab, demo)
                     gate.add(name, tab, notice, inside if name in OWNERS else None)
+        if isinstance(talking := built.get("chat"), ChatTab):
+            gate.keep(talking.gathering.accordion)
         gate.connect(page, demo)
         chat, pictures, personas = (built.get(name) for name in ("chat", "pictures", "personas"))
         if isinstance(chat, ChatTab) and isinstance(personas, PersonaTab):

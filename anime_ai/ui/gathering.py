@@ -73,7 +73,7 @@ class Gathering:
         return str(choice.path.resolve()) if choice.path else ""
 
     def build(self) -> None:
-        with gr.Accordion(label("feedback.title"), open=False, elem_id="feedback") as self.accordion:
+        with gr.Accordion(label("feedback.title"), open=False, visible=False, elem_id="feedback") as self.accordion:
             self.line = gr.HTML(elem_id="gathered")
             self.button = gr.Button(label("feedback.train"), size="sm", elem_id="train-on")
 

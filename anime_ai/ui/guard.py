@@ -130,11 +130,12 @@ class Guard:
         on_space: bool = False,
         origins: Iterable[str] = (),
         pictures: Pictures | None = None,
+        seen: Callable[[str, str], None] | None = None,
     ) -> None:
         """`origins`: pages that may call the open endpoint, as `https://name:port`. `pictures`: which visitors may
-        send, None for none at all."""
+        send, None for none at all. `seen` is told of every visitor and the mark of the address they come from."""
         self.app = app
-        self.pictures = pictures
+        self.pictures, self.seen = pictures, seen
         self.origins = frozenset(one.strip().lower().rstrip("/") for one in origins if one.strip())
         self.persons = persons
         self.hosts = hosts
@@ -171,7 +172,7 @@ class Guard:
         if not known_route(path, method):
             raise Refused(404, "route")
         if path == API + "upload" and method == "POST":
-            scope[SCOPE_KEY] = self.persons.recognise(scope)
+            scope[SCOPE_KEY] = self._noted(scope, self.persons.recognise(scope))
             if scope[SCOPE_KEY].is_owner:
                 await self._pass_upload(scope, receive, send, self.upload_limit)
             else:
@@ -190,8 +191,14 @@ class Guard:
         person = self.persons.recognise(scope, session, scope.get("anime_ai.fresh", ""))
         if session and not self.persons.owns_session(person, session):
             raise Refused(403, "session")
-        scope[SCOPE_KEY] = person
+        scope[SCOPE_KEY] = self._noted(scope, person)
         await self.app(scope, receive, send)
+
+    def _noted(self, scope: Scope, person: Person) -> Person:
+        """The person, whose address is told where it counts."""
+        if self.seen is not None and person.id and not person.is_owner:
+            self.seen(person.id, self.persons.place_of(scope))
+        return person
 
     async def _serve_endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request of a program: its key is looked at behind this, its body is bounded here."""

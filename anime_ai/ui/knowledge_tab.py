@@ -24,6 +24,7 @@ from anime_ai.ui.documents import chunk_list, document_list, results
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
+from anime_ai.ui.uploads import discard, read_once
 
 if TYPE_CHECKING:
     from anime_ai.knowledge.service import Added
@@ -130,7 +131,8 @@ class KnowledgeTab:
         if not file:
             raise KnowledgeError("knowledge.no_lorebook", name="—")
         whose = self._known(persona)
-        made = self.studio.knowledge.import_book(Path(file), Path(file).name, person.id if private else "", whose)
+        with read_once(Path(file)):
+            made = self.studio.knowledge.import_book(Path(file), Path(file).name, person.id if private else "", whose)
         note(text("ui.knowledge.created", person.language), person.language)
         return [*self._shown(person, made), *self._closed(person.language), None]
 
@@ -195,6 +197,7 @@ class KnowledgeTab:
             raise
         finally:
             self._adding[person.session].discard(stop)
+            discard(paths)
         told = self._progress(done, paths, person, over=True)
         yield [told, gr.update(visible=False), None, *self._shown(person, str(base))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import socket
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from anime_ai.ui.health import Health
 
 TRIES = 50
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1", "fc00::/7")
 
 
 def free_port(host: str, port: int) -> int:
@@ -89,9 +91,11 @@ def launch(
         on_space=bool(os.environ.get("SPACE_ID")),
         origins=settings.api_origins.split(","),
         pictures=Pictures(settings.visitor_upload_mb * 1024 * 1024, studio.quotas.upload),
+        seen=studio.quotas.at,
     )
     _no_cors_of_gradio()
     keep_sessions_light()
+    trust_proxies(settings.trusted_proxies)
     demo = create_app(studio, health)
     demo.queue(max_size=128, api_open=False)
     demo.launch(
@@ -141,6 +145,20 @@ def _routes(studio: Studio) -> list[Any]:
         *origins_of(studio),
         portraits(),
     ]
+
+
+def trust_proxies(named: str) -> None:
+    """Whose X-Forwarded-For the server takes for the peer's address, read from the right: those that are named, and on
+    a Space Hugging Face's own, which stand in a private network. Unasked it would believe everybody on this machine."""
+    trusted = [one.strip() for one in named.split(",") if one.strip()]
+    for one in trusted:
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            raise SettingsError("ui.no_proxy", given=one[:60]) from None
+    if os.environ.get("SPACE_ID"):
+        trusted += PRIVATE
+    os.environ["FORWARDED_ALLOW_IPS"] = ",".join(trusted)
 
 
 class Straight:

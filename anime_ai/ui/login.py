@@ -21,6 +21,7 @@ from anime_ai.ui.persons import (
     VISIT_SECONDS,
     Persons,
     language_of,
+    network_of,
     set_cookie,
 )
 
@@ -52,7 +53,7 @@ async def answer_login(
         given = parse_qs(body.decode("utf-8"), max_num_fields=4).get("password", [""])[0]
     except ValueError:
         given = ""
-    peer = (scope.get("client") or ("?",))[0]
+    peer = network_of(scope.get("client")) or "?"
     right = await asyncio.to_thread(persons.try_password, given, peer)
     if right is None:
         await _send(send, 429, _form(persons, language, "login.too_often", fault=True), [("retry-after", "60")])

@@ -23,6 +23,7 @@ from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persona_view import CHOOSE, bundle_lines, persona_head, persona_list
 from anime_ai.ui.persons import Person
+from anime_ai.ui.uploads import read_once
 from anime_ai.ui.worlds_panel import WorldsPanel
 from anime_ai.vision.pictures import SUFFIXES as PICTURES
 
@@ -107,9 +108,17 @@ class PersonaTab:
 
     def import_files(self, person: Person, files: Sequence[str] | None, state: Any) -> list[Any]:
         """Cards and world books, each by itself: updates of the files, what was said of them, undo, and the rest."""
-        lines = []
         shown = str(state.get("id", "")) if isinstance(state, dict) else ""
-        for path in (Path(str(file)) for file in files or ()):
+        paths = [Path(str(file)) for file in files or ()]
+        with read_once(*paths):
+            lines, shown = self._taken(person, paths, shown)
+        told = f'<ul class="progress">{"".join(lines)}</ul>' if lines else ""
+        return [None, told, *self._opened(person, shown), *self.worlds.shown(person)]
+
+    def _taken(self, person: Person, paths: Sequence[Path], shown: str) -> tuple[list[str], str]:
+        """What became of each file, a line or more, and the persona that is open then."""
+        lines = []
+        for path in paths:
             try:
                 if is_bundle(path):
                     taken = self.studio.bundles.take(path)
@@ -139,8 +148,7 @@ class PersonaTab:
             if len(found.mends) > MOST_MENDS:
                 more = text("ui.persona.more_mends", person.language, count=len(found.mends) - MOST_MENDS)
                 lines.append(f"<li>{escape(more)}</li>")
-        told = f'<ul class="progress">{"".join(lines)}</ul>' if lines else ""
-        return [None, told, *self._opened(person, shown), *self.worlds.shown(person)]
+        return lines, shown
 
     @staticmethod
     def _faces_told(found: Found, persona: Persona, language: str) -> list[str]:
@@ -172,7 +180,8 @@ class PersonaTab:
 
     def set_picture(self, person: Person, state: Any, file: Any) -> list[Any]:
         found = self._own(state)
-        self.library.set_picture(found.id, Path(str(file)).read_bytes())
+        with read_once(Path(str(file))):
+            self.library.set_picture(found.id, Path(str(file)).read_bytes())
         return self._opened(person, found.id)
 
     def restore_revision(self, person: Person, state: Any, number: Any) -> list[Any]:

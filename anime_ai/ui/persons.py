@@ -192,6 +192,12 @@ class Persons:
             self._tries[peer] = [*recent, now]
         return self.password.is_it(given)
 
+    def place_of(self, scope: Any) -> str:
+        """A mark of the network address that a request comes from, which nobody can turn back into it; "" where it is
+        not known. It is the peer's; the server has put in its place what a trusted proxy says."""
+        network = network_of(scope.get("client"))
+        return self._sign(network, "address")[:32] if network else ""
+
     def owner_cookie(self) -> str:
         """The value of an owner cookie; it ends after a month, or when the password changes."""
         return self._signed(str(int(time.time())), "owner" + self.password.mark)
@@ -257,6 +263,18 @@ def host_name(host: str) -> str:
     if host.startswith("["):
         return host[: host.find("]") + 1].lower()
     return host.partition(":")[0].lower()
+
+
+def network_of(client: Any) -> str:
+    """An ASGI peer's address; of IPv6 the /64, all of which is one subscriber's. "" for what is no address."""
+    try:
+        address = ipaddress.ip_address(client[0])
+    except (TypeError, IndexError, ValueError):
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        return str(mapped)
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))
 
 
 def is_loopback(client: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,22 @@ EVERY = 1.0
 MOST_NAME, MOST_TOKEN = 200, 400
 WITH_ADAPTER = ("adapter", "merged", "gguf", "bundle", "space")
 WITH_PERSONA = ("bundle", "space")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page sends with an order, in the order of its fields. Nothing of it has been looked at."""
+
+    what: Any
+    adapter: Any
+    persona: Any
+    dataset: Any
+    bases: Any
+    characters: Any
+    gguf_type: Any
+    repository: Any
+    public: Any
+    token: Any = field(repr=False)
 
 
 class PublishingTab:
@@ -64,9 +81,9 @@ class PublishingTab:
     def choose_persona(self, person: Person, persona: str) -> list[Any]:
         return self._hers(str(persona or ""))
 
-    def start(self, person: Person, what: str, *values: Any) -> list[Any]:
-        """Begin what was chosen. The token leaves the page with this call and is kept nowhere."""
-        self.publisher.start(self._order(str(what), *values))
+    def start(self, person: Person, *values: Any) -> list[Any]:
+        """Begin what was chosen, of `Asked`. The token leaves the page with this call and is kept nowhere."""
+        self.publisher.start(self._order(Asked(*values)))
         return ["", *self._shown(person)]
 
     def stop(self, person: Person) -> list[Any]:
@@ -78,35 +95,25 @@ class PublishingTab:
 
     # What they answer with.
 
-    def _order(
-        self,
-        what: str,
-        adapter: Any,
-        persona: Any,
-        dataset: Any,
-        bases: Any,
-        characters: Any,
-        gguf_type: Any,
-        repository: Any,
-        public: Any,
-        token: Any,
-    ) -> Order:
+    def _order(self, asked: Asked) -> Order:
+        """The order that the fields make. Raises AnimeAIError for what is not there."""
+        what = str(asked.what)
         if what not in WHATS:
             raise PublishError("publishing.kind", kind=what[:20], known="、".join(WHATS))
-        choice = self.studio.chat.choice(str(adapter)) if what in WITH_ADAPTER and adapter else None
-        hers = self.studio.personas.get(str(persona or "")) if what in WITH_PERSONA else None
-        info = self.studio.datasets.find(str(dataset or "")) if what == "dataset" else None
+        choice = self.studio.chat.choice(str(asked.adapter)) if what in WITH_ADAPTER and asked.adapter else None
+        hers = self.studio.personas.get(str(asked.persona or "")) if what in WITH_PERSONA else None
+        info = self.studio.datasets.find(str(asked.dataset or "")) if what == "dataset" else None
         return Order(
             what=what,
             adapter=choice.path if choice else None,
             persona=hers,
             dataset=(info.name, self.studio.datasets.rows(info.id)) if info else ("", ()),
-            bases=self._known_bases(bases) if hers else (),
-            characters=[str(one) for one in characters or ()] if hers else (),
-            gguf_type=str(gguf_type or "q8_0"),
-            repository=str(repository or "").strip()[:MOST_NAME],
-            public=bool(public),
-            token=str(token or "").strip()[:MOST_TOKEN],
+            bases=self._known_bases(asked.bases) if hers else (),
+            characters=[str(one) for one in asked.characters or ()] if hers else (),
+            gguf_type=str(asked.gguf_type or "q8_0"),
+            repository=str(asked.repository or "").strip()[:MOST_NAME],
+            public=bool(asked.public),
+            token=str(asked.token or "").strip()[:MOST_TOKEN],
         )
 
     def _voice(self, adapter: str) -> str:
@@ -217,12 +224,12 @@ class PublishingTab:
             outputs=[self.persona, *hers],
         )
         page.on(self.persona.input, self.choose_persona, role="owner", inputs=[self.persona], outputs=hers)
-        values = [*chosen, *hers, self.gguf_type, self.repository, self.public, self.token]
+        asked = [self.what, *chosen, *hers, self.gguf_type, self.repository, self.public, self.token]
         page.on(
             self.start_button.click,
             self.start,
             role="owner",
-            inputs=[self.what, *values],
+            inputs=asked,
             outputs=[self.token, *shown],
         )
         page.on(self.stop_button.click, self.stop, role="owner", outputs=shown)

@@ -50,16 +50,21 @@ class Gate:
     def __init__(self, health: Health | None = None) -> None:
         self.health = health
         self.tabs: dict[str, tuple[Any, gr.HTML, Any]] = {}
+        self.parts: list[Any] = []
 
     def add(self, name: str, tab: Any, notice: gr.HTML, inside: Any) -> None:
         """`inside` is None where the tab is everybody's."""
         self.tabs[name] = (tab, notice, inside)
 
+    def keep(self, part: Any) -> None:
+        """A part of everybody's tab that is the owner's alone."""
+        self.parts.append(part)
+
     def arrive(self, person: Person) -> list[Any]:
-        """Updates of each tab's notice, then of the insides of the owner's tabs."""
+        """Updates of each tab's notice, then of the insides of the owner's tabs and of the owner's parts of others."""
         owned = [name for name, (_, _, inside) in self.tabs.items() if inside is not None]
         notices = [self.notice(person, name, closed=name in owned and not person.is_owner) for name in self.tabs]
-        return [*notices, *(gr.update(visible=person.is_owner) for _ in owned)]
+        return [*notices, *(gr.update(visible=person.is_owner) for _ in (*owned, *self.parts))]
 
     def notice(self, person: Person, name: str, closed: bool) -> str:
         """What stands above a tab's inside, "" when all is well."""
@@ -74,4 +79,4 @@ class Gate:
         notices = [notice for _, notice, _ in self.tabs.values()]
         insides = [inside for _, _, inside in self.tabs.values() if inside is not None]
         for trigger in (demo.load, *(tab.select for tab, _, _ in self.tabs.values())):
-            page.on(trigger, self.arrive, role="visitor", outputs=[*notices, *insides])
+            page.on(trigger, self.arrive, role="visitor", outputs=[*notices, *insides, *self.parts])
