@@ -398,6 +398,24 @@ def test_each_remembers_for_herself(studio: Studio, rounds: Rounds, turns: list[
     assert ["用户叫小明" in "".join(turn.facts) for _, turn, _ in turns[2:]] == [True, False]
 
 
+def test_what_leaves_her_prompt_is_told_by_the_names_of_who_said_it(studio: Studio, rounds: Rounds) -> None:
+    talk = rounds.begin("owner", BOTH)
+    for day in "一二三四五六":
+        studio.conversations.append("owner", talk.id, "user", f"星期{day}我们去海边看日出。")
+        for who, words in (("傲娇", "海边的日出还行。"), ("活泼", "海边的风好大呀！")):
+            said = Message("", "assistant", f"星期{day}{words}", meta={"dropped": 4}, speaker=who)
+            studio.conversations.add("owner", talk.id, said)
+    there = studio.conversations.get("owner", talk.id)
+    before, _ = rounds.cast(there).heard(there.messages, "傲娇")
+    view = replace(there, persona="傲娇", messages=before)
+    (told,) = studio.memory.told("owner", view, before, small=False)
+    assert {line[2:].partition("：")[0] for line in told.splitlines()[1:]} == {"用户说", "她说", "姜小满说"}
+    assert studio.memory.summary("owner", talk.id, "傲娇")
+    assert studio.memory.summary("owner", talk.id, "活泼") == "", "she has a prompt of her own"
+    studio.memory.write_summary("owner", talk.id, "常去海边", "傲娇")
+    assert studio.memory.summary("owner", talk.id, "傲娇") == "常去海边"
+
+
 def test_what_an_engine_keeps_of_a_group_is_kept_for_each_and_forgotten_with_it(
     studio: Studio, rounds: Rounds, turns: list[Any]
 ) -> None:
