@@ -97,6 +97,7 @@ class Database:
         self._turn = threading.Lock()
         self._engine = self._make_engine(foreign_keys=True)
         self._writing = sessionmaker(self._engine, expire_on_commit=False)
+        self._hasty = sessionmaker(self._engine.execution_options(synchronous="NORMAL"), expire_on_commit=False)
         self._reading = sessionmaker(self._engine.execution_options(begin="BEGIN"), expire_on_commit=False)
 
     @classmethod
@@ -119,13 +120,14 @@ class Database:
         return database
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, hasty: bool = False) -> Iterator[Session]:
         """One transaction: committed when the block ends well, rolled back when it raises.
 
-        On SQLite it takes the write lock at once, so what the block reads is still true when it writes.
+        On SQLite it takes the write lock at once, so what the block reads is still true when it writes. `hasty`: nobody
+        waits until the disk has it. It outlives the program's death all the same, and a power cut may take it back.
         Raises StorageError for a database that is locked, full, corrupt or out of reach.
         """
-        with self._said_plainly(), self._alone(), self._writing.begin() as session:
+        with self._said_plainly(), self._alone(), (self._hasty if hasty else self._writing).begin() as session:
             yield session
 
     @contextmanager
@@ -173,7 +175,11 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"))
+            options = connection.get_execution_options()
+            begin = options.get("begin", "BEGIN IMMEDIATE")
+            if begin != "BEGIN":
+                connection.exec_driver_sql(f"PRAGMA synchronous = {options.get('synchronous', 'FULL')}")
+            connection.exec_driver_sql(begin)
 
         return engine
 

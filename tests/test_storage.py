@@ -69,6 +69,12 @@ def test_sqlite_is_set_up_for_many_readers_and_safe_references(database: Databas
         session.add(RowRecord(dataset_id="missing", position=0, input="a", output="b"))
 
 
+def test_who_is_hasty_does_not_wait_for_the_disk_and_the_next_one_does(database: Database) -> None:
+    for hasty, level in ((False, 2), (True, 1), (False, 2)):
+        with database.session(hasty=hasty) as session:
+            assert session.connection().exec_driver_sql("PRAGMA synchronous").scalar() == level
+
+
 def test_a_failing_block_leaves_nothing(database: Database) -> None:
     def fail() -> None:
         with database.session() as session:

@@ -174,7 +174,7 @@ class Conversations:
         if meta is not None:
             values["meta"] = meta
         own = select(ConversationRecord.id).where(ConversationRecord.person == person)
-        with self._database.session() as session:
+        with self._database.session(hasty=meta is None) as session:  # it grows, and is soon written again
             done = session.execute(
                 update(MessageRecord)
                 .where(MessageRecord.id == message_id, MessageRecord.conversation_id.in_(own))

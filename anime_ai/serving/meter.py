@@ -83,7 +83,7 @@ class Meter:
 
     def _add(self, subject: str, kind: str, seconds: int, amount: int) -> int:
         span = _span(seconds)
-        with self._database.session() as session:
+        with self._database.session(hasty=True) as session:
             if time.monotonic() - self._cleared > HOUR or not self._cleared:
                 self._cleared = time.monotonic()
                 session.execute(delete(UsageRecord).where(UsageRecord.span < (time.time() - KEPT) // 60))

@@ -43,6 +43,10 @@ ADDED_MS, ADDED_SHARE = 8.0, 0.03
 VISITORS, PACE, LONGEST_GAP_MS = 20, 50.0, 150.0
 CONVERSATIONS, GROWTH = 2000, 1.05
 QUESTION = "今天天气真好，出去走走吗？"
+UNLIMITED = (
+    *("visitor_messages_per_minute", "visitor_messages_per_hour", "visitor_tokens_per_day"),
+    *("visitors_messages_per_minute", "visitors_tokens_per_day"),
+)
 OWNER = Person("owner", "owner", "zh", "session")
 
 
@@ -182,7 +186,8 @@ def test_twenty_visitors_at_once(tmp_path: Path) -> None:
 
 
 def test_memory_is_flat_over_two_thousand_conversations(tmp_path: Path) -> None:
-    settings = Settings.load(output_dir=tmp_path / "studio", model_name="starter")
+    everything = dict.fromkeys(UNLIMITED, 0)
+    settings = Settings.load(output_dir=tmp_path / "studio", model_name="starter", **everything)
     with Studio.open(settings) as studio:
         studio.chat._engine = PacedEngine(studio.chat.engine(paced_engine.base_of(settings)), pace=0.0)
         sizes: dict[int, float] = {}
