@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from anime_ai.persona.cards import Persona
     from anime_ai.studio import Studio
 
+AT_ONCE = 32
+"""Answers that are written at once, below the forty threads that Gradio has; whoever asks beyond waits for one's end."""
+
 
 class ChatTab:
     """Handlers of the tab, and its components after `build`."""
@@ -352,7 +355,7 @@ class ChatTab:
             role="visitor",
             inputs=[talking.message, *asked],
             outputs=talking.outputs,
-            concurrency_limit=16,
+            concurrency_limit=AT_ONCE,
         )
         for button in talking.examples:
             page.on(
@@ -361,7 +364,7 @@ class ChatTab:
                 role="visitor",
                 inputs=[button, *asked],
                 outputs=talking.outputs,
-                concurrency_limit=16,
+                concurrency_limit=AT_ONCE,
             )
         page.on(
             talking.line.click,
@@ -370,6 +373,6 @@ class ChatTab:
             event=True,
             inputs=[self.conversation, *how],
             outputs=talking.outputs,
-            concurrency_limit=16,
+            concurrency_limit=AT_ONCE,
         )
         page.on(talking.stop_button.click, talking.stop, role="visitor", inputs=[self.conversation])
