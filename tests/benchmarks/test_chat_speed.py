@@ -192,7 +192,8 @@ def test_twenty_visitors_at_once(tmp_path: Path) -> None:
             f"{median(found):>9.0f} ms{quantiles(found, n=20)[-1]:>7.0f} ms{max(found):>7.0f} ms{longest:>14.1f} s"
         )
         print(f"{name:<10}{figures}")
-    print(f"first words after {waited:.1f} s at most; computed on {cores[0]:.2f} cores, load {os.getloadavg()[0]:.1f}")
+    load = os.getloadavg()[0]
+    print(f"first words after {waited:.1f} s at most; computed on {cores[0]:.2f} cores, load {load:.1f}")
     assert waited <= whole / 2, "somebody waits for another one's answer to end"
     assert quantiles(all_of_them, n=20)[-1] <= LONGEST_GAP_MS
     assert min(map(len, crowded)) >= 0.5 * len(alone), "somebody starves"
