@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 AT_ONCE = 32
-"""Answers that are written at once, below the forty threads that Gradio has; whoever asks beyond waits for one's end."""
+"""Answers that are written at once, below the forty threads that Gradio has; who asks beyond waits for one to end."""
 
 
 class ChatTab:
