@@ -192,10 +192,14 @@ def pack(
 
 
 def sha256_of(file: Path) -> str:
+    """The hash of a file. Raises PublishError where it cannot be read."""
     digest = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while piece := opened.read(PIECE):
-            digest.update(piece)
+    try:
+        with open(file, "rb") as opened:
+            while piece := opened.read(PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise PublishError("publishing.broken", why=f"{file}: {error.strerror or error}") from error
     return digest.hexdigest()
 
 
