@@ -1,6 +1,6 @@
 """What the classifier of feelings gets right, against naming the commonest feeling, and the milliseconds that it takes.
 
-pytest -m benchmark -s tests/benchmarks/test_feelings.py
+pytest -m benchmark -s tests/benchmarks/test_feeling_figures.py
 """
 
 from __future__ import annotations
