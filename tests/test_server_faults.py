@@ -35,7 +35,8 @@ def say(words: str) -> list[object]:
 def measured(folder: Path, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
     """The address of an app with a fake model, and its process."""
     before = set(psutil.Process().children())
-    with served(folder, OWNER_PASSWORD="开门", VISITORS_MESSAGES_PER_MINUTE="0", **settings) as address:
+    crowd = {"VISITORS_MESSAGES_PER_MINUTE": "0", "VISITORS_PER_ADDRESS": "0"}
+    with served(folder, OWNER_PASSWORD="开门", **crowd, **settings) as address:
         (process,) = set(psutil.Process().children()) - before
         yield address, process
 

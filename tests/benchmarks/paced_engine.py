@@ -68,7 +68,7 @@ def main() -> None:
     from anime_ai.studio import Studio
     from anime_ai.ui.launch import free_port, launch
 
-    limits = {"visitors_messages_per_minute": 0, "owner_password": "二十位客人"}
+    limits = {"visitors_messages_per_minute": 0, "visitors_per_address": 0, "owner_password": "二十位客人"}
     settings = Settings.load(output_dir=Path(sys.argv[1]), model_name="starter", **limits)
     with Studio.open(settings) as studio:
         studio.chat._engine = PacedEngine(studio.chat.engine(base_of(settings)), float(sys.argv[2]))
