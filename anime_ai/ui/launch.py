@@ -30,6 +30,7 @@ from anime_ai.ui.transcript_route import conversations_of
 if TYPE_CHECKING:
     import gradio as gr
 
+    from anime_ai.config import Settings
     from anime_ai.studio import Studio
     from anime_ai.ui.health import Health
 
@@ -77,15 +78,9 @@ def launch(
     settings = studio.settings
     check_password(settings.owner_password.get_secret_value(), host, share)
     _own_cache(studio)
-    persons = Persons(
-        read_secret(settings.studio_dir / "secret.key"),
-        password=settings.owner_password.get_secret_value(),
-        shared=share or bool(os.environ.get("SPACE_ID")),
-        oauth=OAuth.of_space(settings.owners.split(",")),
-    )
     guard = Middleware(
         Guard,
-        persons=persons,
+        persons=_persons(settings, share),
         hosts=Hosts.of(host, share, settings.allowed_hosts),
         upload_limit=settings.max_upload_mb * 1024 * 1024,
         on_space=bool(os.environ.get("SPACE_ID")),
@@ -129,6 +124,16 @@ def launch(
         favicon_path=MARK,
     )
     return demo
+
+
+def _persons(settings: Settings, share: bool) -> Persons:
+    """Who comes, by cookie, password or Hugging Face."""
+    return Persons(
+        read_secret(settings.studio_dir / "secret.key"),
+        password=settings.owner_password.get_secret_value(),
+        shared=share or bool(os.environ.get("SPACE_ID")),
+        oauth=OAuth.of_space(settings.owners.split(",")),
+    )
 
 
 def _routes(studio: Studio) -> list[Any]:

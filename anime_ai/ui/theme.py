@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +26,17 @@ SANS = (
 MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "Noto Sans Mono CJK SC", "monospace")
 
 
+DUSK = "#f6f4fd #ece8fb #dbd3f7 #c1b4f0 #a18de5 #8169d8 #6d52c8 #5b42aa #4b398a #3d316d #261e47".split()
+INK = "#faf9fc #f3f1f7 #e6e3ee #cfcadb #a49db6 #7b738f #5d566f #443e54 #2a2637 #1d1a27 #14121c".split()
+"""Violet ink and warm paper, from the lightest shade to the darkest."""
+STEPS = (50, *range(100, 1000, 100), 950)
+
+
 def theme() -> Any:
     """The Gradio theme: violet ink on warm paper, and a night sky in the dark."""
     import gradio as gr
 
-    violet = gr.themes.Color(
-        name="dusk",
-        c50="#f6f4fd",
-        c100="#ece8fb",
-        c200="#dbd3f7",
-        c300="#c1b4f0",
-        c400="#a18de5",
-        c500="#8169d8",
-        c600="#6d52c8",
-        c700="#5b42aa",
-        c800="#4b398a",
-        c900="#3d316d",
-        c950="#261e47",
-    )
-    ink = gr.themes.Color(
-        name="ink",
-        c50="#faf9fc",
-        c100="#f3f1f7",
-        c200="#e6e3ee",
-        c300="#cfcadb",
-        c400="#a49db6",
-        c500="#7b738f",
-        c600="#5d566f",
-        c700="#443e54",
-        c800="#2a2637",
-        c900="#1d1a27",
-        c950="#14121c",
-    )
+    violet, ink = _colour("dusk", DUSK), _colour("ink", INK)
     base = gr.themes.Base(
         primary_hue=violet,
         secondary_hue=violet,
@@ -102,3 +82,11 @@ def theme() -> Any:
         button_secondary_text_color="*primary_800",
         button_secondary_text_color_dark="*primary_200",
     )
+
+
+def _colour(name: str, shades: Sequence[str]) -> Any:
+    """A scale of Gradio's, a shade for each of `STEPS`."""
+    import gradio as gr
+
+    named = {f"c{step}": shade for step, shade in zip(STEPS, shades, strict=True)}
+    return gr.themes.Color(name=name, **named)
