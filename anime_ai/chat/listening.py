@@ -50,7 +50,7 @@ class Listening:
         there = self._conversation(person, conversation_id)
         listening = [one.persona for one in there.members] or [there.persona]
         off = all(self._memory.way(person, persona) == "off" for persona in listening)
-        if off or not self.by_model(person, conversation_id):
+        if off or not self._has_model(there):
             self._memory.notice(person, conversation_id)
             return False
         with self._lock:
@@ -68,9 +68,12 @@ class Listening:
 
     def by_model(self, person: str, conversation_id: str) -> bool:
         """Whether the model that answers in a conversation can tell facts from talk: the starter cannot."""
+        return self._has_model(self._conversation(person, conversation_id))
+
+    def _has_model(self, conversation: Conversation) -> bool:
         settings = self._chat().settings
         try:
-            base = find_base(self._choice(self._conversation(person, conversation_id)).base, settings)
+            base = find_base(self._choice(conversation).base, settings)
         except ModelError:
             return False
         return not starter_answers(settings, base)
