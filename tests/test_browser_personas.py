@@ -87,6 +87,11 @@ def test_an_edit_is_kept_and_a_deletion_can_be_undone(tab: Tab, tmp_path: Path) 
 
 def test_her_face_changes_and_has_pictures_of_ones_own(tab: Tab, tmp_path: Path) -> None:
     page = tab.open()
+    tab.go("personas")
+    page.click("#personas-list li:has-text('纪棠')")
+    page.wait_for_selector("#personas-list li.chosen:has-text('纪棠')")
+    page.click("#persona-talk")
+    page.wait_for_selector("#line .message-row.bot img[src^='portraits/tsundere/']")
     face = page.locator("#line .message-row.bot").last.locator(".face[data-feeling] img")
     assert str(face.get_attribute("src")).startswith("portraits/tsundere/")
     before = page.locator("#talk .message-content").count()

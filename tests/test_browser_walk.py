@@ -122,6 +122,8 @@ def talk(walk: Walk) -> None:
     walk.tab.say("   ")
     walk.page.wait_for_selector(".toast-message-text")
     walk.look("toast")
+    walk.page.click(".toast-close")  # or it fades out while another tab is looked at
+    walk.page.wait_for_selector(".toast-message-text", state="detached")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
