@@ -9,10 +9,15 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from anime_ai.errors import StorageError
+
+SETTLED = 3.0
+"""Seconds after its last change from which on a file's times and size tell whether it was changed again: those of some
+file systems have a step of two."""
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -54,6 +59,23 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_json_again(path: Path) -> Any:
+    """`read_json` of a file that is read over and over: parsed anew only where the file has changed since. The value is
+    everybody's and must not be changed."""
+    try:
+        stamp = path.stat()
+    except (OSError, ValueError):
+        return None
+    if abs(time.time() - stamp.st_mtime) < SETTLED:
+        return read_json(path)
+    return _settled(path, stamp.st_ino, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=256)
+def _settled(path: Path, *stamp: int) -> Any:
+    return read_json(path)
 
 
 @contextmanager

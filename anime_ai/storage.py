@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ class Database:
         self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self.place = str(self.file) if self.file else self._url.render_as_string(hide_password=True)
         self._turn = threading.Lock()
+        self._open = threading.local()
         self._engine = self._make_engine(foreign_keys=True)
         self._writing = sessionmaker(self._engine, expire_on_commit=False)
         self._hasty = sessionmaker(self._engine.execution_options(synchronous="NORMAL"), expire_on_commit=False)
@@ -144,8 +145,23 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Like `session`, for a block that only reads: it sees one state and never waits for a writer."""
-        with self._said_plainly(), self._reading.begin() as session:
+        around: Session | None = getattr(self._open, "session", None)
+        with self._said_plainly(), nullcontext(around) if around is not None else self._reading.begin() as session:
             yield session
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread reads in the block it reads of one state, in one transaction: each of its own would take as
+        long as the question. What is written meanwhile, also by the block, is not seen in it. Not around a `yield`."""
+        if getattr(self._open, "session", None) is not None:
+            yield
+            return
+        with self.reading() as session:
+            self._open.session = session
+            try:
+                yield
+            finally:
+                self._open.session = None
 
     def close(self) -> None:
         """Close all connections. Closing twice does no harm."""

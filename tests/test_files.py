@@ -72,3 +72,39 @@ def test_a_place_that_takes_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         files.check_writable(tmp_path / "file" / "below")
     assert str(tmp_path / "file") in caught.value.say("en")
+
+
+def test_a_file_that_lies_there_for_long_is_parsed_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    read = files.read_json
+    monkeypatch.setattr(files, "read_json", lambda path: (parsed.append(path), read(path))[1])
+    file = tmp_path / "card.json"
+    assert files.read_json_again(file) is None
+    file.write_text('{"a": 1}', encoding="utf-8")
+    os.utime(file, (1e9, 1e9))
+    assert [files.read_json_again(file) for _ in range(3)] == [{"a": 1}] * 3
+    assert len(parsed) == 1
+    files.write_json(file, {"a": 2})
+    os.utime(file, (1e9, 1e9))  # a copy may bring its time along
+    assert files.read_json_again(file) == {"a": 2}
+    file.write_text('{"a":  3}\n', encoding="utf-8")  # as long as before, in place, just now
+    assert files.read_json_again(file) == {"a": 3}
+    file.write_text('{"a":  4}\n', encoding="utf-8")
+    assert files.read_json_again(file) == {"a": 4}, "in the same moment, as far as the file system tells"
+    file.write_text('{"a":', encoding="utf-8")
+    assert files.read_json_again(file) is None
+    file.unlink()
+    assert files.read_json_again(file) is None
+
+
+def test_of_files_that_are_read_again_only_so_many_are_kept(tmp_path: Path) -> None:
+    most = files._settled.cache_info().maxsize
+    assert most is not None
+    for number in range(most + 10):
+        file = tmp_path / f"{number}.json"
+        file.write_text("[]", encoding="utf-8")
+        os.utime(file, (1e9, 1e9))
+        assert files.read_json_again(file) == []
+    assert files._settled.cache_info().currsize == most

@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import event, func, inspect, select, text
 
 from anime_ai import storage
 from anime_ai.config import Settings
@@ -73,6 +74,34 @@ def test_who_is_hasty_does_not_wait_for_the_disk_and_the_next_one_does(database:
     for hasty, level in ((False, 2), (True, 1), (False, 2)):
         with database.session(hasty=hasty) as session:
             assert session.connection().exec_driver_sql("PRAGMA synchronous").scalar() == level
+
+
+def test_what_is_read_together_is_of_one_state_and_in_one_transaction(database: Database) -> None:
+    begun: list[str] = []
+
+    @event.listens_for(database._engine, "before_cursor_execute")
+    def note(*given: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            begun.append(given[2].split()[0])
+
+    def names() -> list[str]:
+        with database.reading() as session:
+            return list(session.scalars(select(DatasetRecord.name)))
+
+    add_dataset(database, "一")
+    begun.clear()
+    with database.together(), database.together():
+        assert names() == ["一"]
+        other = threading.Thread(target=add_dataset, args=(database, "二"))
+        other.start()
+        other.join()
+        assert names() == ["一"]
+        assert begun == ["BEGIN", "SELECT", "SELECT"]
+    assert names() == ["一", "二"]
+    with pytest.raises(ZeroDivisionError), database.together():
+        assert 1 / len(names()[2:])
+    add_dataset(database, "三")
+    assert names() == ["一", "二", "三"], "nothing is held open"
 
 
 def test_a_failing_block_leaves_nothing(database: Database) -> None:

@@ -62,9 +62,9 @@ class Branches:
             if old.role == "assistant":
                 kept["feeling"] = tone_of(content)
             wanted = Message("", old.role, content, meta=kept, speaker=old.speaker)
-            new = tree.add(session, record, old.parent_id or "", wanted)
-            record.updated = time.time()
-            return told(new, Tree.of(session, record.id).siblings(new.id))
+            new = tree.add(session, record.id, old.parent_id or "", wanted)
+            record.leaf_id, record.updated = new.id, time.time()
+            return new
 
     def switch(self, person: str, message_id: str) -> None:
         """Show the line through a message, to where it was shown last."""
@@ -115,7 +115,8 @@ class Branches:
             fresh = _copied(session, record)
             parent = ""
             for one in line:
-                parent = tree.add(session, fresh, parent, one).id
+                parent = tree.add(session, fresh.id, parent, one).id
+            fresh.leaf_id = parent or None
             return fresh.id
 
     def restore(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from anime_ai.config import Settings
 from anime_ai.errors import ModelError
@@ -18,13 +20,31 @@ from anime_ai.training.runs import FINAL, Run
 
 @dataclass(frozen=True)
 class AdapterChoice:
-    """An adapter that can answer. `id` "" is the base model alone. `base` is a model name as in the settings."""
+    """An adapter that can answer. `id` "" is the base model alone. `base` is a model name as in the settings.
+
+    Made for one answer: what it has looked up of its files it does not look up again.
+    """
 
     id: str
     label: str
     persona: str
     base: str
     path: Path | None = None
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The adapter's own notes; none for the base alone."""
+        return read_card(self.path) if self.path else {}
+
+    @cached_property
+    def model(self) -> Base:
+        """The base that answers. Raises ModelError where it is not on this disk."""
+        return find_base(self.base)
+
+    @cached_property
+    def parameters(self) -> int:
+        """How large the base is."""
+        return self.model.parameters()
 
     def fingerprint(self) -> str:
         """The SHA-256 of the adapter's weights, "" for the base alone."""
@@ -36,26 +56,53 @@ def offered(
 ) -> list[AdapterChoice]:
     """What can answer: this persona's adapters first, newest first, then the others, and the base model last; where a
     server answers, it is first. `shipped`: the folder of the starter's adapters."""
-    found: list[AdapterChoice] = []
+    found = on_lone(settings, [read() for _, read in _adapters(settings, personas, runs, shipped)])
+    found.sort(key=lambda choice: choice.persona != persona)
+    # A server need not have loaded what was trained here: its own model comes first.
+    return [_alone(settings), *found] if settings.engine == "remote" else [*found, _alone(settings)]
+
+
+def chosen(
+    settings: Settings, personas: Personas, runs: Callable[[], Sequence[Run]], shipped: Path, adapter_id: str
+) -> AdapterChoice:
+    """What answers under this id, a checkpoint too; the others' files are not looked into. Raises ModelError for what
+    is not there, TrainingError for a checkpoint that is gone."""
+    if not adapter_id:
+        return _alone(settings)
+    known = runs() if adapter_id.startswith("run:") else ()
+    if "@" in adapter_id and (checkpoint := checkpoint_named(known, adapter_id)) is not None:
+        return on_lone(settings, [checkpoint])[0]
+    for id, read in _adapters(settings, personas, known, shipped):
+        if id == adapter_id:
+            return on_lone(settings, [read()])[0]
+    raise ModelError("model.unknown_adapter", adapter=adapter_id)
+
+
+def _adapters(
+    settings: Settings, personas: Personas, runs: Sequence[Run], shipped: Path
+) -> Iterator[tuple[str, Callable[[], AdapterChoice]]]:
+    """The ids of all adapters, each with what reads its files."""
     for run in runs:
         if run.adapter is not None:
-            label = run.name or run.id[:8]
-            found.append(AdapterChoice(f"run:{run.id}", label, run.persona, base_of(run.adapter), run.adapter))
+            yield f"run:{run.id}", partial(_of_run, run, run.adapter)
     final = settings.output_dir / FINAL
     if (final / "adapter_config.json").is_file():
-        found.append(of_folder("final", final, FINAL))
+        yield "final", partial(of_folder, "final", final, FINAL)
     # Beside a real model, or a server's, nobody looks for the starter's adapters.
     if is_starter(settings, base_name(settings)) and settings.engine != "remote":
         for file in sorted(shipped.glob("*/adapter_config.json")):
             id = file.parent.name
-            found.append(of_folder(f"shipped:{id}", file.parent, personas.find(id).character))
-    found = on_lone(settings, found)
-    found.sort(key=lambda choice: choice.persona != persona)
-    base = AdapterChoice("", base_name(settings), "", settings.model_name)
-    if settings.engine != "remote":
-        return [*found, base]
-    # A server need not have loaded what was trained here: its own model comes first.
-    return [replace(base, label=settings.remote_model or "remote"), *found]
+            yield f"shipped:{id}", partial(of_folder, f"shipped:{id}", file.parent, personas.find(id).character)
+
+
+def _of_run(run: Run, adapter: Path) -> AdapterChoice:
+    return AdapterChoice(f"run:{run.id}", run.name or run.id[:8], run.persona, base_of(adapter), adapter)
+
+
+def _alone(settings: Settings) -> AdapterChoice:
+    """The base model, or a server's, without an adapter."""
+    label = settings.remote_model or "remote" if settings.engine == "remote" else base_name(settings)
+    return AdapterChoice("", label, "", settings.model_name)
 
 
 def checkpoints_of(runs: Sequence[Run], persona: str) -> list[AdapterChoice]:

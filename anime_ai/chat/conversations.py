@@ -9,23 +9,65 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from anime_ai.chat import tree
 from anime_ai.chat.branches import Branches
 from anime_ai.chat.members import MOST, Member, all_members, alone, cache_keys, members_of, seat, with_members
-from anime_ai.chat.tree import AT_ONCE, TICK, Message, Tree, erase, owned, storable, told
+from anime_ai.chat.tree import AT_ONCE, Message, Tree, erase, owned, storable
 from anime_ai.errors import AccessError
 from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
+from anime_ai.tables import MemberRecord
 
 TITLE = 40
 """Characters of the first message that become a conversation's title."""
 LONGEST_TITLE = 120
+FEW_BESIDE = 1.5
+"""Messages of a tree for each of the line that is shown, up to which all are read."""
+
+# Made once: to make a statement takes longer than to run it, and these are run for every answer.
+_OWN = (ConversationRecord.id == bindparam("talk"), ConversationRecord.person == bindparam("person"))
+_WITH_MEMBERS = (
+    select(
+        ConversationRecord.id,
+        ConversationRecord.persona,
+        ConversationRecord.title,
+        ConversationRecord.updated,
+        ConversationRecord.pinned,
+        ConversationRecord.knowledge,
+        ConversationRecord.settings,
+        ConversationRecord.leaf_id,
+        MemberRecord.persona.label("member"),
+        MemberRecord.adapter.label("member_adapter"),
+    )
+    .outerjoin(MemberRecord, MemberRecord.conversation_id == ConversationRecord.id)
+    .where(*_OWN)
+    .order_by(MemberRecord.place)
+)
+_HELD = select(ConversationRecord.leaf_id, ConversationRecord.title).where(*_OWN).with_for_update()
+_MOVED = (
+    update(ConversationRecord)
+    .where(ConversationRecord.id == bindparam("talk"))
+    .values(leaf_id=bindparam("leaf"), title=bindparam("named"), updated=bindparam("at"), opened=bindparam("at"))
+)
+_TOLD = select(
+    MessageRecord.id,
+    MessageRecord.role,
+    MessageRecord.content,
+    MessageRecord.thinking,
+    MessageRecord.meta,
+    MessageRecord.parent_id,
+    MessageRecord.created,
+    MessageRecord.speaker,
+)
+_MESSAGES = _TOLD.where(MessageRecord.conversation_id == bindparam("talk"))
+_MESSAGE = _TOLD.where(MessageRecord.id == bindparam("id"))
 
 
 @dataclass(frozen=True)
@@ -62,6 +104,10 @@ class Conversations:
         self._database = database
         self.branches = Branches(database)
 
+    def together(self) -> AbstractContextManager[None]:
+        """What is read in the block, not of conversations alone, is read of one state: `Database.together`."""
+        return self._database.together()
+
     def open(self, person: str, persona: str) -> Conversation:
         """The conversation with this persona that the person had open last, else a new one."""
         with self._database.session() as session:
@@ -93,7 +139,7 @@ class Conversations:
             for persona, said in greetings:
                 meta = {"greeting": True, "feeling": tone_of(said)}
                 first = Message("", "assistant", said, meta=meta, speaker=persona)
-                tree.add(session, record, record.leaf_id or "", first)
+                record.leaf_id = tree.add(session, record.id, record.leaf_id or "", first).id
             return _conversation(session, record)
 
     def gather(self, person: str, conversation_id: str, members: Sequence[Member]) -> None:
@@ -113,11 +159,18 @@ class Conversations:
         """One conversation. `opened`: the person has it before them now."""
         if not opened:
             with self._database.reading() as session:
-                return _conversation(session, owned(session, person, conversation_id))
+                return _conversation(session, *_with_members(session, person, conversation_id))
         with self._database.session() as session:
             record = owned(session, person, conversation_id)
             record.opened = time.time()
             return _conversation(session, record)
+
+    def glance(self, person: str, conversation_id: str) -> Conversation:
+        """One conversation, of its messages only the one at which the line ends, without its alternatives."""
+        with self._database.reading() as session:
+            record, members = _with_members(session, person, conversation_id)
+            leaf = session.connection().execute(_MESSAGE, {"id": record.leaf_id or ""}).all()
+            return _summary(record, tuple(_message(one, (one.id,)) for one in leaf), members=members)
 
     def last(self, person: str) -> Conversation | None:
         """The conversation that the person had open last, without its messages."""
@@ -153,18 +206,22 @@ class Conversations:
         """
         return self.add(person, conversation_id, Message("", role, content, thinking, meta or {}), behind)
 
-    def add(self, person: str, conversation_id: str, said: Message, behind: str | None = None) -> Message:
-        """`append` of a message that tells more; its id and time become others."""
-        with self._database.session() as session:
-            record = owned(session, person, conversation_id, lock=True)
-            parent = record.leaf_id or "" if behind is None else behind
-            if parent and session.get(MessageRecord, parent) is None:
+    def add(
+        self, person: str, conversation_id: str, said: Message, behind: str | None = None, hasty: bool = False
+    ) -> Message:
+        """`append` of a message that tells more; its time becomes another, and an id of "" a fresh one. `hasty`: it
+        grows, and is soon written again (`Database.session`)."""
+        with self._database.session(hasty) as session:
+            held = session.connection().execute(_HELD, {"talk": conversation_id, "person": person}).first()
+            if held is None or (behind and not tree.holds(session, conversation_id, behind)):
                 raise AccessError("chat.not_yours")
-            new = tree.add(session, record, parent, said)
-            record.updated = record.opened = time.time()
-            if said.role == "user" and not record.title:
-                record.title = " ".join(new.content.split())[:TITLE]
-            return told(new, Tree.of(session, conversation_id).siblings(new.id))
+            leaf, title = held
+            new = tree.add(session, conversation_id, (leaf or "") if behind is None else behind, said, said.id)
+            if said.role == "user" and not title:
+                title = " ".join(new.content.split())[:TITLE]
+            moved = {"talk": conversation_id, "leaf": new.id, "named": title, "at": time.time()}
+            session.connection().execute(_MOVED, moved)
+            return new
 
     def update(
         self, person: str, message_id: str, content: str, thinking: str = "", meta: dict[str, Any] | None = None
@@ -231,16 +288,16 @@ def _new(session: Session, person: str, persona: str, greetings: Sequence[str]) 
 def _greet(session: Session, record: ConversationRecord, greetings: Sequence[str]) -> None:
     told_as = [{"greeting": True, "feeling": tone_of(one)} for one in greetings]
     messages = [Message("", "assistant", one, meta=meta) for one, meta in zip(greetings, told_as, strict=True)]
-    said = [tree.add(session, record, "", one) for one in messages]
+    said = [tree.add(session, record.id, "", one).id for one in messages]
     if said:
-        said[0].visited = said[-1].visited + TICK
-    record.leaf_id = said[0].id if said else None
+        tree.visit(session, record.id, said[0])
+    record.leaf_id = said[0] if said else None
     record.settings = {**record.settings, "greeted": True}
     session.flush()
 
 
 def _summary(
-    record: ConversationRecord,
+    record: Any,
     messages: tuple[Message, ...] = (),
     ahead: bool = False,
     members: tuple[Member, ...] = (),
@@ -260,13 +317,35 @@ def _summary(
     )
 
 
-def _conversation(session: Session, record: ConversationRecord) -> Conversation:
+def _with_members(session: Session, person: str, conversation_id: str) -> tuple[Any, tuple[Member, ...]]:
+    """What a conversation of the person's is, by the names of its record, and who speaks in it, in one question."""
+    found = session.connection().execute(_WITH_MEMBERS, {"talk": conversation_id, "person": person}).all()
+    if not found:
+        raise AccessError("chat.not_yours")
+    return found[0], tuple(Member(one.member, one.member_adapter) for one in found if one.member is not None)
+
+
+def _conversation(session: Session, record: Any, members: tuple[Member, ...] | None = None) -> Conversation:
     found = Tree.of(session, record.id)
     leaf = record.leaf_id or ""
-    line = found.line(leaf)
-    records: dict[str, MessageRecord] = {}
-    for start in range(0, len(line), AT_ONCE):
-        wanted = select(MessageRecord).where(MessageRecord.id.in_(line[start : start + AT_ONCE]))
-        records |= {one.id: one for one in session.scalars(wanted)}
-    messages = tuple(told(records[id], found.siblings(id)) for id in line)
-    return _summary(record, messages, leaf in found.children, members_of(session, record.id))
+    messages = _messages(session, record.id, found, found.line(leaf))
+    members = members_of(session, record.id) if members is None else members
+    return _summary(record, messages, leaf in found.children, members)
+
+
+def _messages(session: Session, conversation_id: str, found: Tree, line: Sequence[str]) -> tuple[Message, ...]:
+    """The messages of a line, without their records: there are many of them."""
+    # To name each takes longer than to read a few that stand beside the line.
+    few = len(found.nodes) <= FEW_BESIDE * len(line)
+    parts = [line[start : start + AT_ONCE] for start in range(0, len(line), AT_ONCE)]
+    wanted = [_MESSAGES][: len(line)] if few else [_MESSAGES.where(MessageRecord.id.in_(part)) for part in parts]
+    told: dict[str, Message] = {}
+    for one in wanted:
+        rows = session.connection().execute(one, {"talk": conversation_id}).all()
+        told |= {row.id: _message(row, tuple(found.siblings(row.id))) for row in rows}
+    return tuple(told[id] for id in line)
+
+
+def _message(row: Any, siblings: tuple[str, ...]) -> Message:
+    id, role, content, thinking, meta, parent, created, speaker = row
+    return Message(id, role, content, thinking, meta, parent or "", siblings, created, speaker)

@@ -12,6 +12,7 @@ from anime_ai.chat.tree import Message
 from anime_ai.errors import AnimeAIError
 from anime_ai.knowledge.passages import Citation
 from anime_ai.persona.tone import tone_of
+from anime_ai.storage import new_id
 
 SAVE_EVERY = 0.5
 """Seconds between two saves of an answer that is being written."""
@@ -56,6 +57,7 @@ class Keeping:
         self.conversation_id, self.behind = conversation_id, behind
         self.meta = meta
         self.message_id = begun.id if begun else ""
+        self._there = begun is not None
         self.old = begun
         self._before = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
         self._saved = time.monotonic()
@@ -72,15 +74,15 @@ class Keeping:
             for total in pieces:
                 self._watch(total)
                 if total.text or total.thinking:
-                    self._save(total)
+                    self.message_id = self.message_id or new_id()
                     yield self._reply(total)
+                    self._save(total)  # nobody waits for it
         finally:
             pieces.close()
             if self.message_id and total is not None:
                 text, thinking = self._joined(total)
                 cited = cite(text)
-                meta = {**self._meta(total, cited, adapter_sha()), "feeling": tone_of(text)}
-                self.conversations.update(self.person, self.message_id, text, thinking, meta)
+                self._write(text, thinking, {**self._meta(total, cited, adapter_sha()), "feeling": tone_of(text)})
         if total is not None:
             yield replace(self._reply(total, done=True), cited=tuple(cited))
 
@@ -98,14 +100,18 @@ class Keeping:
             self._thinking_since = 0.0
 
     def _save(self, total: Any) -> None:
-        text, thinking = self._joined(total)
-        if not self.message_id:
-            said = Message("", "assistant", text, thinking, self.meta, speaker=self.speaker)
-            kept = self.conversations.add(self.person, self.conversation_id, said, self.behind)
-            self.message_id, self._saved = kept.id, time.monotonic()
-        elif time.monotonic() - self._saved > SAVE_EVERY:
-            self.conversations.update(self.person, self.message_id, text, thinking)
+        if not self._there or time.monotonic() - self._saved > SAVE_EVERY:
+            self._write(*self._joined(total))
             self._saved = time.monotonic()
+
+    def _write(self, text: str, thinking: str, meta: dict[str, Any] | None = None) -> None:
+        """Keep what there is; `meta`: how it came about, when it is over."""
+        if self._there:
+            self.conversations.update(self.person, self.message_id, text, thinking, meta)
+            return
+        said = Message(self.message_id, "assistant", text, thinking, meta or self.meta, speaker=self.speaker)
+        self.conversations.add(self.person, self.conversation_id, said, self.behind, hasty=meta is None)
+        self._there = True
 
     def _meta(self, total: Any, cited: list[Citation], adapter_sha: str) -> dict[str, Any]:
         """What is kept of how the answer came about, when it is over."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from anime_ai.errors import PersonaError
 from anime_ai.persona.cards import Persona
 from anime_ai.persona.lorebook import Book, Lore, book_from, scan
 from anime_ai.persona.placing import place_of
@@ -103,16 +106,24 @@ class LoreBooks:
 
     def _books(self, persona: Persona | None, name: str) -> list[Book]:
         """The books that a persona's conversations look into, her card's first."""
-        books = [self._book(one.id, one.updated, one.book, one.name) for one in self._worlds.of(name)]
-        if persona is not None and persona.card is not None and persona.card.book:
-            books.insert(0, self._book(persona.id, persona.version, persona.card.book, persona.card.name))
+        books = []
+        if persona is not None and persona.card is not None and (own := persona.card.book):
+            called = persona.card.name
+            books.append(self._book(persona.id, persona.version, lambda: (own, called)))
+        for id, updated in self._worlds.states(name):
+            with suppress(PersonaError):  # it was removed just now
+                books.append(self._book(id, updated, partial(self._world, id)))
         return books
 
-    def _book(self, id: str, state: float, value: Mapping[str, Any], name: str) -> Book:
+    def _world(self, id: str) -> tuple[Mapping[str, Any], str]:
+        found = self._worlds.get(id)
+        return found.book, found.name
+
+    def _book(self, id: str, state: float, read: Callable[[], tuple[Mapping[str, Any], str]]) -> Book:
         """A book as it is looked into; a large one takes a while to read and is kept until it changes."""
         found = self._read.get((id, state))
         if found is None:
-            found = self._read[id, state] = book_from(value, name)
+            found = self._read[id, state] = book_from(*read())
             if len(self._read) > KEPT_BOOKS:
                 self._read.popitem(last=False)
         return found

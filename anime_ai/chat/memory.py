@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, or_, select, text
+from sqlalchemy import bindparam, exists, or_, select, text
 from sqlalchemy.orm import Session
 
 from anime_ai.chat.conversations import Conversation, Conversations
@@ -173,11 +173,16 @@ class Memory:
 
     def told(self, person: str, conversation: Conversation, before: Sequence[Message], small: bool) -> tuple[str, ...]:
         """What goes into the prompt behind the card: the facts that are kept, newest last, and the summary."""
-        facts = [fact.text for fact in self.list(person, conversation.persona) if fact.kept]
-        kept = _newest(facts, SMALL_ROOM if small else ROOM)
+        kept = _newest(self._kept(person, conversation.persona), SMALL_ROOM if small else ROOM)
         summary = self._summary(person, conversation, before, small)
         parts = [_listed(FACTS, kept), _listed(EARLIER, summary)]
         return tuple(part for part in parts if part)
+
+    def _kept(self, person: str, persona: str) -> builtins.list[str]:
+        """The facts that are kept, oldest first, without where they come from."""
+        with self._database.reading() as session:
+            found = session.connection().scalars(_KEPT, {"person": person, "persona": persona[:300]})
+            return builtins.list(found)
 
     def summary(self, person: str, conversation_id: str, persona: str = "") -> str:
         """What is told of the part of a conversation that does not fit into the prompt any more, a line each; of
@@ -264,6 +269,18 @@ def _newest(facts: Sequence[str], room: int) -> builtins.list[str]:
 
 def _of(person: str, persona: str) -> tuple[Any, ...]:
     return MemoryRecord.person == person, MemoryRecord.persona == persona[:300]
+
+
+_KEPT = (
+    select(MemoryRecord.text)
+    .where(
+        MemoryRecord.person == bindparam("person"),
+        MemoryRecord.persona == bindparam("persona"),
+        MemoryRecord.kept.is_(True),
+    )
+    .order_by(MemoryRecord.created, MemoryRecord.id)
+)
+"""Made once: it is run for every answer."""
 
 
 def _talks(session: Session, person: str, persona: str) -> list[str]:

@@ -53,6 +53,10 @@ class EngineChatModel(BaseChatModel):
     stop_texts: tuple[str, ...] = ()
     """Before which an answer is over."""
 
+    def __repr__(self) -> str:
+        """What LangChain tells its callbacks of every answer: not all that stands in an engine."""
+        return f"EngineChatModel({self.engine.base.id!r})"
+
     @property
     def _llm_type(self) -> str:
         return "anime-ai-engine"

@@ -20,7 +20,6 @@ from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture
 from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.knowledge.service import Retrieval
-from anime_ai.models.bases import find_base
 from anime_ai.models.engines import starter_answers
 from anime_ai.persona.lorebook import Lore
 
@@ -241,7 +240,7 @@ class Rounds:
 
     def _plain(self, choice: AdapterChoice) -> bool:
         """Whether who answers reads a single question at a time: the starter does."""
-        return starter_answers(self.chat.settings, find_base(choice.base, self.chat.settings))
+        return starter_answers(self.chat.settings, choice.model)
 
     def _looked_up(self, person: str, view: Conversation, asked: Message, choice: AdapterChoice) -> dict[str, Any]:
         """What her books say to all that was said, and her documents to what the person said."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anime_ai.errors import SettingsError
@@ -107,5 +107,5 @@ def sampling_of(values: Mapping[str, Any]) -> Sampling:
 
 def as_meta(sampling: Sampling) -> dict[str, Any]:
     """What a message keeps of how it was drawn: the settings that are not the standard ones."""
-    standard = asdict(Sampling())
-    return {name: value for name, value in asdict(sampling).items() if value != standard[name]}
+    standard = vars(Sampling())
+    return {name: value for name, value in vars(sampling).items() if value != standard[name]}

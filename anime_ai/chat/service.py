@@ -20,11 +20,10 @@ from anime_ai.chat.busy import Busy
 from anime_ai.chat.choices import (
     AdapterChoice,
     base_name,
-    checkpoint_named,
     checkpoints_of,
+    chosen,
     is_starter,
     offered,
-    on_lone,
 )
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
@@ -38,10 +37,9 @@ from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, OWNER, Settings
-from anime_ai.errors import AnimeAIError, ModelError, PersonaError
+from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.models.adapters import read_card
-from anime_ai.models.bases import Base, find_base
+from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
@@ -126,12 +124,7 @@ class Chat:
 
     def choice(self, adapter_id: str) -> AdapterChoice:
         """The choice with this id. Raises ModelError when it is gone."""
-        if "@" in adapter_id and (found := checkpoint_named(self.runs(), adapter_id)) is not None:
-            return on_lone(self.settings, [found])[0]
-        for choice in self.adapters():
-            if choice.id == adapter_id:
-                return choice
-        raise ModelError("model.unknown_adapter", adapter=adapter_id)
+        return chosen(self.settings, self.personas, self.runs, SHIPPED, adapter_id)
 
     def start(self, person: str, persona: str) -> Conversation:
         """A new conversation with a persona; her greetings are its first alternatives."""
@@ -148,11 +141,10 @@ class Chat:
             return found
         return self.conversations.greet(person, found.id, self.personas.greetings(found.persona))
 
-    def policy(self, conversation: Conversation, adapter_id: str) -> str:
+    def policy(self, conversation: Conversation, adapter: str | AdapterChoice) -> str:
         """How she thinks in a conversation: as it says, else as the adapter was trained, else as the settings say."""
-        choice = self.choice(adapter_id)
-        trained = read_card(choice.path) if choice.path else {}
-        return str(conversation.settings.get("think") or trained.get("think") or self.settings.think)
+        choice = self.choice(adapter) if isinstance(adapter, str) else adapter
+        return str(conversation.settings.get("think") or choice.card.get("think") or self.settings.think)
 
     @staticmethod
     def worded(message: str, picture: Attached | None = None) -> str:
@@ -179,8 +171,9 @@ class Chat:
         said = self.worded(message, picture)
         choice = self.choice(how.adapter_id)
         with self._alone(person, conversation_id):
-            conversation = self.conversations.get(person, conversation_id)
-            meta = self._looked_up(person, conversation, said, choice, picture)
+            with self.conversations.together():
+                conversation = self.conversations.get(person, conversation_id)
+                meta = self._looked_up(person, conversation, said, choice, picture)
             asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
             yield from self._answer(person, conversation, asked, choice, how)
 
@@ -254,14 +247,14 @@ class Chat:
         if self.books is None:
             return Lore()
         persona = self.personas.named(conversation.persona)
-        base = find_base(choice.base, self.settings)
+        base = choice.model
 
         def count(text: str) -> int:  # only where something fires: a tokenizer takes a while to load
             return self.engine(base).layout(self.settings.prompt_format, self.settings.think).length(text)
 
         remote = self.settings.engine == "remote"  # a server's model sees what the server says
         context = self.engine(base).context_length() if remote else base.context()
-        in_card = tells_card(persona, read_card(choice.path) if choice.path else {})
+        in_card = tells_card(persona, choice.card)
         return self.books.look(persona, conversation, said, count, context, self._reads_little(choice), in_card)
 
     def _check_there(self, persona: str, person: str = OWNER) -> None:
@@ -278,10 +271,10 @@ class Chat:
         return [base_id for base_id in readable if chosen is None or base_id in chosen]
 
     def _reads_little(self, choice: AdapterChoice) -> bool:
-        return self._small(find_base(choice.base, self.settings))
+        return self._small(choice.parameters)
 
-    def _small(self, base: Base) -> bool:
-        return self.settings.engine != "remote" and base.parameters() < SMALL
+    def _small(self, parameters: int) -> bool:
+        return self.settings.engine != "remote" and parameters < SMALL
 
     def ask(
         self,
@@ -399,7 +392,7 @@ class Chat:
         cite = partial(self.knowledge.cite, retrieval=found, base_ids=asked_of)
         meta: dict[str, Any] = {"adapter": choice.id, "base": choice.base, "done": False}
         meta["sampling"] = as_meta(how.sampling)
-        if (policy := how.think or self.policy(conversation, choice.id)) != "silent":
+        if (policy := how.think or self.policy(conversation, choice)) != "silent":
             meta["think"] = policy
         behind, speaker = (part.behind, part.speaker) if part else (asked.id, "")
         if part:
@@ -440,7 +433,7 @@ class Chat:
             from anime_ai.chat.chain import PROMPT
 
             choice = self.choice(adapter_id)
-            base = find_base(choice.base, self.settings)
+            base = choice.model
             if base.starter or engine_name(self.settings, base) != "llamacpp":
                 return
             model, values = self._asked(conversation, Turn("…"), choice, How())
@@ -452,13 +445,12 @@ class Chat:
         """The model that answers a turn, and the values of its prompt."""
         from anime_ai.chat.model import EngineChatModel, check_layout
 
-        engine = self.engine(find_base(choice.base, self.settings))
-        trained = read_card(choice.path) if choice.path else {}
+        engine, trained = self.engine(choice.model), choice.card
         model = EngineChatModel(
             engine=engine,
             adapter=Adapter(choice.path) if choice.path else None,
             prompt_format=str(trained.get("prompt_format") or self.settings.prompt_format),
-            think=how.think or self.policy(conversation, choice.id),
+            think=how.think or self.policy(conversation, choice),
             sampling=how.sampling,
             cache_key=conversation.cache_key,
             stopping=how.stop or threading.Event(),
@@ -478,7 +470,7 @@ class Chat:
             line = "" if persona is None or persona.system_line else str(trained.get("system_line") or "")
             return line or self.personas.system_line(conversation.persona)
         count, context = engine.layout(model.prompt_format, model.think).length, engine.context_length()
-        told = self.books is not None and not self._small(engine.base)
+        told = self.books is not None and not self._small(engine.base.parameters())
         standing = self.books.standing(persona, conversation.id, count, context) if self.books and told else {}
         return card_text(persona, conversation.id, count, context, standing)
 

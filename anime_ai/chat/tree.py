@@ -8,19 +8,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from anime_ai.errors import AccessError
-from anime_ai.storage import ConversationRecord, MessageRecord
+from anime_ai.storage import ConversationRecord, MessageRecord, new_id
 
 AT_ONCE = 500
 """Ids of one question; SQLite takes no more than some thousand."""
 TICK = 1e-6
 """Seconds by which a time is later than the one before it, at the least."""
+
+# Made once: to make a statement takes longer than to run it, and these are run for every answer.
+_HERE = MessageRecord.conversation_id == bindparam("talk")
+_NODES = (
+    select(MessageRecord.id, MessageRecord.parent_id, MessageRecord.visited)
+    .where(_HERE)
+    .order_by(MessageRecord.created, MessageRecord.id)
+)
+_BESIDE = (
+    select(MessageRecord.id)
+    .where(_HERE, MessageRecord.parent_id.is_not_distinct_from(bindparam("parent")))
+    .order_by(MessageRecord.created, MessageRecord.id)
+)
+_NEWEST = select(func.max(MessageRecord.created), func.max(MessageRecord.visited)).where(_HERE)
+_PLACE = select(MessageRecord.conversation_id).where(MessageRecord.id == bindparam("id"))
+_INSERT = insert(MessageRecord)
 
 
 @dataclass(frozen=True)
@@ -62,12 +78,8 @@ class Tree:
 
     @classmethod
     def of(cls, session: Session, conversation_id: str) -> Tree:
-        found = session.execute(
-            select(MessageRecord.id, MessageRecord.parent_id, MessageRecord.visited)
-            .where(MessageRecord.conversation_id == conversation_id)
-            .order_by(MessageRecord.created, MessageRecord.id)
-        )
-        return cls(Node(id, parent or "", visited) for id, parent, visited in found)
+        found = session.connection().execute(_NODES, {"talk": conversation_id})
+        return cls(Node(id, parent or "", visited) for id, parent, visited in found.all())
 
     def line(self, leaf: str) -> list[str]:
         """From the first message to `leaf`; nothing for "" and for what is not in the tree."""
@@ -129,27 +141,43 @@ def owned_message(
     return owned(session, person, message.conversation_id, lock), message
 
 
-def add(session: Session, record: ConversationRecord, parent: str, told: Message) -> MessageRecord:
-    """A new message behind `parent`, at which the line now ends. Its id is a fresh one."""
+def add(session: Session, conversation_id: str, parent: str, said: Message, id: str = "") -> Message:
+    """A new message behind `parent` ("" begins a line), at a time of its own; `id` "": a fresh one. Where the line ends
+    stays as it was."""
+    connection, place = session.connection(), {"talk": conversation_id, "parent": parent or None}
+    beside = connection.scalars(_BESIDE, place).all()
     # Never before what is there already, whatever the clock does: alternatives are listed by their time.
-    newest = select(func.max(MessageRecord.created), func.max(MessageRecord.visited))
-    made, shown = session.execute(newest.where(MessageRecord.conversation_id == record.id)).one()
+    made, shown = _newest(session, conversation_id)
     now = time.time()
-    message = MessageRecord(
-        conversation_id=record.id,
-        parent_id=parent or None,
-        role=told.role,
-        speaker=told.speaker,
-        content=storable(told.content),
-        thinking=storable(told.thinking),
-        meta=told.meta,
-        created=max(now, (made or 0.0) + TICK),
-        visited=max(now, (shown or 0.0) + TICK),
+    told = replace(
+        said,
+        id=id or new_id(),
+        content=storable(said.content),
+        thinking=storable(said.thinking),
+        parent=parent,
+        created=max(now, made + TICK),
     )
-    session.add(message)
-    session.flush()
-    record.leaf_id = message.id
-    return message
+    values = {name: getattr(told, name) for name in ("id", "role", "speaker", "content", "thinking", "meta", "created")}
+    fresh = {"conversation_id": conversation_id, "parent_id": parent or None, "visited": max(now, shown + TICK)}
+    connection.execute(_INSERT, {**values, **fresh})
+    return replace(told, siblings=(*beside, told.id))
+
+
+def holds(session: Session, conversation_id: str, message_id: str) -> bool:
+    """Whether a message stands in a conversation."""
+    return session.connection().scalar(_PLACE, {"id": message_id}) == conversation_id
+
+
+def visit(session: Session, conversation_id: str, message_id: str) -> None:
+    """Mark a message as the one of its conversation that was shown last."""
+    shown = _newest(session, conversation_id)[1] + TICK
+    session.connection().execute(update(MessageRecord).where(MessageRecord.id == message_id).values(visited=shown))
+
+
+def _newest(session: Session, conversation_id: str) -> tuple[float, float]:
+    """When the newest message of a conversation was made, and when one was last shown; 0 where there is none."""
+    made, shown = session.connection().execute(_NEWEST, {"talk": conversation_id}).one()
+    return made or 0.0, shown or 0.0
 
 
 def turn_to(session: Session, record: ConversationRecord, tree: Tree, leaf: str) -> None:

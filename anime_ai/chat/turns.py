@@ -118,7 +118,7 @@ def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -
 
 def as_json(found: Retrieval) -> dict[str, Any]:
     """What was found for a question, as a message keeps it."""
-    told = [asdict(one) for one in found.passages]
+    told = [dict(vars(one)) for one in found.passages]
     return {"question": found.question, "why": found.why, "cut": found.cut, "passages": told}
 
 

@@ -7,10 +7,14 @@ documents, and says nothing of what is asked.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from anime_ai.knowledge.lexical import Held, Hit, Lexical
-from anime_ai.knowledge.store import Library
+from anime_ai.knowledge.store import Library, StoredChunk
 from anime_ai.knowledge.talk import everyday
+
+KEPT = 200
+"""Chunks that were found lately and are not asked for again while nothing changes."""
 
 
 class Index:
@@ -21,6 +25,7 @@ class Index:
         self.base_id = base_id
         self._lexical = Lexical()
         self._revision = -2
+        self._found: dict[str, StoredChunk] = {}
         self._catching_up = threading.Lock()
 
     def __len__(self) -> int:
@@ -39,9 +44,22 @@ class Index:
         return self._lexical.held(question)
 
     def search(self, question: str, count: int, everywhere: Held | None = None) -> list[Hit]:
-        """The best chunks by words, best first. `everywhere`: what all the bases hold that are asked together."""
-        self.catch_up()
+        """The best chunks by words, best first. `everywhere`: what all the bases hold that are asked together, this one
+        among them: `held` has caught up then."""
+        if everywhere is None:
+            self.catch_up()
         return self._lexical.search(question, count, everyday, everywhere)
+
+    def chunks(self, ids: Sequence[str]) -> dict[str, StoredChunk]:
+        """Chunks out of what was found just now; those that are gone meanwhile are left out."""
+        kept = self._found
+        found = {id: kept[id] for id in ids if id in kept}
+        if len(found) < len(ids):
+            found |= self._library.by_id([id for id in ids if id not in found])
+            # Another one's place is taken by a new dictionary, never changed: a catch-up may have emptied it.
+            if self._found is kept:
+                self._found = {**(kept if len(kept) + len(ids) <= KEPT else {}), **found}
+        return found
 
     def catch_up(self) -> None:
         """Take in what changed since, whoever changed it. One look at a number where nothing did.
@@ -58,4 +76,4 @@ class Index:
             beside = {id for id in alive & known if self._lexical.group(id) in documents}
             fresh |= self._library.texts(self.base_id, beside) if beside else {}
             self._lexical.replace(known - alive, fresh)
-            self._revision = revision
+            self._revision, self._found = revision, {}

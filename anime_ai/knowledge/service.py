@@ -24,7 +24,7 @@ from anime_ai.knowledge.lexical import Hit
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
 from anime_ai.knowledge.rerank import Reranker
 from anime_ai.knowledge.semantic import DEPTH, Semantic, fused
-from anime_ai.knowledge.store import Library
+from anime_ai.knowledge.store import Library, StoredChunk
 from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import Entry, unpacked
 from anime_ai.storage import Database
@@ -161,7 +161,9 @@ class Knowledge:
         dense = sorted(near, key=lambda id: (-near[id], id))
         ranked = fused(lexical, dense, self.semantic.dense.trust)[: max(count, RERANKED if self.reranker else 0)]
         ranks = [{id: rank for rank, id in enumerate(order, 1)} for order in (lexical, dense)]
-        chunks = self.library.by_id(ranked)
+        chunks: dict[str, StoredChunk] = {}
+        for index in indexes.values():
+            chunks |= index.chunks([id for id in ranked if id in index])
         found = [
             replace(
                 of_chunk(chunks[id]),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from anime_ai.errors import KnowledgeError
@@ -100,9 +100,9 @@ class Library:
 
     def readable(self, person: str = "", persona: str | None = None) -> builtins.list[str]:
         """The ids of `bases`, without counting what is in them."""
-        wanted = select(KnowledgeBaseRecord.id).where(*_for(person, persona)).order_by(KnowledgeBaseRecord.created)
+        wanted = _MINE if persona is None else _FOR_HER
         with self._database.reading() as session:
-            return builtins.list(session.scalars(wanted))
+            return builtins.list(session.connection().scalars(wanted, {"person": person, "persona": persona}))
 
     def base(self, name_or_id: str, person: str = "") -> BaseInfo:
         """The base with this id, else the one with this name."""
@@ -292,8 +292,8 @@ class Library:
     def revision(self, base_id: str) -> int:
         """Grows with every change; -1 for a base that is gone."""
         with self._database.reading() as session:
-            record = session.get(KnowledgeBaseRecord, base_id)
-            return -1 if record is None or record.removed else record.revision
+            found = session.connection().scalar(_REVISION, {"base": base_id})
+            return -1 if found is None else int(found)
 
     def alive(self, base_id: str) -> tuple[int, set[str]]:
         """The revision, and the ids of what can be found at it."""
@@ -330,8 +330,16 @@ class Library:
             return str(values.get("id", chunk_id))
 
 
-def _readable(person: str) -> Any:
+def _readable(person: Any) -> Any:
     return KnowledgeBaseRecord.person.in_(["", person]) & KnowledgeBaseRecord.removed.is_(False)
+
+
+# Made once: to make a statement takes longer than to run it, and these are run for every question.
+_REVISION = select(KnowledgeBaseRecord.revision).where(
+    KnowledgeBaseRecord.id == bindparam("base"), KnowledgeBaseRecord.removed.is_(False)
+)
+_MINE = select(KnowledgeBaseRecord.id).where(_readable(bindparam("person"))).order_by(KnowledgeBaseRecord.created)
+_FOR_HER = _MINE.where(KnowledgeBaseRecord.persona.in_(["", bindparam("persona")]))
 
 
 def _base(session: Session, base_id: str, person: str | None = None, lock: bool = False) -> KnowledgeBaseRecord:

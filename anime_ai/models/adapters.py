@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anime_ai.errors import ModelError
-from anime_ai.files import read_json
+from anime_ai.files import read_json_again
 from anime_ai.models.bases import Base, read_header
 
 CARD = "anime_ai.json"
@@ -33,8 +33,8 @@ _OFF: tuple[Any, ...] = (None, False, "none", {}, [])
 
 def read_card(folder: Path) -> dict[str, object]:
     """The adapter's own notes; empty for an adapter that was made elsewhere."""
-    card = read_json(folder / CARD)
-    return card if isinstance(card, dict) else {}
+    card = read_json_again(folder / CARD)
+    return dict(card) if isinstance(card, dict) else {}
 
 
 def fingerprint(folder: Path) -> str:
@@ -62,7 +62,7 @@ def base_of(folder: Path) -> str:
     knows where the folder is.
     """
     named = _published_base(folder)
-    run = read_json(folder.parent / "config.json")
+    run = read_json_again(folder.parent / "config.json")
     recipe = run.get("recipe") if isinstance(run, dict) else None
     local = str(recipe.get("base") or "") if isinstance(recipe, dict) else ""
     # The run folder may belong to a later run by now, on another base.
@@ -70,7 +70,7 @@ def base_of(folder: Path) -> str:
 
 
 def _published_base(folder: Path) -> str:
-    config = read_json(folder / "adapter_config.json")
+    config = read_json_again(folder / "adapter_config.json")
     published = config.get("base_model_name_or_path", "") if isinstance(config, dict) else ""
     return str(read_card(folder).get("base") or published or "")
 
@@ -89,7 +89,7 @@ def check_adapter(folder: Path, base: Base) -> None:
 
 def check_plain(folder: Path) -> None:
     """Raise ModelError unless `folder` holds a plain LoRA adapter in safetensors, whatever base it is for."""
-    config = read_json(folder / "adapter_config.json")
+    config = read_json_again(folder / "adapter_config.json")
     if not isinstance(config, dict):
         raise ModelError("model.not_an_adapter", path=folder)
     if not (folder / WEIGHTS).is_file():

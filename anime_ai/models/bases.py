@@ -17,7 +17,7 @@ from typing import Any
 
 from anime_ai.config import STARTER_LM, Settings
 from anime_ai.errors import ModelError
-from anime_ai.files import read_json
+from anime_ai.files import read_json_again
 from anime_ai.models.catalogue import BASE_FILES, CATALOGUE, DEFAULT, STARTER
 from anime_ai.models.gguf_heads import Head, read_head
 from anime_ai.models.gguf_tokenizer import check_tokenizer
@@ -51,8 +51,8 @@ class Base:
         """Its configuration in the names of transformers; of a lone GGUF, as much as is asked for here."""
         if self.lone:
             return _config_of(read_head(self.path))
-        told = read_json(self.path / "config.json")
-        return told if isinstance(told, dict) else {}
+        told = read_json_again(self.path / "config.json")
+        return dict(told) if isinstance(told, dict) else {}
 
     def parameters(self) -> int:
         """The number of parameters, by the heads of its files."""
@@ -100,12 +100,14 @@ def _fingerprint(files: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def find_base(name: str, settings: Settings, download: bool = False, tell: Callable[[], None] = lambda: None) -> Base:
+def find_base(
+    name: str, settings: Settings | None = None, download: bool = False, tell: Callable[[], None] = lambda: None
+) -> Base:
     """The base model that `name` means: auto, starter, a folder, a GGUF file, a Hub id, or a GGUF file on the hub.
 
     `auto` is DeepSeek-R1-Distill-Qwen-1.5B where it is on the disk, else the starter. A model that was named is never
-    replaced by another. `tell` is called when a download begins. Raises ModelError when the model is not there and
-    cannot be downloaded.
+    replaced by another. `settings` say where to `download` from, `tell` is called when that begins. Raises ModelError
+    when the model is not there and cannot be downloaded.
     """
     if name == "auto":
         there = _cached(DEFAULT)
@@ -127,7 +129,7 @@ def find_base(name: str, settings: Settings, download: bool = False, tell: Calla
     there = _cached(name)
     if there:
         return Base(name, there)
-    if not download:
+    if not download or settings is None:
         raise ModelError("model.not_on_disk", name=name)
     return Base(name, _download(name, settings, tell))
 
@@ -216,7 +218,7 @@ def _starter() -> Base:
 
 def check_folder(folder: Path, name: str) -> None:
     """Raise ModelError unless a folder holds a whole model in safetensors that runs no code of its own."""
-    config = read_json(folder / "config.json")
+    config = read_json_again(folder / "config.json")
     if not isinstance(config, dict):
         raise ModelError("model.no_config", name=name, path=folder)
     if "auto_map" in config:
@@ -226,7 +228,7 @@ def check_folder(folder: Path, name: str) -> None:
     if not any((folder / file).is_file() for file in _TOKENIZERS):
         # transformers would go on with a vocabulary of one entry.
         raise ModelError("model.incomplete", name=name, path=folder, file=_TOKENIZERS[0])
-    index = read_json(folder / "model.safetensors.index.json")
+    index = read_json_again(folder / "model.safetensors.index.json")
     wanted = set(index.get("weight_map", {}).values()) if isinstance(index, dict) else set()
     missing = sorted(file for file in wanted if not (folder / file).is_file())
     if missing:

@@ -26,6 +26,9 @@ SIDE = 640
 LOOK_EVERY = 0.5
 """Seconds after which it is looked whether another process has changed something."""
 
+_STAMP = select(func.count(), func.max(PersonaFacesRecord.updated))
+"""Made once: it is run for nearly every answer."""
+
 
 @dataclass(frozen=True)
 class Faces:
@@ -131,8 +134,7 @@ class FaceBook:
 
     def _read(self, stamp: tuple[Any, ...], known: dict[str, Faces]) -> dict[str, Faces]:
         with self._database.reading() as session:
-            newest = select(func.count(), func.max(PersonaFacesRecord.updated))
-            now = tuple(session.execute(newest).one())
+            now = tuple(session.connection().execute(_STAMP).one())
             if now != stamp:
                 known = {one.persona_id: _faces(one) for one in session.scalars(select(PersonaFacesRecord))}
         self._looked = (time.monotonic(), now, known)

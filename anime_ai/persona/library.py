@@ -40,6 +40,9 @@ UNCHANGED = Faces()
 LOOK_EVERY = 0.5
 """Seconds after which it is looked whether another process has changed something."""
 
+_STAMP = select(func.count(), func.max(PersonaRecord.updated)).where(PersonaRecord.removed.is_(False))
+"""Made once: it is run for nearly every answer."""
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -73,8 +76,7 @@ class PersonaLibrary(Personas):
 
     def _read_own(self, stamp: tuple[Any, ...], own: builtins.list[Persona]) -> builtins.list[Persona]:
         with self._database.reading() as session:
-            wanted = select(func.count(), func.max(PersonaRecord.updated)).where(PersonaRecord.removed.is_(False))
-            now = tuple(session.execute(wanted).one())
+            now = tuple(session.connection().execute(_STAMP).one())
             if now != stamp:
                 wanted_all = select(PersonaRecord).where(PersonaRecord.removed.is_(False))
                 own = [_persona(one) for one in session.scalars(wanted_all.order_by(PersonaRecord.created.desc()))]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from anime_ai.config import OWNER
@@ -18,6 +18,17 @@ from anime_ai.storage import Database, shown_name
 from anime_ai.tables import WorldBookRecord, new_id
 
 MOST_NAME = 80
+
+_STATES = (
+    select(WorldBookRecord.id, WorldBookRecord.updated)
+    .where(
+        WorldBookRecord.removed.is_(False),
+        WorldBookRecord.enabled.is_(True),
+        WorldBookRecord.persona.in_(["", bindparam("persona")]),
+    )
+    .order_by(WorldBookRecord.name)
+)
+"""Made once: it is run for every answer."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,11 @@ class WorldBooks:
     def of(self, persona: str) -> builtins.list[WorldBook]:
         """Those that a persona's conversations look into."""
         return [one for one in self.list() if one.enabled and one.persona in ("", persona)]
+
+    def states(self, persona: str) -> builtins.list[tuple[str, float]]:
+        """The ids of `of`, each with the time of its last change, without what is in them."""
+        with self._database.reading() as session:
+            return [(id, at) for id, at in session.connection().execute(_STATES, {"persona": persona})]
 
     def get(self, book_id: str) -> WorldBook:
         with self._database.reading() as session:

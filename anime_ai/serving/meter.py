@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from anime_ai.errors import AnimeAIError
@@ -21,6 +21,15 @@ KEPT = 2 * DAY
 """Seconds after which a count is forgotten."""
 MOST_SUBJECTS = 5000
 """Whose last minute is remembered."""
+
+# Made once: they are run for every answer to a visitor.
+_ONE = (
+    UsageRecord.subject == bindparam("whose"),
+    UsageRecord.kind == bindparam("what"),
+    UsageRecord.span == bindparam("since"),
+)
+_USED = select(UsageRecord.amount).where(*_ONE)
+_MORE = update(UsageRecord).where(*_ONE).values(amount=UsageRecord.amount + bindparam("more"))
 
 
 class QuotaError(AnimeAIError):
@@ -43,10 +52,8 @@ class Meter:
     def used(self, subject: str, kind: str, seconds: int) -> int:
         """What `subject` has used of `kind` in the hour or day that it is now."""
         with self._database.reading() as session:
-            wanted = select(UsageRecord.amount).where(
-                UsageRecord.subject == subject, UsageRecord.kind == kind, UsageRecord.span == _span(seconds)
-            )
-            return session.scalar(wanted) or 0
+            counted = {"whose": subject, "what": kind, "since": _span(seconds)}
+            return int(session.connection().scalar(_USED, counted) or 0)
 
     def add(self, subject: str, kind: str, seconds: int, amount: int) -> int:
         """Count `amount` more; what it is then."""
@@ -87,15 +94,11 @@ class Meter:
             if time.monotonic() - self._cleared > HOUR or not self._cleared:
                 self._cleared = time.monotonic()
                 session.execute(delete(UsageRecord).where(UsageRecord.span < (time.time() - KEPT) // 60))
-            done = session.execute(
-                update(UsageRecord)
-                .where(UsageRecord.subject == subject, UsageRecord.kind == kind, UsageRecord.span == span)
-                .values(amount=UsageRecord.amount + amount)
-            )
-            if done.rowcount == 0:  # type: ignore[attr-defined]
+            counted = {"whose": subject, "what": kind, "since": span}
+            if session.connection().execute(_MORE, {**counted, "more": amount}).rowcount == 0:
                 session.add(UsageRecord(subject=subject, kind=kind, span=span, amount=amount))
                 return amount
-            return session.get_one(UsageRecord, (subject, kind, span)).amount
+            return int(session.connection().scalar(_USED, counted) or 0)
 
 
 def left(seconds: int) -> float:

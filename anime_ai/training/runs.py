@@ -24,7 +24,7 @@ from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.preprocess import Manifest, rows_sha256
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import StorageError, TrainingError
-from anime_ai.files import check_writable, read_json, restore_folder, write_bytes, write_json
+from anime_ai.files import check_writable, read_json, read_json_again, restore_folder, write_bytes, write_json
 from anime_ai.processes import Process, current, is_alive, start_module
 from anime_ai.training.recipe import Recipe
 
@@ -137,7 +137,7 @@ def read_run(folder: Path) -> Run:
 
     Raises TrainingError for a folder that holds no run.
     """
-    config, status = read_json(folder / CONFIG), read_json(folder / STATUS)
+    config, status = read_json_again(folder / CONFIG), read_json_again(folder / STATUS)
     if not isinstance(config, dict) or not isinstance(status, dict):
         raise TrainingError("training.no_run", path=folder)
     recipe = config.get("recipe", {})

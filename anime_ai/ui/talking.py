@@ -5,7 +5,8 @@ Knows no prompt. Everything names messages by their ids in the database, never b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,13 @@ class Talking:
     def _get(self, person: Person, conversation_id: Any) -> Conversation:
         return self.studio.conversations.get(person.id, str(conversation_id))
 
+    def _asked_in(self, person: Person, conversation_id: Any) -> Conversation:
+        """What is needed of a conversation to ask something in it: all of it only where several speak, or where she has
+        not spoken last."""
+        found = self.studio.conversations.glance(person.id, str(conversation_id))
+        hers = not found.members and all(one.role == "assistant" for one in found.messages)
+        return found if hers else self._get(person, conversation_id)
+
     def _step(
         self,
         shown: Any = None,
@@ -123,7 +131,7 @@ class Talking:
         it is."""
         how, picture = rest[:HOW], self.attachment.taken(person, *rest[HOW:])
         said = checked(str(message or "").strip() or (LOOK if picture else ""))
-        conversation = self._get(person, conversation_id)
+        conversation = self._asked_in(person, conversation_id)
         meta = {"picture": asdict(picture)} if picture else {}
         card = self.attachment.put("", visible=False) if picture else []
         back = self.attachment.put(picture.picture_id, visible=True) if picture else None
@@ -162,7 +170,11 @@ class Talking:
             }
             ask = ways.get(act, lambda made: answers.go_on(person.id, id, made))
             shorter = self._up_to(self._get(person, conversation.id), id, itself=act == "again")
-            yield from self.stream(person, shorter, ask, rest, asked)
+            with closing(self.stream(person, shorter, ask, rest, asked)) as steps:
+                waiting = next(steps)
+                waiting[0] = self.shown(person, shorter)
+                yield waiting
+                yield from steps
             return
         message = None
         if act == "edit":
@@ -203,8 +215,9 @@ class Talking:
         asked: str = "",
         meta: dict[str, Any] | None = None,
         back: dict[str, Any] | None = None,
-    ) -> Iterator[list[Any]]:
-        """Updates while she answers, or one after the other does; `back`: what is shown besides where she could not."""
+    ) -> Generator[list[Any], None, None]:
+        """Updates while she answers, or one after the other does: the line stays as it is until then. `back`: what is
+        shown besides where she could not."""
         voices, language = self.voices(conversation), person.language
         with self.generations.one(conversation.id, person.session, len(conversation.members) or 1) as stop:
             replies = ask(self.how(person, conversation, stop, *how))
@@ -212,7 +225,7 @@ class Talking:
                 waiting = speaking(self.voice(conversation), language, "", "", asked, meta)
                 if voices:  # who is first is said at once
                     waiting = asking(asked, meta or {}) if asked else ""
-                yield self._step(self.shown(person, conversation), waiting, busy=True)
+                yield self._step(live=waiting, busy=True)
                 for reply in paced(replies, lambda one: (one.speaker, one.done)):
                     if voices and reply.done:  # what she said stands in the line, and somebody else may begin
                         asked, meta = "", None
