@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from anime_ai.prompting import MASKED
+from anime_ai.training import packing
 from anime_ai.training.packing import Encoded, Packer, computed, flat, orders, shared, tensors
 
 
@@ -79,6 +80,19 @@ def test_a_token_sees_the_shared_beginning_and_its_own_row_only() -> None:
             seen == [*range(min(common, here + 1)), *range(begin, here + 1)] if here >= common else [*range(here + 1)]
         )
     assert int((pack["labels"] != MASKED).sum()) == sum(one.trained for one in ROWS[:2])
+
+
+@pytest.mark.parametrize("budget", [1, 45, 60, 10_000])
+@pytest.mark.parametrize("most", [3, 16, 40, 128])
+def test_pieces_see_all_that_the_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, budget: int, most: int) -> None:
+    monkeypatch.setattr(packing, "PIECE", most)
+    for pack in Packer(budget)([(one,) for one in [*ROWS, *ALONE]]):
+        told = tensors(flat(pack))
+        mask, pieces = told["attention_mask"][0, 0], told["pieces"]
+        assert [place for first, last, *_ in pieces for place in range(first, last)] == list(range(len(mask)))
+        for first, last, begin, common in pieces:
+            assert last - first <= most
+            assert not mask[first:last, common:begin].any() and not mask[first:last, last:].any()
 
 
 # ---- against plain transformers, on the starter -------------------------------------------------------------------
@@ -181,12 +195,16 @@ def test_the_gradients_of_packs_are_those_of_rows(
     assert far(gradients, found) < 1e-5
 
 
-def test_the_head_in_slices_gives_the_same(starter: Path, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+def test_the_head_in_slices_gives_the_same(
+    starter: Path, rows: list[Encoded], monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
     from anime_ai.training import objective
 
     model = adapted(starter)
+    model.get_base_model().get_output_embeddings().weight.requires_grad_(trained)
     loss, gradients = plain_gradients(model, rows)
-    monkeypatch.setattr(objective, "SLICE", 7)
+    monkeypatch.setattr(objective, "SLICE_CPU", 7)
     packed, found = packed_gradients(model, rows, Packer(1024))
     assert packed == pytest.approx(loss, rel=1e-5)
     assert far(gradients, found) < 1e-5

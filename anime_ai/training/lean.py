@@ -8,12 +8,15 @@ Sublinear Memory Cost", with the choice of what is cheap.) The gradients are pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
 import torch
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from anime_ai.training.packing import Piece
 
 ATTENTION = "anime_ai_lean"
 
@@ -140,39 +143,88 @@ def lean_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    pieces: Sequence[Piece] = (),
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Query (1, heads, T, d), key and value (1, kv heads, T, d) to (1, T, heads, d), by a mask of bools. Heads that
-    share a key are one product. Without gradients, and without a mask, transformers' own."""
-    if not torch.is_grad_enabled() or attention_mask is None:
+    """Query (1, heads, T, d), key and value (1, kv heads, T, d) to (1, T, heads, d), by a mask of bools (1, 1, T, T).
+
+    `pieces` of the pack say which keys a token may see at all (`packing.pieces_of`); without them all. Without
+    gradients, without a mask and for more than one sequence it is transformers' own.
+    """
+    if not torch.is_grad_enabled() or attention_mask is None or dropout or len(query) > 1:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    batch, heads, length, width = query.shape
-    groups = key.shape[1]
-    scale = scaling if scaling is not None else width**-0.5
-    grouped = query.reshape(batch, groups, heads // groups * length, width)
-    scores = (grouped @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length)
-    chances = _Softmax.apply(scores, attention_mask[:, :, None], scale)
-    found = chances.view(batch, groups, heads // groups * length, length) @ value
-    return found.view(batch, heads, length, width).transpose(1, 2), None
+    length, width = query.shape[2:]
+    told = (scaling if scaling is not None else width**-0.5, pieces or ((0, length, 0, 0),))
+    return _Attention.apply(query, key, value, attention_mask, *told), None
 
 
-class _Softmax(torch.autograd.Function):
-    """In fp32, kept in the width that it goes on in."""
+class _Attention(torch.autograd.Function):
+    """Piece by piece, heads that share a key in one product, softmax in fp32. The chances are not kept but computed
+    again on the way back, as in Dao et al. 2022 (FlashAttention), which also has the gradients."""
 
     @staticmethod
-    def forward(ctx: Any, scores: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
-        chances = (scores.float() * scale).masked_fill_(~mask, -torch.inf).softmax(-1).to(scores.dtype)
-        ctx.save_for_backward(chances)
-        ctx.scale = scale
-        return chances
+    def forward(
+        ctx: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, pieces: Sequence[Piece]
+    ) -> torch.Tensor:
+        ctx.save_for_backward(query, key, value, mask)
+        ctx.scale, ctx.pieces = scale, pieces
+        _, heads, length, width = query.shape
+        found = query.new_empty(1, length, heads, width)
+        for piece in pieces:
+            asked, keys = _asked(query, piece, key.shape[1]), _seen(key, piece)
+            chances = _chances(asked, keys, mask, scale, piece).to(query.dtype)
+            told = chances @ _seen(value, piece)
+            found[0, piece[0] : piece[1]] = told.view(heads, -1, width).transpose(0, 1)
+        return found
 
     @staticmethod
-    def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (chances,) = ctx.saved_tensors
-        back = given[0] * chances
-        back = back - chances * back.sum(-1, keepdim=True, dtype=torch.float32).to(back.dtype)
-        return back * ctx.scale, None, None
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[Any, ...]:
+        query, key, value, mask = ctx.saved_tensors
+        _, heads, length, width = query.shape
+        # Laid out as the projections before them gave them.
+        of_query = query.new_empty(1, length, heads, width).transpose(1, 2)
+        of_key, of_value = (torch.zeros(one.shape, dtype=torch.float32) for one in (key, value))
+        for piece in ctx.pieces:
+            asked, keys = _asked(query, piece, key.shape[1]), _seen(key, piece)
+            back = _asked(given[0].transpose(1, 2), piece, key.shape[1])
+            chances = _chances(asked, keys, mask, ctx.scale, piece)
+            _add(of_value, chances.to(back.dtype).transpose(1, 2) @ back, piece)
+            slopes = (back @ _seen(value, piece).transpose(1, 2)).float()
+            slopes = slopes.sub_((slopes * chances).sum(-1, keepdim=True)).mul_(chances.mul_(ctx.scale))
+            narrow = slopes.to(query.dtype)
+            of_query[0, :, piece[0] : piece[1]] = (narrow @ keys).view(heads, -1, width)
+            _add(of_key, narrow.transpose(1, 2) @ asked, piece)
+        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None, None
+
+
+def _asked(states: torch.Tensor, piece: Piece, groups: int) -> torch.Tensor:
+    """(groups, heads of a group × tokens of the piece, d)."""
+    _, heads, _, width = states.shape
+    return states[0, :, piece[0] : piece[1]].reshape(groups, heads // groups * (piece[1] - piece[0]), width)
+
+
+def _seen(states: torch.Tensor, piece: Piece) -> torch.Tensor:
+    """The keys or values (groups, n, d) that a piece looks at."""
+    _, last, begin, common = piece
+    own = states[0, :, begin:last]
+    return torch.cat([states[0, :, :common], own], dim=1) if common else own
+
+
+def _add(total: torch.Tensor, part: torch.Tensor, piece: Piece) -> None:
+    _, last, begin, common = piece
+    total[0, :, :common] += part[:, :common]
+    total[0, :, begin:last] += part[:, common:]
+
+
+def _chances(asked: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor, scale: float, piece: Piece) -> torch.Tensor:
+    """In fp32 (groups, heads of a group × tokens of the piece, n)."""
+    first, last, begin, common = piece
+    seen = mask[0, 0, first:last]
+    hidden = ~torch.cat([seen[:, :common], seen[:, begin:last]], dim=1)
+    scores = (asked @ keys.transpose(1, 2)).float().mul_(scale)
+    scores.view(len(asked), -1, *hidden.shape).masked_fill_(hidden, -torch.inf)
+    return scores.softmax(-1)

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
 from anime_ai.prompting import MASKED
+from anime_ai.training.lean import ATTENTION as LEAN
 from anime_ai.training.packing import Encoded, Item, Packer, flat, tensors
 
 Objective = Callable[[Any, dict[str, Any], Sequence[Encoded]], torch.Tensor]
@@ -115,8 +116,11 @@ def token_loss(model: Any, pack: dict[str, Any], rows: Sequence[Encoded]) -> tor
 
 def pack_losses(model: Any, pack: dict[str, Any], rows: int) -> torch.Tensor:
     """The summed loss of each row of a pack. The model was given its objective."""
-    mask = pack["attention_mask"]
-    if _eager(model):  # which adds what it is given
+    mask, more = pack["attention_mask"], {}
+    attention = getattr(model, "module", model).config._attn_implementation
+    if attention == LEAN:
+        more = {"pieces": pack["pieces"]}
+    if attention == "eager":  # which adds what it is given
         mask = torch.zeros(mask.shape, dtype=model_dtype(model), device=mask.device).masked_fill(
             ~mask, torch.finfo(model_dtype(model)).min
         )
@@ -127,11 +131,8 @@ def pack_losses(model: Any, pack: dict[str, Any], rows: int) -> torch.Tensor:
         targets=pack["labels"],
         owners=pack["owners"],
         rows=rows,
+        **more,
     )
-
-
-def _eager(model: Any) -> bool:
-    return getattr(model, "module", model).config._attn_implementation == "eager"
 
 
 def model_dtype(model: Any) -> torch.dtype:

@@ -32,6 +32,7 @@ class MasterAdamW(torch.optim.Optimizer):
             for weight, master in zip(group["params"], inner["params"], strict=True):
                 master.grad = None if weight.grad is None else weight.grad.float()
         self._inner.step()
+        self._inner.zero_grad()  # as wide as the masters, and of no use while the next step is computed
         for group, inner in zip(self.param_groups, self._inner.param_groups, strict=True):
             torch._foreach_copy_(list(group["params"]), list(inner["params"]))
 

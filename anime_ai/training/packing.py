@@ -72,6 +72,26 @@ def flat(items: Sequence[Item]) -> list[Encoded]:
     return [row for item in items for row in item]
 
 
+Piece = tuple[int, int, int, int]
+"""first, last, begin, common: tokens [first, last) of a pack, which see none but [begin, last) and [0, common)."""
+PIECE = 128
+"""Tokens of a piece at most: what its rows compute of each other is masked away."""
+
+
+def pieces_of(rows: Sequence[Encoded], common: int) -> tuple[Piece, ...]:
+    """What the pack of these rows falls into, whose first `common` tokens are shared: several rows, or a part of one."""
+    found: list[Piece] = []
+    last = 0
+    for size, before in ((common, 0), *((len(row.ids) - common, common) for row in rows)):
+        if found and last - found[-1][2] + size <= PIECE and found[-1][3] == before == common:
+            found[-1] = (found[-1][0], last + size, found[-1][2], before)
+        else:
+            cuts = [*range(last, last + size, PIECE), last + size]
+            found += [(first, end, last, before) for first, end in zip(cuts, cuts[1:], strict=False)]
+        last += size
+    return tuple(found)
+
+
 class Packer:
     """Cuts items into packs of at most `budget` tokens, but an item at least; `apart`: an item each.
 
@@ -104,7 +124,8 @@ class Packer:
 
 def tensors(rows: Sequence[Encoded]) -> dict[str, Any]:
     """A pack as a model takes it: input_ids, position_ids, labels and owners (1, T), and a mask of bools (1, 1, T, T),
-    True where a token (row of the mask) may look at another (column). Owners are the rows' places, -1 where shared."""
+    True where a token (row of the mask) may look at another (column). Owners are the rows' places, -1 where shared.
+    `pieces` are the pack's, for an attention that knows what to do with them."""
     import torch
 
     common = shared(rows) if len(rows) > 1 else 0
@@ -126,4 +147,5 @@ def tensors(rows: Sequence[Encoded]) -> dict[str, Any]:
         "labels": torch.tensor([labels]),
         "owners": owner[None],
         "attention_mask": mask,
+        "pieces": pieces_of(rows, common),
     }
