@@ -7,6 +7,7 @@ process and Ctrl-C in the terminal does not reach it. Its pid and start time tog
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
 import signal
 import subprocess
@@ -176,13 +177,22 @@ def usable_cpus() -> int:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has held in memory so far."""
+    """The most bytes that this process has held in memory so far, with the pages that it read of mapped files (weights,
+    libraries): the system may drop those, but what computes with them crawls then."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024  # bytes there, KiB elsewhere
+
+
+def give_back_memory() -> None:
+    """Give the system the pages of what was freed, where the heap keeps them: glibc's does between what is in use."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def usable_memory() -> int:

@@ -92,7 +92,8 @@ def test_pieces_see_all_that_the_mask_lets_them_see(monkeypatch: pytest.MonkeyPa
         assert [place for first, last, *_ in pieces for place in range(first, last)] == list(range(len(mask)))
         for first, last, begin, common in pieces:
             assert last - first <= most
-            assert not mask[first:last, common:begin].any() and not mask[first:last, last:].any()
+            assert not mask[first:last, common:begin].any()
+            assert not mask[first:last, last:].any()
 
 
 # ---- against plain transformers, on the starter -------------------------------------------------------------------

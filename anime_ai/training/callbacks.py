@@ -160,7 +160,8 @@ def _finite(model: Any) -> bool:
 
 
 def memory_peak() -> int:
-    """Bytes: the peak on the accelerator, else the most that this process has held."""
+    """Bytes: the peak of what torch took on the accelerator, else the most that this process has held (resident pages,
+    those of the mapped weights among them; see `processes.peak_memory`)."""
     import torch
 
     if torch.cuda.is_available():

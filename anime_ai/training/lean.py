@@ -1,8 +1,8 @@
-"""A training step that keeps less for its way back, on processors: norms, attention and the gated part of a block.
+"""A training step that keeps less for its way back, on processors: norms, attention, adapters, gated blocks.
 
 What a block of a Qwen keeps by itself is mostly copies: a norm's input in fp32, a softmax in fp32 and in 16 bits, four
-tensors of the MLP's width. Here the inputs are kept and the rest is computed again, element by element; no matrix
-product is done twice. (Chen et al. 2016, "Training Deep Nets with
+tensors of the MLP's width. Here the inputs are kept and the rest is computed again, element by element; no product with
+a weight is done twice. (Chen et al. 2016, "Training Deep Nets with
 Sublinear Memory Cost", with the choice of what is cheap.) The gradients are plain transformers'. Knows no trainer.
 """
 
@@ -29,16 +29,18 @@ def make_lean(model: Any) -> None:
         elif all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
             if isinstance(module.act_fn, torch.nn.SiLU) or type(module.act_fn).__name__ == "SiLUActivation":
                 _patch(module, _gated)
+        elif hasattr(module, "lora_A") and hasattr(module, "base_layer"):
+            _patch(module, _adapted, module.forward)
     AttentionInterface.register(ATTENTION, lean_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     model.set_attn_implementation(ATTENTION)
 
 
-def _patch(module: Any, lean: Any) -> None:
+def _patch(module: Any, lean: Any, *more: Any) -> None:
     plain = module.forward
 
     def forward(self: Any, states: torch.Tensor) -> torch.Tensor:
-        return lean(self, states) if torch.is_grad_enabled() else plain(states)
+        return lean(self, states, *more) if torch.is_grad_enabled() else plain(states)
 
     module.forward = MethodType(forward, module)
 
@@ -69,30 +71,71 @@ def _gated(self: Any, states: torch.Tensor) -> torch.Tensor:
     gate, up = self.gate_proj(states), self.up_proj(states)
     down = self.down_proj
     lora = _plain_lora(down)
-    if lora is None:
+    if lora is None or down.base_layer.bias is not None:
         return down(_Gate.apply(gate, up))
     return _Down.apply(gate, up, down.base_layer.weight, *lora)
+
+
+def _adapted(self: Any, states: torch.Tensor, plain: Any) -> torch.Tensor:
+    lora = _plain_lora(self)
+    if lora is None:
+        return plain(states)
+    return _Linear.apply(states, self.base_layer.weight, self.base_layer.bias, *lora)
 
 
 def _plain_lora(layer: Any) -> tuple[Any, Any, float] | None:
     """A and B and the scale of a linear layer's one adapter; None for any other kind of layer."""
     active = getattr(layer, "active_adapters", [])
-    if len(active) != 1 or getattr(layer, "disable_adapters", False) or active[0] not in layer.lora_A:
+    if len(active) != 1 or layer.disable_adapters or layer.merged or active[0] not in layer.lora_A:
         return None
     name = active[0]
-    plain = type(layer.base_layer) is torch.nn.Linear and layer.base_layer.bias is None
+    plain = type(layer.base_layer) is torch.nn.Linear and not layer.base_layer.weight.requires_grad
     bare = isinstance(layer.lora_dropout[name], torch.nn.Identity) and name not in layer.lora_variant
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    if not (plain and bare and down.dtype == layer.base_layer.weight.dtype):
+    down, up = layer.lora_A[name], layer.lora_B[name]
+    if not (plain and bare and down.weight.dtype == layer.base_layer.weight.dtype and up.bias is None):
         return None
-    return down, up, layer.scaling[name]
+    return down.weight, up.weight, layer.scaling[name]
 
 
-def _slopes(gate: torch.Tensor, up: torch.Tensor, back: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of silu(gate) · up by gate and by up, times `back`."""
-    share = torch.sigmoid(gate)
-    silu = gate * share
-    return back * up * (share + silu * (1 - share)), back * silu
+class _Linear(torch.autograd.Function):
+    """W·x + b + s·B·A·x, and its slopes, without a pass of their own for what the adapter adds."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Any, weight: Any, bias: Any, down: Any, across: Any, scale: float) -> torch.Tensor:
+        flat = states.flatten(0, -2)
+        narrow = flat @ down.T
+        ctx.save_for_backward(flat, weight, down, across, narrow)
+        ctx.scale = scale
+        found = torch.nn.functional.linear(flat, weight, bias).addmm_(narrow, across.T, alpha=scale)
+        return found.view(*states.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple[Any, ...]:
+        flat, weight, down, across, narrow = ctx.saved_tensors
+        back = given[0].flatten(0, -2)
+        of_narrow = (back @ across) * ctx.scale
+        of_states = None
+        if ctx.needs_input_grad[0]:
+            of_states = (back @ weight).addmm_(of_narrow, down).view(*given[0].shape[:-1], -1)
+        return of_states, None, None, of_narrow.T @ flat, (back.T @ narrow) * ctx.scale, None
+
+
+CHUNK = 64
+"""Tokens whose gated part is computed at once on the way back: what it takes in between stays in the cache."""
+
+
+def _slopes(gate: torch.Tensor, up: torch.Tensor, back: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Of h = silu(gate) · up, all (T, width): its slopes by gate and by up times `back`, and h again."""
+    found = torch.empty_like(gate), torch.empty_like(gate), torch.empty_like(gate)
+    for parts in zip(*(one.split(CHUNK) for one in (gate, up, back, *found)), strict=True):
+        gate, up, back, of_gate, of_up, hidden = parts
+        share = torch.sigmoid(gate)
+        silu = gate * share
+        torch.mul(silu, up, out=hidden)
+        torch.mul(back, silu, out=of_up)
+        torch.mul(back, up, out=of_gate)
+        of_gate *= share + silu * (1 - share)
+    return found
 
 
 class _Gate(torch.autograd.Function):
@@ -101,12 +144,13 @@ class _Gate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(gate, up)
-        return torch.nn.functional.silu(gate) * up
+        return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gate, up = ctx.saved_tensors
-        return _slopes(gate, up, given[0])
+        of_gate, of_up, _ = _slopes(*(one.flatten(0, -2) for one in (gate, up, given[0])))
+        return of_gate.view_as(gate), of_up.view_as(up)
 
 
 class _Down(torch.autograd.Function):
@@ -116,23 +160,21 @@ class _Down(torch.autograd.Function):
     def forward(
         ctx: Any, gate: torch.Tensor, up: torch.Tensor, weight: Any, down: Any, across: Any, scale: float
     ) -> torch.Tensor:
-        hidden = torch.nn.functional.silu(gate) * up
+        hidden = torch.nn.functional.silu(gate).mul_(up).flatten(0, -2)
         narrow = hidden @ down.T
         ctx.save_for_backward(gate, up, weight, down, across, narrow)
         ctx.scale = scale
-        return hidden @ weight.T + (narrow @ across.T) * scale
+        return (hidden @ weight.T).addmm_(narrow, across.T, alpha=scale).view(*gate.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *given: torch.Tensor) -> tuple[Any, ...]:
         gate, up, weight, down, across, narrow = ctx.saved_tensors
-        back = given[0]
+        back = given[0].flatten(0, -2)
         of_narrow = (back @ across) * ctx.scale
-        hidden = torch.nn.functional.silu(gate) * up
-        flat = of_narrow.flatten(0, -2)
-        of_down = flat.T @ hidden.flatten(0, -2)
-        of_across = (back.flatten(0, -2).T @ narrow.flatten(0, -2)) * ctx.scale
-        of_gate, of_up = _slopes(gate, up, back @ weight + of_narrow @ down)
-        return of_gate, of_up, None, of_down, of_across, None
+        of_hidden = (back @ weight).addmm_(of_narrow, down)
+        of_gate, of_up, hidden = _slopes(gate.flatten(0, -2), up.flatten(0, -2), of_hidden)
+        of_across = (back.T @ narrow) * ctx.scale
+        return of_gate.view_as(gate), of_up.view_as(up), None, of_narrow.T @ hidden, of_across, None
 
 
 def lean_attention(

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer
 
+from anime_ai.processes import give_back_memory
 from anime_ai.prompting import MASKED
 from anime_ai.training.lean import ATTENTION as LEAN
 from anime_ai.training.packing import Encoded, Item, Packer, flat, tensors
@@ -97,6 +98,9 @@ class StepTrainer(Trainer):
                     part = self.objective(model, pack, inputs["rows"][number]) * share
                 self.accelerator.backward(part)
             loss += part.detach()
+            if self.args.device.type == "cpu":
+                # The next pack is of another size, and does not fit where this one was.
+                give_back_memory()
         return loss
 
     def prediction_step(

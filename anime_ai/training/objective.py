@@ -66,8 +66,8 @@ def summed_losses(
 class _FrozenHead(torch.autograd.Function):
     """Cross entropies (N,) of states (N, hidden) under a head that is not trained.
 
-    Their slopes by the states are taken along, while the logits of a slice are there: no logits are kept, and no product
-    is done twice. (As in Hsu et al. 2024, Liger Kernel, and Wijmans et al. 2024.)
+    Their slopes by the states are taken along while the logits of a slice are there: no logits are kept, no product is
+    done twice. (As in Hsu et al. 2024, Liger Kernel, and Wijmans et al. 2024.)
     """
 
     @staticmethod

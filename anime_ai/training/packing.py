@@ -79,7 +79,7 @@ PIECE = 128
 
 
 def pieces_of(rows: Sequence[Encoded], common: int) -> tuple[Piece, ...]:
-    """What the pack of these rows falls into, whose first `common` tokens are shared: several rows, or a part of one."""
+    """What the pack of these rows falls into: some rows each, or a part of one. Its first `common` tokens are shared."""
     found: list[Piece] = []
     last = 0
     for size, before in ((common, 0), *((len(row.ids) - common, common) for row in rows)):
