@@ -79,7 +79,7 @@ PIECE = 128
 
 
 def pieces_of(rows: Sequence[Encoded], common: int) -> tuple[Piece, ...]:
-    """What the pack of these rows falls into: some rows each, or a part of one. Its first `common` tokens are shared."""
+    """What a pack falls into: some rows each, or a part of one. The first `common` tokens are shared by all rows."""
     found: list[Piece] = []
     last = 0
     for size, before in ((common, 0), *((len(row.ids) - common, common) for row in rows)):
