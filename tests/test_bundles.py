@@ -168,6 +168,7 @@ BAD: dict[str, Callable[[dict[str, bytes]], None]] = {
     "config names code": edit(CONFIG, auto_mapping={"base_model_class": "x", "parent_library": "os"}),
     "config is no lora": edit(CONFIG, peft_type="IA3"),
     "config is a pattern": edit(CONFIG, target_modules="(a+)+$"),
+    "config layers": edit(CONFIG, layers_to_transform=["(a+)+$"]),
     "config ranks": edit(CONFIG, r=10**9),
     "config patterns": edit(CONFIG, rank_pattern={"(a+)+$": 3}),
     "notes are senseless": edit("adapter/anime_ai.json", think="loud"),
@@ -234,6 +235,7 @@ def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, 
     assert set(config) <= {
         *("peft_type", "task_type", "base_model_name_or_path", "inference_mode", "r", "lora_alpha", "lora_dropout"),
         *("target_modules", "bias", "use_rslora", "use_dora", "trainable_token_indices"),
+        "layers_to_transform",
     }
     assert checked_scores({"style": {"base": float("inf"), "adapter": 1, "low": 0, "high": 1}}) == {}
 

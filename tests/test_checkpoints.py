@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from anime_ai.dataset.rows import Row
 from anime_ai.errors import TrainingError
@@ -132,6 +133,8 @@ def test_half_a_checkpoint_is_none(trained: Path, tmp_path: Path) -> None:
     [
         {"rslora": "on", "lora_plus": 16, "targets": "attention"},
         {"dora": "on", "targets": "mlp", "lora_dropout": 0.1},
+        {"targets": "outputs", "layers": 1},
+        {"layers": 1},
         {"neftune": 5, "schedule": "linear", "warmup": 0.2},
         {"schedule": "constant", "packing": "off", "optimiser": "adamw_8bit"},
     ],
@@ -154,8 +157,11 @@ def test_what_a_recipe_can_ask_for_is_done(tmp_path: Path, base: Base, values: d
     assert config["use_rslora"] == ("rslora" in values)
     assert config["use_dora"] == ("dora" in values)
     modules = {name.rpartition(".")[2] for name in config["target_modules"]}
-    assert ("q_proj" in modules) == (values.get("targets") != "mlp")
-    assert ("up_proj" in modules) == (values.get("targets") != "attention")
+    assert ("q_proj" in modules) == (values.get("targets") in (None, "attention"))
+    assert ("up_proj" in modules) == (values.get("targets") in (None, "mlp"))
+    added = [name for name in load_file(folder / runs.FINAL / "adapter_model.safetensors") if ".lora_" in name]
+    layers = {int(name.partition(".layers.")[2].partition(".")[0]) for name in added}
+    assert layers == set(range(values.get("layers", base.config()["num_hidden_layers"])))
     assert [one["key"] for one in run.notices] == ["training.no_eight_bit"] * ("optimiser" in values)
     engine = TransformersEngine(base)
     try:

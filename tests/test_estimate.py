@@ -59,6 +59,9 @@ def test_the_shape_is_read_from_the_files(large: Base) -> None:
     assert adapter_parameters(Recipe(lora_r=16, targets="attention"), shape) == 16 * 28 * (
         2 * (1536 + 1536) + 2 * (256 + 1536)
     )
+    outputs = Recipe(lora_r=4, targets="outputs", layers=3)
+    assert adapter_parameters(outputs, shape) == 4 * 3 * ((1536 + 1536) + (1536 + 8960))
+    assert adapter_parameters(Recipe(layers=900), shape) == adapter_parameters(Recipe(), shape)
 
 
 def test_four_bits_and_checkpointing_need_less(large: Base) -> None:

@@ -23,6 +23,7 @@ from anime_ai.texts import catalogue
 
 MOST_RANK = 1024
 MOST_MODULES = 64
+MOST_LAYERS = 1000
 MOST_TOKENS = 4096
 MOST_LINE = 4_000
 _MODULE = re.compile(r"[A-Za-z0-9_]{1,60}")
@@ -80,7 +81,7 @@ def checked_scores(told: object) -> dict[str, dict[str, float]]:
 
 def _checked_config(told: Mapping[str, Any], base: str) -> dict[str, Any]:
     rank, alpha, modules = told.get("r"), told.get("lora_alpha"), told.get("target_modules")
-    tokens = told.get("trainable_token_indices")
+    tokens, layers = told.get("trainable_token_indices"), told.get("layers_to_transform")
     sensible = (
         isinstance(rank, int)
         and 0 < rank <= MOST_RANK
@@ -90,7 +91,8 @@ def _checked_config(told: Mapping[str, Any], base: str) -> dict[str, Any]:
         and all(isinstance(one, str) and _MODULE.fullmatch(one) for one in modules)
         and not any(told.get(name) for name in _ELSEWHERE)
         and (tokens is None or (isinstance(tokens, list) and len(tokens) <= MOST_TOKENS))
-        and all(isinstance(one, int) and one >= 0 for one in tokens or ())
+        and (layers is None or (isinstance(layers, list) and len(layers) <= MOST_LAYERS))
+        and all(isinstance(one, int) and one >= 0 for one in (*(tokens or ()), *(layers or ())))
     )
     if not sensible:
         raise PublishError("publishing.adapter", why="adapter_config.json")
@@ -103,6 +105,7 @@ def _checked_config(told: Mapping[str, Any], base: str) -> dict[str, Any]:
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "target_modules": modules,
+        "layers_to_transform": layers,
         "bias": "none",
         "use_rslora": told.get("use_rslora") is True,
         "use_dora": told.get("use_dora") is True,

@@ -31,6 +31,7 @@ SLICE = 512
 _MODULES = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
     "mlp": ("gate_proj", "up_proj", "down_proj"),
+    "outputs": ("o_proj", "down_proj"),
 }
 
 
@@ -147,9 +148,10 @@ def _memory(
 
 
 def adapter_parameters(recipe: Recipe, shape: Shape) -> int:
-    """Weights that LoRA adds: r × (in + out) for every matrix that it is put on."""
-    wanted = _MODULES.get(recipe.targets, sum(_MODULES.values(), ()))
-    return sum(recipe.lora_r * (rows + columns) for name, rows, columns in shape.matrices if name in wanted)
+    """Weights that LoRA adds: r × (in + out) for every matrix that it is put on. All layers are alike."""
+    wanted = _MODULES.get(recipe.targets, _MODULES["attention"] + _MODULES["mlp"])
+    added = sum(recipe.lora_r * (rows + columns) for name, rows, columns in shape.matrices if name in wanted)
+    return added * min(recipe.layers or shape.layers, shape.layers) // shape.layers
 
 
 def _advice(recipe: Recipe, shape: Shape, lengths: Sequence[int], device: Device) -> dict[str, Any]:

@@ -21,10 +21,12 @@ from anime_ai.training.memory import pack_tokens, wants_checkpointing, wants_fou
 from anime_ai.training.recipe import Recipe
 from anime_ai.training.runs import FINAL
 
+_ATTENTION, _MLP = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
 TARGETS: dict[str, str | list[str]] = {
     "all": "all-linear",
-    "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "mlp": ["gate_proj", "up_proj", "down_proj"],
+    "attention": _ATTENTION,
+    "mlp": _MLP,
+    "outputs": ["o_proj", "down_proj"],
 }
 Notice = Callable[..., None]
 """Told a text key and its values when something else than asked was done."""
@@ -127,11 +129,15 @@ def _adapter(recipe: Recipe, parameters: int, used: Sequence[int]) -> LoraConfig
     A small base has hardly met most characters, and no low-rank change of its blocks lets it write them: there the
     embeddings of the tokens that the rows use are trained along.
     """
+    targets = TARGETS[recipe.targets]
+    if recipe.layers and targets == "all-linear":  # PEFT counts layers only where the matrices are named
+        targets = _ATTENTION + _MLP
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        target_modules=TARGETS[recipe.targets],
+        target_modules=targets,
+        layers_to_transform=list(range(recipe.layers)) or None,
         use_rslora=recipe.rslora == "on",
         use_dora=recipe.dora == "on",
         trainable_token_indices=list(used) if recipe.trains_tokens(parameters) else None,

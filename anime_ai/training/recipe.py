@@ -56,7 +56,7 @@ class Recipe:
         "rows": ("method", "start_from", "beta", "think", "prompt_format", "max_length"),
         "steps": ("steps", "accumulation", "schedule", "warmup", "neftune", "seed"),
         "lora": (
-            *("lora_r", "lora_alpha", "lora_dropout", "targets", "train_tokens"),
+            *("lora_r", "lora_alpha", "lora_dropout", "targets", "layers", "train_tokens"),
             *("rslora", "dora", "lora_plus"),
         ),
         "machine": ("precision", "load_in_4bit", "optimiser", "checkpointing", "packing", "processes"),
@@ -81,7 +81,8 @@ class Recipe:
     lora_r: int = _number(16, 1, 512)
     lora_alpha: int = _number(32, 1, 2048)
     lora_dropout: float = _number(0.0, 0, 0.9)
-    targets: str = _choice("all", "all", "attention", "mlp")
+    targets: str = _choice("all", "all", "attention", "mlp", "outputs")
+    layers: int = _number(0, 0, 1000)
     rslora: str = _choice("off", "off", "on")
     dora: str = _choice("off", "off", "on")
     lora_plus: float = _number(1.0, 1, 64)
