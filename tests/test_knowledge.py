@@ -17,6 +17,7 @@ from documents import SAID, WHOLE, zipped
 
 from anime_ai.config import DATA, Settings
 from anime_ai.errors import KnowledgeError
+from anime_ai.knowledge import index
 from anime_ai.knowledge.chunks import Block, chunked
 from anime_ai.knowledge.embedding import HASHED, Hashed
 from anime_ai.knowledge.passages import Passage, cited, common, narrowed
@@ -135,6 +136,31 @@ def test_what_another_process_writes_is_found(knowledge: Knowledge, settings: Se
     with Database.open(settings) as other:
         Knowledge(settings, other).library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
     assert found(knowledge, base, "草莓") == ["雪见喜欢草莓。"]
+
+
+def test_what_was_found_lately_is_read_once_until_something_changes(
+    knowledge: Knowledge, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    by_id = knowledge.library.by_id
+    monkeypatch.setattr(knowledge.library, "by_id", lambda ids: (asked.append(len(ids)), by_id(ids))[1])
+    monkeypatch.setattr(index, "KEPT", 2)
+    base = knowledge.library.create("我的")
+    put(knowledge, base, "a.txt", "雪见喜欢草莓大福。")
+    document = put(knowledge, base, "b.txt", "雪见喜欢草莓牛奶。")
+    assert sorted(found(knowledge, base, "草莓")) == sorted(found(knowledge, base, "草莓"))
+    assert asked == [2]
+    with Database.open(settings) as other:
+        library = Knowledge(settings, other).library
+        library.edit(library.chunks(document)[0].id, "雪见喜欢草莓冰沙。")
+    assert sorted(found(knowledge, base, "草莓")) == ["雪见喜欢草莓冰沙。", "雪见喜欢草莓大福。"]
+    assert asked == [2, 2]
+    for name in "cdef":
+        put(knowledge, base, f"{name}.txt", f"{name}：雪见喜欢草莓。")
+        found(knowledge, base, "草莓")
+        assert len(knowledge._index(base)._found) <= 5, "no more than a search wants, and what is kept"
+    knowledge.library.remove(document)
+    assert "雪见喜欢草莓冰沙。" not in found(knowledge, base, "草莓")
 
 
 def test_bases_belong_to_their_persons(knowledge: Knowledge) -> None:

@@ -1,4 +1,4 @@
-"""An answer on its way into the conversation: kept from the first word on, whatever ends it. Knows no model."""
+"""An answer on its way into the conversation: kept, whatever ends it. Knows no model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from anime_ai.persona.tone import tone_of
 from anime_ai.storage import new_id
 
 SAVE_EVERY = 0.5
-"""Seconds between two saves of an answer that is being written."""
+"""Seconds between two saves of an answer that is being written, and from the question to the first: the end of the
+program takes no more of it than that, whatever else ends it nothing."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Keeping:
                 if total.text or total.thinking:
                     self.message_id = self.message_id or new_id()
                     yield self._reply(total)
-                    self._save(total)  # nobody waits for it
+                    self._save(total)
         finally:
             pieces.close()
             if self.message_id and total is not None:
@@ -100,7 +101,7 @@ class Keeping:
             self._thinking_since = 0.0
 
     def _save(self, total: Any) -> None:
-        if not self._there or time.monotonic() - self._saved > SAVE_EVERY:
+        if time.monotonic() - self._saved > SAVE_EVERY:
             self._write(*self._joined(total))
             self._saved = time.monotonic()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import AbstractContextManager
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -48,6 +49,10 @@ class Meter:
         self._minutes: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
         self._cleared = 0.0
+
+    def together(self) -> AbstractContextManager[None]:
+        """Several counts that are looked at by one thread, of one state: `Database.together`."""
+        return self._database.together()
 
     def used(self, subject: str, kind: str, seconds: int) -> int:
         """What `subject` has used of `kind` in the hour or day that it is now."""

@@ -43,9 +43,10 @@ class Quotas:
         if person == OWNER:
             return
         own, limits, place = f"visitor:{person}", self.settings, self._place(person)
-        self.meter.require(own, "tokens", DAY, limits.visitor_tokens_per_day, "serving.visitor_tokens")
-        self.meter.require(place, "tokens", DAY, self._shared(limits.visitor_tokens_per_day), "serving.address")
-        self.meter.require(ALL, "tokens", DAY, limits.visitors_tokens_per_day, "serving.all_tokens")
+        with self.meter.together():
+            self.meter.require(own, "tokens", DAY, limits.visitor_tokens_per_day, "serving.visitor_tokens")
+            self.meter.require(place, "tokens", DAY, self._shared(limits.visitor_tokens_per_day), "serving.address")
+            self.meter.require(ALL, "tokens", DAY, limits.visitors_tokens_per_day, "serving.all_tokens")
         self.meter.hurry(own, limits.visitor_messages_per_minute, "serving.visitor_minute")
         if place:
             self.meter.hurry(place, self._shared(limits.visitor_messages_per_minute), "serving.address")

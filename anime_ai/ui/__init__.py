@@ -23,6 +23,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     """
     import gradio as gr
 
+    from anime_ai.ui.blocks import Blocks
     from anime_ai.ui.chat_tab import ChatTab
     from anime_ai.ui.dataset_tab import DatasetTab
     from anime_ai.ui.knowledge_tab import KnowledgeTab
@@ -51,7 +52,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     }
     if not studio.vision.ready:  # what cannot look does not offer to
         del tabs["pictures"]
-    with gr.Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+    with Blocks(title="Anime AI Studio", analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
         build_header()
         built = {}
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as whole:
