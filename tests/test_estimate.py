@@ -83,6 +83,38 @@ def test_every_preset_of_a_card_fits_it(large: Base) -> None:
         assert found.fits, (name, found)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "values", "measured"),
+    [
+        ([531] * 4, {}, 5.78e9),
+        ([777] * 4, {}, 6.35e9),
+        ([959] * 4, {}, 6.77e9),
+        ([1228] * 4, {}, 7.28e9),
+        ([434] * 4, {"lora_r": 64, "lora_alpha": 128}, 6.39e9),
+    ],
+    ids=["short", "persona", "long", "one row", "rank 64"],
+)
+def test_a_processors_memory_is_near_what_was_measured(
+    large: Base, lengths: list[int], values: dict[str, int], measured: float
+) -> None:
+    """Peaks of whole trainings of the stand-in, whose largest packs had so many tokens (test_training_memory.py)."""
+    processor = Device("cpu", "CPU", 24 * GIB, bf16=True, fp16=False)
+    recipe = Recipe(batch_size=1, accumulation=1, **values)
+    assert estimate(recipe, large, lengths, processor).memory == pytest.approx(measured, rel=0.03)
+
+
+def test_what_rows_share_is_counted_once_a_pack(large: Base) -> None:
+    processor = Device("cpu", "CPU", 24 * GIB, bf16=True, fp16=False)
+
+    def memory(common: int, packing: str = "on") -> float:
+        recipe = Recipe(batch_size=4, accumulation=1, packing=packing)
+        return estimate(recipe, large, [200] * 80, processor, common=common).memory
+
+    alone = memory(0, "off")
+    assert alone == memory(180, "off") < memory(180) < memory(90) < memory(0)
+    assert memory(180) - alone == pytest.approx(0.1 * (memory(0) - alone))
+
+
 def test_what_does_not_fit_is_said_with_what_would(large: Base) -> None:
     told = Recipe(load_in_4bit="off", checkpointing="off", max_length=2048)
     found = estimate(told, large, [1800] * 50, card(4))

@@ -1,8 +1,8 @@
 """What a training will need, before it starts: steps, memory, time. Knows no torch.
 
-Memory is counted: weights as they are loaded, what is trained with its optimiser, what one pack keeps for its way back,
-the logits of a slice. Time before the first step is what runs on the same base took; the page tells it better from the
-run's own steps once there are some.
+Memory is counted: weights as they are loaded, what is trained with its optimiser, what the largest pack keeps for its
+way back, the logits of a slice. On a processor that is what the process holds, mapped weights among it. Time before the
+first step is what runs on the same base took; the page tells it better from the run's own steps once there are some.
 """
 
 from __future__ import annotations
@@ -17,27 +17,33 @@ from anime_ai.models.bases import Base, read_header
 from anime_ai.models.catalogue import Architecture
 from anime_ai.models.device import Device
 from anime_ai.training.memory import ROOM, activation_bytes, pack_tokens, wants_checkpointing, wants_four_bit
+from anime_ai.training.packing import orders
 from anime_ai.training.recipe import Recipe, plan
 from anime_ai.training.runs import Run, metrics
 
 LIBRARIES = {"cuda": 0.35e9, "cpu": 1.15e9, "mps": 1.15e9}
-"""Bytes that torch and its friends hold: on a GPU its context and kernels, elsewhere the process."""
-LEAN, SCORES = 20.0, 8.5
-"""Of a lean step (`lean`) in 16 bits on a processor: bytes that are kept for a token, layer and hidden unit, and for a
-pair of tokens, layer and head, with what the heap does not give back. `test_training_speed.py` prints how far an
-estimate is from the peak."""
-SLICE = 512
-"""Trained tokens whose logits are there at once (`objective.SLICE`)."""
+"""Bytes that torch and its friends hold: on a GPU its context and kernels, elsewhere the process before it loads a
+model (0.75 GB of its own, 0.4 of libraries' files)."""
+HEAP = 1.39
+"""What the heap takes for what a pack keeps on a processor, with what is computed in between: the slope of the peaks
+that `pytest -m benchmark -s tests/benchmarks/test_training_memory.py` prints, of packs of 434 to 1,228 tokens."""
+TRAINED = 16
+"""Bytes of a trained weight on a processor while a pack is on its way back: weight, gradient, master, two moments; in 32
+bits no master. The step's own copy comes when the activations are gone."""
 _MODULES = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
     "mlp": ("gate_proj", "up_proj", "down_proj"),
     "outputs": ("o_proj", "down_proj"),
 }
+_KEPT_OUTPUTS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+SLICES = {"cuda": 512, "mps": 128, "cpu": 128}
+"""Trained tokens whose logits are there at once (`objective.SLICE`)."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a base's size matters here. `blocks`: parameters of the layers' matrices, which 4 bits shrink."""
+    """What of a base's size matters here. `blocks`: parameters of the layers' matrices, which 4 bits shrink;
+    `looked_up`: of embeddings that are no head as well, of which a mapped file gives the rows in use."""
 
     layers: int
     hidden: int
@@ -45,6 +51,15 @@ class Shape:
     blocks: int
     parameters: int
     matrices: tuple[tuple[str, int, int], ...]
+    looked_up: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Numbers that a lean step (`lean`) keeps of a token for its way back, in all layers: what the norms read and
+        give, what goes into attention and comes out, gate and up."""
+        given = sum(out for name, out, _ in self.matrices if name in _KEPT_OUTPUTS)
+        read = sum(into for name, _, into in self.matrices if name == "o_proj")
+        return given + read + 4 * self.hidden * self.layers
 
     @classmethod
     def of(cls, base: Base) -> Shape:
@@ -55,6 +70,7 @@ class Shape:
             for name, size in shapes.items()
             if len(size) == 2 and name.split(".")[-2] in (*_MODULES["attention"], *_MODULES["mlp"])
         }
+        head = shapes.get("lm_head.weight")
         return cls(
             layers=int(config.get("num_hidden_layers", 1)),
             hidden=int(config.get("hidden_size", 1)),
@@ -62,6 +78,7 @@ class Shape:
             blocks=sum(rows * columns for rows, columns in inner.values()),
             parameters=base.parameters(),
             matrices=tuple((name.split(".")[-2], *size) for name, size in inner.items()),  # type: ignore[misc]
+            looked_up=head[0] * head[1] if head and not config.get("tie_word_embeddings") else 0,
         )
 
     @classmethod
@@ -69,7 +86,8 @@ class Shape:
         """Of a model that is not here yet."""
         matrices = made.matrices * made.layers
         blocks = sum(rows * columns for _, rows, columns in matrices)
-        return cls(made.layers, made.hidden, made.vocabulary, blocks, made.parameters, matrices)
+        looked_up = 0 if made.tied else made.vocabulary * made.hidden
+        return cls(made.layers, made.hidden, made.vocabulary, blocks, made.parameters, matrices, looked_up)
 
 
 @dataclass(frozen=True)
@@ -93,16 +111,19 @@ class Estimate:
         return self.memory <= self.room
 
 
-def estimate(recipe: Recipe, base: Base, lengths: Sequence[int], device: Device, pace: float = 0.0) -> Estimate:
-    """For rows of these lengths in tokens. `pace`: tokens a second, 0 where it is not known."""
+def estimate(
+    recipe: Recipe, base: Base, lengths: Sequence[int], device: Device, pace: float = 0.0, common: int = 0
+) -> Estimate:
+    """For rows of these lengths in tokens, which begin with `common` tokens that are the same in all. `pace`: tokens a
+    second, 0 where it is not known."""
     shape = Shape.of(base)
     planned = plan(recipe, len(lengths), shape.parameters)
-    longest, tokens = max(lengths), sum(lengths)
-    memory, four_bit, checkpointing = _memory(recipe, shape, longest, tokens, len(lengths), device)
+    tokens = sum(lengths)
+    memory, four_bit, checkpointing = _memory(recipe, shape, lengths, common, device)
     room = device.memory * ROOM
     advice: dict[str, Any] = {}
     if memory > room:
-        advice = _advice(recipe, shape, lengths, device)
+        advice = _advice(recipe, shape, lengths, common, device)
     seconds = tokens * planned.epochs / pace if pace else None
     return Estimate(
         len(lengths), planned.steps, planned.epochs, tokens, memory, room, four_bit, checkpointing, seconds, advice
@@ -111,7 +132,7 @@ def estimate(recipe: Recipe, base: Base, lengths: Sequence[int], device: Device,
 
 def planned_bytes(made: Architecture, recipe: Recipe, device: Device) -> float:
     """Memory on a device for a training of a model that is not here yet, on rows of a hundred tokens."""
-    return _memory(recipe, Shape.planned(made), 100, 10_000, 100, device)[0]
+    return _memory(recipe, Shape.planned(made), [100] * 100, 0, device)[0]
 
 
 def pace_of(there: Sequence[Run], base: str) -> float:
@@ -125,26 +146,46 @@ def pace_of(there: Sequence[Run], base: str) -> float:
 
 
 def _memory(
-    recipe: Recipe, shape: Shape, longest: int, tokens: int, rows: int, device: Device
+    recipe: Recipe, shape: Shape, lengths: Sequence[int], common: int, device: Device
 ) -> tuple[float, bool, bool]:
+    """Bytes, whether in 4 bits, whether with checkpointing."""
     quantised = wants_four_bit(recipe.load_in_4bit, device, shape.parameters)
-    sizes = (shape.layers, shape.hidden)
+    sizes, longest = (shape.layers, shape.hidden), max(lengths)
     checkpointing = wants_checkpointing(recipe.checkpointing, device, shape.parameters, longest, *sizes, quantised)
     width = 4 if device.precision(shape.parameters, recipe.precision) == "fp32" else 2
     # NF4 with double quantisation: 4 bits and a half a byte of scales for every 64 weights.
     frozen = (shape.parameters - shape.blocks) * width + shape.blocks * (0.52 if quantised else width)
     trained = adapter_parameters(recipe, shape)
-    # Weight, gradient, and in fp32: master, two moments, a copy of the gradient while it steps.
-    stepped = trained * (width * 2 + (2 + 2 if recipe.optimiser == "adamw_8bit" and device.kind == "cuda" else 16))
-    each = recipe.batch_size * recipe.accumulation
-    pack = max(longest, pack_tokens(device, shape.parameters, *sizes, quantised, checkpointing))
-    pack = min(pack, max(longest, round(each * tokens / rows)))
-    kept, scores = activation_bytes(pack, *sizes, checkpointing) * width / 2, 0.0
+    budget = pack_tokens(device, shape.parameters, *sizes, quantised, checkpointing)
+    pack = _largest_pack(recipe, lengths, common, max(longest, budget))
+    sliced = min(SLICES[device.kind], pack) * shape.vocabulary
     if device.kind == "cpu":
-        kept *= 1.0 if checkpointing else LEAN / 34
-        scores = SCORES * pack * pack * shape.layers * max(1, shape.hidden // 128) * width / 2
-    logits = min(SLICE, pack) * shape.vocabulary * 10
-    return LIBRARIES[device.kind] + frozen + stepped + kept + scores + logits, quantised, checkpointing
+        if width == 2:  # as the file has it, so that it stays mapped
+            frozen -= shape.looked_up * width
+        stepped = trained * TRAINED
+        kept = activation_bytes(pack, *sizes, True) * width / 2 if checkpointing else pack * shape.kept * width * HEAP
+        logits = sliced * 6  # in fp32, and once more in 16 bits
+    else:
+        # Weight, gradient, and in fp32: master, two moments, a copy of the gradient while it steps.
+        stepped = trained * (width * 2 + (2 + 2 if recipe.optimiser == "adamw_8bit" and device.kind == "cuda" else 16))
+        kept = activation_bytes(pack, *sizes, checkpointing) * width / 2
+        logits = sliced * 10
+    return LIBRARIES[device.kind] + frozen + stepped + kept + logits, quantised, checkpointing
+
+
+def _largest_pack(recipe: Recipe, lengths: Sequence[int], common: int, budget: int) -> int:
+    """Tokens of the largest pack of the first pass, cut as `packing.Packer` does."""
+    largest = max(lengths)
+    if recipe.packing == "off":
+        return largest
+    each = recipe.batch_size * recipe.accumulation
+    for step in orders(len(lengths), each, -(-len(lengths) // each), recipe.seed):
+        size = 0
+        for place in step:
+            grown = size + lengths[place] - common if size else lengths[place]
+            size = grown if grown <= budget else lengths[place]
+            largest = max(largest, size)
+    return largest
 
 
 def adapter_parameters(recipe: Recipe, shape: Shape) -> int:
@@ -154,7 +195,7 @@ def adapter_parameters(recipe: Recipe, shape: Shape) -> int:
     return added * min(recipe.layers or shape.layers, shape.layers) // shape.layers
 
 
-def _advice(recipe: Recipe, shape: Shape, lengths: Sequence[int], device: Device) -> dict[str, Any]:
+def _advice(recipe: Recipe, shape: Shape, lengths: Sequence[int], common: int, device: Device) -> dict[str, Any]:
     """The smallest changes, one upon the other, with which it would fit."""
     from dataclasses import replace
 
@@ -166,6 +207,6 @@ def _advice(recipe: Recipe, shape: Shape, lengths: Sequence[int], device: Device
         changed |= {name: value for name, value in step.items() if getattr(recipe, name) != value}
         tried = replace(recipe, **changed)
         cut = [min(length, tried.max_length) for length in lengths]
-        if _memory(tried, shape, max(cut), sum(cut), len(cut), device)[0] <= device.memory * ROOM:
+        if _memory(tried, shape, cut, min(common, tried.max_length - 1), device)[0] <= device.memory * ROOM:
             return changed
     return {}

@@ -15,6 +15,7 @@ import gradio as gr
 from anime_ai.errors import DatasetError, ModelError
 from anime_ai.texts import catalogue, text
 from anime_ai.training.estimate import Estimate, estimate, pace_of
+from anime_ai.training.packing import Encoded, shared
 from anime_ai.training.recipe import MEMORY, PRESETS, Recipe
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import chooser
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 GIGA = 1e9
+SAMPLE = 32
+"""Rows that are looked at for what they all begin with."""
 
 
 class RecipeForm:
@@ -55,6 +58,7 @@ class RecipeForm:
 
     def estimate(self, dataset: str | None, recipe: Recipe) -> Estimate:
         """Raises DatasetError without rows, and ModelError for a base that is not on the disk or a lone GGUF."""
+        from anime_ai.dataset.preprocess import encode_rows
         from anime_ai.dataset.profile import lengths
         from anime_ai.models.device import pick_device
 
@@ -68,7 +72,11 @@ class RecipeForm:
         if not kept:
             raise DatasetError("dataset.no_persona_rows", persona=recipe.persona, known="-")
         pace = pace_of(self.studio.runs.list(), base.id)
-        return estimate(recipe, base, kept, pick_device(), pace)
+        whole = [row for row, one in zip(rows, measured, strict=True) if one is not None and one.kept]
+        chosen = whole[:: -(-len(whole) // SAMPLE)]
+        few, _, _ = encode_rows(chosen, self.studio.personas, layout, recipe.max_length)
+        common = shared([Encoded(one.ids, one.labels) for one in few.values()]) if few else 0
+        return estimate(recipe, base, kept, pick_device(), pace, common)
 
     def warning(self, dataset: str | None, recipe: Recipe, language: str) -> str:
         """What would fit, where a training does not; "" where it does or nothing can be told."""

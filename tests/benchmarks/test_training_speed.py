@@ -37,13 +37,15 @@ import json, sys, time
 from pathlib import Path
 from anime_ai.dataset.files import read_rows
 from anime_ai.training import callbacks, fitting, runs, trainer
+from anime_ai.training.packing import shared
 from anime_ai.training.recipe import Recipe
 folder, rows, base = (Path(word) for word in sys.argv[1:4])
 given = read_rows(rows).rows
 fitting.prober_of = lambda *told: None
 told = {"base": str(base), "persona": "x", "batch_size": 2, "accumulation": 8, "max_length": 2048, "evaluations": 1}
-steps = -(-len(given) // 16) * int(sys.argv[4])
-runs.create(folder, Recipe.from_values({**told, "steps": steps}), run_id="x", name="", dataset="", rows=given)
+told["steps"] = -(-len(given) // 16) * int(sys.argv[4])
+told |= json.loads(sys.argv[5]) if len(sys.argv) > 5 else {}
+runs.create(folder, Recipe.from_values(told), run_id="x", name="", dataset="", rows=given)
 class AllTrained:
     train, held_out = tuple(range(len(given))), ()
 from anime_ai.dataset import preprocess
@@ -62,7 +64,8 @@ callbacks.Reporter._tell, callbacks.Reporter.on_train_begin = watch, begin
 data_of = fitting.data_of
 def counted(job, layout):
     data = data_of(job, layout)
-    callbacks.lengths = [len(row.ids) for item in data.train for row in item]
+    told = [row for item in data.train for row in item]
+    callbacks.lengths, callbacks.common = [len(row.ids) for row in told], shared(told)
     return data
 fitting.data_of = counted
 trainer.train(folder, resume=False)
@@ -71,7 +74,7 @@ seconds = lines[-1]["time"] - lines[0]["time"]
 from anime_ai.models.device import pick_device
 from anime_ai.training.estimate import estimate
 job = trainer.job_of(folder)
-found = estimate(job.recipe, job.base, callbacks.lengths, pick_device())
+found = estimate(job.recipe, job.base, callbacks.lengths, pick_device(), common=callbacks.common)
 told = {"rows": len(given) * int(sys.argv[4]) - 16, "seconds": seconds, "peak": callbacks.memory_peak()}
 more = {"estimated": found.memory, "foreseen": callbacks.foreseen, "took": callbacks.ended - callbacks.began}
 print("RESULT", json.dumps({**told, **more}))
