@@ -28,8 +28,8 @@ HEAP = 1.39
 """What the heap takes for what a pack keeps on a processor, with what is computed in between: the slope of the peaks
 that `pytest -m benchmark -s tests/benchmarks/test_training_memory.py` prints, of packs of 434 to 1,228 tokens."""
 TRAINED = 16
-"""Bytes of a trained weight on a processor while a pack is on its way back: weight, gradient, master, two moments; in 32
-bits no master. The step's own copy comes when the activations are gone."""
+"""Bytes of a trained weight on a processor while a pack is on its way back: weight, gradient, master, two moments; in
+32 bits no master. The step's own copy comes when the activations are gone."""
 _MODULES = {
     "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
     "mlp": ("gate_proj", "up_proj", "down_proj"),
