@@ -13,6 +13,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,20 @@ class _Segment:
             np.minimum(counts, 255).astype(np.uint8),
         )
 
+    @cached_property
+    def living_count(self) -> int:
+        return int(self.alive.sum())
+
+    @cached_property
+    def living_length(self) -> float:
+        """Of the texts that are there, all together."""
+        return float(self.lengths[self.alive].sum())
+
+    @cached_property
+    def sizes(self) -> NDArray[Any]:
+        """How long each group is."""
+        return np.bincount(self.groups, self.lengths * self.alive)
+
     def holding(self, term: np.uint64) -> slice:
         """Where in `rows` and `counts` the texts with this term stand."""
         place = int(np.searchsorted(self.terms, term))
@@ -140,7 +155,7 @@ class Lexical:
     def held(self, question: str) -> Held:
         """How many texts there are, and how many hold each term of `question`."""
         segments, asked = self._segments, _terms(question)
-        living = sum(int(one.alive.sum()) for one in segments)
+        living = sum(one.living_count for one in segments)
         return living, np.array([_holding(segments, term) for term in asked], int)
 
     def search(
@@ -152,10 +167,10 @@ class Lexical:
         `everywhere`: what several indexes hold together, so that scores of one can be held against another's.
         """
         segments, asked = self._segments, _terms(question)
-        living = sum(int(one.alive.sum()) for one in segments)
+        living = sum(one.living_count for one in segments)
         if not living or not len(asked) or count < 1:
             return []
-        mean = sum(float(one.lengths[one.alive].sum()) for one in segments) / living
+        mean = sum(one.living_length for one in segments) / living
         held = [[one.holding(term) for term in asked] for one in segments]
         total, frequency = everywhere or self.held(question)
         rarity = _rarity(max(total, int(frequency.max(initial=0))), frequency)
@@ -169,7 +184,7 @@ class Lexical:
     def rarity(self, terms: Iterable[int]) -> list[float]:
         """How rare each term is: 1 where a single text holds it, towards 0 where all do."""
         segments = self._segments
-        living = sum(int(one.alive.sum()) for one in segments)
+        living = sum(one.living_count for one in segments)
         most = _rarity(living, 1)
         found = []
         for term in terms:
@@ -179,8 +194,12 @@ class Lexical:
         return found
 
 
+@lru_cache(maxsize=32)
 def _terms(question: str) -> NDArray[np.uint64]:
-    return np.unique(tokens.keys([question]) >> np.uint64(tokens.TEXT_BITS))
+    """A question's terms: asked for by each base that looks for it, and twice by each."""
+    found = np.unique(tokens.keys([question]) >> np.uint64(tokens.TEXT_BITS))
+    found.setflags(write=False)
+    return found
 
 
 def _holding(segments: Sequence[_Segment], term: np.uint64) -> int:
@@ -200,7 +219,7 @@ def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _best(one: _Segment, parts: Sequence[slice], rarity: NDArray[np.float64], mean: float, count: int) -> list[Hit]:
     scores, covered = np.zeros(len(one.ids)), np.zeros(len(one.ids))
-    sizes = np.bincount(one.groups, one.lengths * one.alive)
+    sizes = one.sizes
     whole = np.zeros(len(sizes))
     weigh, weigh_whole = _weigh(one.lengths, mean), _weigh(sizes, float(sizes.mean()))
     for part, rare in zip(parts, rarity, strict=True):
