@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy import event
 from ui_fakes import FakeChat, open_studio
 
-from anime_ai.chat import keeping
 from anime_ai.chat.turns import How
 from anime_ai.config import ROOT, Settings
 from anime_ai.files import write_json
@@ -135,7 +134,7 @@ def test_before_the_first_word_little_is_asked_and_no_file_is_read(studio: Studi
         list(asked(studio, talk, adapter))
     for questions, commits, opened in costs:  # however long the conversation is by then
         assert questions <= 14, "two of them twice a second at most"
-        assert commits <= 3, "one that looks, one that keeps the question, one for her memory"
+        assert commits <= 2, "one that looks, one that keeps the question"
         assert opened == []
 
 
@@ -150,7 +149,7 @@ def test_the_page_adds_two_questions_to_that(studio: Studio, counted: Counted) -
         waiting = next(steps)[1]
         assert next(step[1] for step in steps if isinstance(step[1], str) and step[1] not in ("", waiting))
         assert len(counted.questions) <= 16
-        assert counted.commits <= 6
+        assert counted.commits <= 5
         assert counted.opened == []
 
 
@@ -179,10 +178,7 @@ def test_of_an_answer_whose_reader_goes_at_the_first_word_that_word_is_kept(stud
     assert (kept.id, kept.role, kept.content, kept.meta["done"]) == (first.message_id, "assistant", "好", False)
 
 
-def test_while_she_goes_on_what_she_said_is_there_for_everybody(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keeping, "SAVE_EVERY", 0.0)
+def test_while_she_goes_on_what_she_said_is_there_for_everybody(studio: Studio) -> None:
     talk = studio.chat.start("owner", studio.settings.persona).id
     with closing(asked(studio, talk, "")) as replies:
         next(replies), next(replies)

@@ -1,4 +1,4 @@
-"""An answer on its way into the conversation: kept, whatever ends it. Knows no model."""
+"""An answer on its way into the conversation: kept from the first word on, whatever ends it. Knows no model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from anime_ai.persona.tone import tone_of
 from anime_ai.storage import new_id
 
 SAVE_EVERY = 0.5
-"""Seconds between two saves of an answer that is being written, and from the question to the first: the end of the
-program takes no more of it than that, whatever else ends it nothing."""
+"""Seconds between two saves of an answer that is being written."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Keeping:
                 if total.text or total.thinking:
                     self.message_id = self.message_id or new_id()
                     yield self._reply(total)
-                    self._save(total)
+                    self._save(total)  # who reads waits for the next word anyway
         finally:
             pieces.close()
             if self.message_id and total is not None:
@@ -101,7 +100,7 @@ class Keeping:
             self._thinking_since = 0.0
 
     def _save(self, total: Any) -> None:
-        if time.monotonic() - self._saved > SAVE_EVERY:
+        if not self._there or time.monotonic() - self._saved > SAVE_EVERY:
             self._write(*self._joined(total))
             self._saved = time.monotonic()
 

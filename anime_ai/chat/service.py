@@ -162,8 +162,8 @@ class Chat:
         how: How = How(),  # noqa: B008 (frozen)
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
-        """Her answer to `message` as it grows, kept in the conversation; the question is on the disk before she begins.
-        What is seen in `picture` stays in this turn, so that later questions can be about it.
+        """Her answer to `message` as it grows, kept in the conversation from the first word on; the question is on the
+        disk before she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
@@ -174,8 +174,9 @@ class Chat:
             with self.conversations.together():
                 conversation = self.conversations.get(person, conversation_id)
                 meta = self._looked_up(person, conversation, said, choice, picture)
+                facts = self._remembered(person, conversation, conversation.messages, choice)
             asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
-            yield from self._answer(person, conversation, asked, choice, how)
+            yield from self._answer(person, conversation, asked, choice, how, facts=facts)
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
         """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
@@ -375,15 +376,17 @@ class Chat:
         how: How,
         begun: Message | None = None,
         part: Part | None = None,
+        facts: tuple[str, ...] | None = None,
     ) -> Iterator[Reply]:
         """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
-        not, or not any more, there for this person. `part`: hers among several, as she has heard the conversation."""
+        not, or not any more, there for this person. `part`: hers among several, as she has heard the conversation;
+        `facts`: what she remembers, where it was looked up."""
         self._check_there(conversation.persona, person)
         if how.sampling.seed is None:  # so that it can be told, and said again
             how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
         before = conversation.messages if part else line_before((*conversation.messages, asked), asked.id)
         text, thought = (begun.content.rstrip(), begun.thinking.rstrip()) if begun else ("", "")
-        facts = self._remembered(person, conversation, before, choice)
+        facts = self._remembered(person, conversation, before, choice) if facts is None else facts
         brought, lore = str(asked.meta.get("brought", "")), asked.meta.get("lore") or {}
         turn = Turn(asked.content, brought, before, text, "" if text else thought, facts, lore)
         pieces = self._speak(conversation, turn, choice, how)
