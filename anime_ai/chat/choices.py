@@ -91,12 +91,15 @@ def _adapters(
     # Beside a real model, or a server's, nobody looks for the starter's adapters.
     if is_starter(settings, base_name(settings)) and settings.engine != "remote":
         for file in sorted(shipped.glob("*/adapter_config.json")):
-            id = file.parent.name
-            yield f"shipped:{id}", partial(of_folder, f"shipped:{id}", file.parent, personas.find(id).character)
+            yield f"shipped:{file.parent.name}", partial(_shipped, personas, file.parent)
 
 
 def _of_run(run: Run, adapter: Path) -> AdapterChoice:
     return AdapterChoice(f"run:{run.id}", run.name or run.id[:8], run.persona, base_of(adapter), adapter)
+
+
+def _shipped(personas: Personas, folder: Path) -> AdapterChoice:
+    return of_folder(f"shipped:{folder.name}", folder, personas.find(folder.name).character)
 
 
 def _alone(settings: Settings) -> AdapterChoice:

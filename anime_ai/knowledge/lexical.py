@@ -104,6 +104,13 @@ class _Segment:
             return slice(0, 0)
         return slice(int(self.bounds[place]), int(self.bounds[place + 1]))
 
+    def numbers(self, terms: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """How many texts hold each of some terms."""
+        if not len(self.terms):
+            return np.zeros(len(terms), np.int64)
+        places = np.minimum(np.searchsorted(self.terms, terms), len(self.terms) - 1)
+        return np.where(self.terms[places] == terms, self.bounds[places + 1] - self.bounds[places], 0)
+
     def without(self, ids: set[str]) -> _Segment:
         """This segment with some texts marked as taken out."""
         alive = self.alive & np.fromiter((id not in ids for id in self.ids), bool, len(self.ids))
@@ -156,7 +163,7 @@ class Lexical:
         """How many texts there are, and how many hold each term of `question`."""
         segments, asked = self._segments, _terms(question)
         living = sum(one.living_count for one in segments)
-        return living, np.array([_holding(segments, term) for term in asked], int)
+        return living, _numbers(segments, asked)
 
     def search(
         self, question: str, count: int, weight: Weight | None = None, everywhere: Held | None = None
@@ -185,12 +192,11 @@ class Lexical:
         """How rare each term is: 1 where a single text holds it, towards 0 where all do."""
         segments = self._segments
         living = sum(one.living_count for one in segments)
-        most = _rarity(living, 1)
-        found = []
-        for term in terms:
-            parts = [one.holding(np.uint64(term)) for one in segments]
-            number = max(1, sum(part.stop - part.start for part in parts))
-            found.append(float(_rarity(max(living, number), number) / most) if living else 0.0)
+        wanted = np.fromiter(terms, np.uint64)
+        if not living:
+            return [0.0] * len(wanted)
+        numbers = np.maximum(1, _numbers(segments, wanted))
+        found: list[float] = (_rarity(np.maximum(living, numbers), numbers) / _rarity(living, 1)).tolist()
         return found
 
 
@@ -202,12 +208,15 @@ def _terms(question: str) -> NDArray[np.uint64]:
     return found
 
 
-def _holding(segments: Sequence[_Segment], term: np.uint64) -> int:
-    parts = [one.holding(term) for one in segments]
-    return sum(part.stop - part.start for part in parts)
+def _numbers(segments: Sequence[_Segment], terms: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """How many texts of all segments hold each of some terms."""
+    found = np.zeros(len(terms), np.int64)
+    for one in segments:
+        found += one.numbers(terms)
+    return found
 
 
-def _rarity(total: int, holding: Any) -> Any:
+def _rarity(total: Any, holding: Any) -> Any:
     """The method's inverse document frequency, in the form that is never negative."""
     return np.log1p((total - holding + 0.5) / (holding + 0.5))
 
