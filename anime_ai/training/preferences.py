@@ -50,7 +50,8 @@ def references(model: Any, pairs: Sequence[Item], packer: Packer) -> dict[Encode
     with torch.no_grad():
         for items in packer(pairs):
             rows = [row for item in items for row in item]
-            pack = {name: value.to(device) for name, value in tensors(rows).items()}
+            pack = tensors(rows)
+            pack |= {name: value.to(device) for name, value in pack.items() if name != "pieces"}
             found |= dict(zip(rows, loop.pack_losses(model, pack, len(rows)).tolist(), strict=True))
     model.train(training)
     return found
