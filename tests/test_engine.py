@@ -16,7 +16,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.errors import ModelError
 from anime_ai.models import generation
 from anime_ai.models.bases import Base
-from anime_ai.models.engine import GREEDY, Adapter, Piece, Sampling
+from anime_ai.models.engine import GREEDY, Adapter, Piece, Sampling, gathered
 from anime_ai.models.text_stream import TextStream
 from anime_ai.models.transformers_engine import TransformersEngine, load_tokenizer
 from anime_ai.prompting import Dialogue, Exchange, Prompt
@@ -434,3 +434,25 @@ def test_the_loss_of_a_row_is_that_of_its_trained_tokens(
         expected = model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss
     assert engine.loss(row.ids, row.labels) == pytest.approx(float(expected), rel=1e-5)
     assert engine.loss(row.ids, row.labels, adapters[0]) != pytest.approx(float(expected), rel=1e-3)
+
+
+def test_pieces_that_come_at_once_are_told_together_and_none_is_lost():
+    pieces = [Piece(f"{n}", (n,)) for n in range(20)] + [Piece("", (20,), ended=True, untold=2)]
+    for within in (0.0, 0.005, 60.0):
+        told = list(gathered(iter(pieces), within))
+        assert "".join(one.text for one in told) == "".join(one.text for one in pieces)
+        assert [id for one in told for id in one.ids] == list(range(21))
+        assert (told[-1].ended, sum(one.tokens for one in told)) == (True, 23)
+    assert [len(one.ids) for one in told] == [1, 20], "the first word waits for nothing"
+    assert len(list(gathered(iter(pieces), 0.0))) == 21
+
+
+def test_what_was_held_is_told_before_the_error_that_ends_an_answer():
+    def broken() -> Iterator[Piece]:
+        yield from (Piece("你", (1,)), Piece("好", (2,)))
+        raise ModelError("model.unknown", name="x")
+
+    told = gathered(broken(), 60.0)
+    assert [next(told).text, next(told).text] == ["你", "好"]
+    with pytest.raises(ModelError):
+        next(told)

@@ -23,7 +23,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
 from anime_ai.errors import ModelError
-from anime_ai.models.engine import Adapter, Engine, Sampling
+from anime_ai.models.engine import Adapter, Engine, Sampling, gathered
 from anime_ai.prompting import Dialogue, Exchange, Prompt
 
 LIKELY = "嗯" * 48
@@ -85,7 +85,7 @@ class EngineChatModel(BaseChatModel):
         counted = UsageMetadata(input_tokens=read, output_tokens=0, total_tokens=read)  # type: ignore[typeddict-item]
         yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening, usage_metadata=counted))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
-            for piece in pieces:
+            for piece in gathered(pieces):
                 # Joined chunks must say the same as single ones: what stands in several of them is added up.
                 made = piece.tokens
                 usage = UsageMetadata(input_tokens=0, output_tokens=made, total_tokens=made)  # type: ignore[typeddict-item]
@@ -109,11 +109,15 @@ class EngineChatModel(BaseChatModel):
         """Read what the turn behind `messages` will stand behind where its history has to be cut: nobody would wait
         that long. The last message is an answer, and the question to come is taken for `LIKELY`."""
         before = self._prompt(self.dialogue(messages[:-1])).dropped
+        if self._prompt(self.dialogue([*messages, HumanMessage(LIKELY)])).dropped > before:
+            self.read_coming(messages, stop)
+
+    def read_coming(self, messages: list[BaseMessage], stop: threading.Event) -> None:
+        """Read what the turn behind `messages` will stand behind; the last message is an answer."""
         coming = self.dialogue([*messages, HumanMessage(LIKELY)])
         dropped = self._prompt(coming).dropped
-        if dropped > before:
-            kept = replace(coming, history=coming.history[dropped:], question="")
-            self.engine.prepare(self._prompt(kept), self.adapter, self.cache_key, stop)
+        kept = replace(coming, history=coming.history[dropped:], question="")
+        self.engine.prepare(self._prompt(kept), self.adapter, self.cache_key, stop)
 
     def _room(self) -> int:
         """Tokens that an answer may take: at most half of what the model can see, whatever was asked for."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Collection, Generator
+import time
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -97,6 +99,40 @@ class Piece:
     @property
     def tokens(self) -> int:
         return len(self.ids) + self.untold
+
+
+def gathered(pieces: Iterable[Piece], within: float = 0.004) -> Iterator[Piece]:
+    """The same text in fewer pieces: what comes less than `within` seconds behind the last piece goes with the next.
+
+    What is done with a piece costs as much for one token as for ten, and small models make a token a millisecond on the
+    cores that it is done on. Where the pieces end in an error, what was held comes before it.
+    """
+    held: list[Piece] = []
+    told = -math.inf
+    try:
+        for piece in pieces:
+            held.append(piece)
+            if time.monotonic() - told >= within:
+                yield _together(held)
+                held, told = [], time.monotonic()
+    except Exception:
+        if held:
+            yield _together(held)
+        raise
+    if held:
+        yield _together(held)
+
+
+def _together(pieces: list[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    return Piece(
+        "".join(piece.text for piece in pieces),
+        tuple(id for piece in pieces for id in piece.ids),
+        pieces[-1].ended,
+        tuple(one for piece in pieces for one in piece.likelihoods),
+        sum(piece.untold for piece in pieces),
+    )
 
 
 @dataclass(frozen=True)
