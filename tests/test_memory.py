@@ -117,11 +117,11 @@ def test_what_was_forgotten_is_gone_and_is_not_proposed_again(studio: Studio, mo
     assert fact.kept
     summary = {"upto": "x", "lines": [{"id": fact.message_id, "text": "用户说：我住在海棠镇"}], "edited": False}
     studio.conversations.settle("v1", talk, summary=summary)
-    assert studio.memory.summary("v1", talk) == "用户说：我住在海棠镇"
+    assert studio.memory.summaries.text("v1", talk) == "用户说：我住在海棠镇"
     studio.memory.forget("v1", fact.id)
     assert engine.forgotten == [[talk]], "what the engine keeps of these prompts goes too, and nothing else"
     assert other not in engine.forgotten[0]
-    assert studio.memory.summary("v1", talk) == ""
+    assert studio.memory.summaries.text("v1", talk) == ""
     assert studio.memory.notice("v1", talk) == 0
     assert studio.memory.list("v1", "傲娇") == []
 
@@ -213,29 +213,6 @@ def test_a_digest_takes_sentences_as_they_are_within_its_room() -> None:
     assert any("灯塔" in sentence for _, sentence in found)
     assert digest([], 100) == []
     assert digest(["……", "哦"], 100) == []
-
-
-def test_what_left_the_context_is_summarised_edited_and_told(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = prompts(studio, monkeypatch)
-    talk = studio.conversations.start("v1", "傲娇").id
-    for words in ("我想去海边看灯塔，你去吗", "灯塔下面有一家书店", "书店里有一只猫"):
-        say(studio, "v1", talk, words)
-    last = studio.conversations.get("v1", talk).messages[-1]
-    studio.conversations.update("v1", last.id, last.content, meta={**last.meta, "dropped": 2})
-    say(studio, "v1", talk, "今天吃什么")
-    (told,) = turns[-1].facts
-    assert told.startswith("之前聊过：\n- ")
-    assert "灯塔" in told
-    assert "猫" not in told, "what is still in the context is not told twice"
-    studio.memory.write_summary("v1", talk, "我们约好去看灯塔\n\n她答应了")
-    last = studio.conversations.get("v1", talk).messages[-1]
-    studio.conversations.update("v1", last.id, last.content, meta={**last.meta, "dropped": 3})
-    say(studio, "v1", talk, "然后呢")
-    (told,) = turns[-1].facts
-    assert "约好去看灯塔" in told
-    assert "猫" in told, "what left since is told behind the words of a person"
-    with pytest.raises(AccessError):
-        studio.memory.write_summary("v2", talk, "x")
 
 
 def test_the_panel_shows_each_person_their_own(studio: Studio) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -261,6 +261,14 @@ class Conversations:
         with self._database.session() as session:
             record = owned(session, person, conversation_id, lock=True)
             record.settings = {**record.settings, **settings}
+
+    def resettle(self, person: str, conversation_id: str, name: str, change: Callable[[Any], Any]) -> Any:
+        """Change one of a conversation's own settings out of what it is now (None where it has none); the new value."""
+        with self._database.session() as session:
+            record = owned(session, person, conversation_id, lock=True)
+            changed = change(record.settings.get(name))
+            record.settings = {**record.settings, name: changed}
+            return changed
 
     def ask_of(self, person: str, conversation_id: str, knowledge: Sequence[str] | None) -> None:
         """Choose the knowledge bases of a conversation; None is all, an empty choice none."""

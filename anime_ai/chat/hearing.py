@@ -57,7 +57,7 @@ class Told:
 
 def question(told: Sequence[Told], known: Sequence[str]) -> str:
     """What is asked behind TASK and EXAMPLE about some messages; `known`: facts that are there already."""
-    lines = [f"{number}. {_asked(one)}{_line(one.text)[:LONGEST_HEARD]}" for number, one in enumerate(told, 1)]
+    lines = [f"{number}. {_asked(one)}{single_line(one.text)[:LONGEST_HEARD]}" for number, one in enumerate(told, 1)]
     head = ["已经记下的：", *known, "", "他说的话："] if known else []
     return "\n".join([*head, *lines])
 
@@ -72,7 +72,7 @@ def facts(answer: str, told: Sequence[Told], known: Sequence[str]) -> list[tuple
         if match is None or not 1 <= int(match[1]) <= len(told):
             continue
         source = told[int(match[1]) - 1]
-        fact = "用户" + _line(match[2]).strip("。.！!；;，, 」”\"'")
+        fact = "用户" + single_line(match[2]).strip("。.！!；;，, 」”\"'")
         said = [one for one, _ in found]
         often = sum(id == source.id for _, id in found) >= MOST_EACH
         if not often and _counts(fact, source) and not any(_alike(fact, one) for one in (*known, *said)):
@@ -83,12 +83,12 @@ def facts(answer: str, told: Sequence[Told], known: Sequence[str]) -> list[tuple
 def _counts(fact: str, source: Told) -> bool:
     if not 3 < len(fact) <= LONGEST or unsure(fact) or _UNTOLD.search(fact):
         return False
-    parts = _parts(fact.removeprefix("用户"))
-    heard = _parts(source.text)
+    told = parts(fact.removeprefix("用户"))
+    heard = parts(source.text)
     # What it comes to, a name or a thing, stands at its end: that must not be made up.
-    if not parts & heard or _folded(fact[-1]) not in _folded(source.text):
+    if not told & heard or _folded(fact[-1]) not in _folded(source.text):
         return False
-    return len(parts & (heard | _parts(_asked(source)))) >= SHARED * len(parts)
+    return len(told & (heard | parts(_asked(source)))) >= SHARED * len(told)
 
 
 def _asked(one: Told) -> str:
@@ -96,15 +96,15 @@ def _asked(one: Told) -> str:
     if len(one.text) > TERSE or not re.search("[?？]", one.before):
         return ""
     last = re.findall(r"[^。！!？?\n]*[?？]", one.before)[-1]
-    return f"（被问：“{_line(last)[-40:]}”）"
+    return f"（被问：“{single_line(last)[-40:]}”）"
 
 
 def _alike(one: str, other: str) -> bool:
-    mine, theirs = _parts(one.removeprefix("用户")), _parts(other.removeprefix("用户"))
+    mine, theirs = parts(one.removeprefix("用户")), parts(other.removeprefix("用户"))
     return one == other or len(mine & theirs) >= LIKE * max(1, len(mine | theirs)) or (bool(mine) and mine <= theirs)
 
 
-def _parts(text: str) -> set[str]:
+def parts(text: str) -> set[str]:
     """Pairs of neighbouring characters of Chinese and Japanese, and words of letters and digits."""
     folded = _folded(text)
     runs = re.findall(r"[\u3040-\u30ff\u3400-\u9fff々]+", folded)
@@ -116,5 +116,5 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower()
 
 
-def _line(text: str) -> str:
+def single_line(text: str) -> str:
     return " ".join(text.split())

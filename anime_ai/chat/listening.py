@@ -1,16 +1,18 @@
-"""Looking through what a person has said: by rule at once, or, where a model can, by the model while nobody waits.
+"""Looking through what was said: by rule at once, or, where a model can, by the model while nobody waits.
 
-A model is asked in a pause, with a prompt of its own, and stops as soon as somebody asks for an answer; the next pause
-begins it anew. Where it fails, or answers something else, the rule is taken. Knows no page.
+A model is asked in a pause for facts about the person, and for a summary of what has left the prompt, each with a
+prompt of its own, and stops as soon as somebody asks for an answer; the next pause begins it anew. Where it fails, or
+answers something else, the rule is taken, and the sentences stay that were picked. Knows no page.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from anime_ai.chat import retelling
 from anime_ai.chat.choices import AdapterChoice
 from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.hearing import EXAMPLE, LISTENING, MOST_HEARD, TASK, Told, facts, question
@@ -43,15 +45,15 @@ class Listening:
         self._thread: threading.Thread | None = None
 
     def notice(self, person: str, conversation_id: str) -> bool:
-        """Look through what the person has said since the last look; whether that waits for a pause."""
-        fresh = self._memory.unheard(person, conversation_id)
-        if not fresh:
-            return False
+        """Look through what was said since the last look; whether that waits for a pause."""
         there = self._conversation(person, conversation_id)
+        fresh = bool(self._memory.unheard(person, conversation_id))
+        able = self._has_model(there)
         listening = [one.persona for one in there.members] or [there.persona]
         off = all(self._memory.way(person, persona) == "off" for persona in listening)
-        if off or not self._has_model(there):
+        if fresh and (off or not able):
             self._memory.notice(person, conversation_id)
+        if not able or not (fresh and not off or self._untold(person, conversation_id)):
             return False
         with self._lock:
             if self._closed.is_set() or len(self._waiting) >= MOST_WAITING:
@@ -101,13 +103,26 @@ class Listening:
 
     def _listen(self, person: str, conversation_id: str, stop: threading.Event) -> bool:
         """Look through one conversation; whether there is more of it."""
+        more = self._hear(person, conversation_id, stop)
+        try:
+            return not stop.is_set() and self._retell(person, conversation_id, stop) or more
+        except AnimeAIError as error:
+            log.info("the model did not summarise a conversation: %s", error)
+        except Exception:
+            log.exception("the model did not summarise a conversation")
+        return more
+
+    def _hear(self, person: str, conversation_id: str, stop: threading.Event) -> bool:
+        """Ask for facts in what the person said; whether there is more of it."""
         try:
             conversation = self._conversation(person, conversation_id)
             unheard = self._memory.unheard(person, conversation_id)
+            if not unheard:
+                return False
             fresh = unheard[:MOST_HEARD]
             told = [_told(one, conversation.messages) for one in fresh]
             known = [fact.text for fact in self._memory.list(person, conversation.persona)]
-            answer = self._ask(conversation, question(told, known), stop)
+            answer = self._ask(conversation, (TASK, *EXAMPLE), question(told, known), stop)
             if not stop.is_set():
                 self._memory.hear(person, conversation_id, fresh, facts(answer, told, known))
             return len(unheard) > len(fresh)
@@ -119,6 +134,29 @@ class Listening:
             self._by_rule(person, conversation_id, stop)
         return False
 
+    def _untold(self, person: str, conversation_id: str) -> list[Message]:
+        """What is worth to be summarised by a model."""
+        untold = self._memory.summaries.untold(person, conversation_id)
+        return untold if len(untold) >= retelling.LEAST_TOLD else []
+
+    def _retell(self, person: str, conversation_id: str, stop: threading.Event) -> bool:
+        """Ask for a summary of what has left the prompt; whether there is more of it."""
+        untold = self._untold(person, conversation_id)
+        if not untold:
+            return False
+        told = untold[: retelling.MOST_TOLD]
+        conversation = self._conversation(person, conversation_id)
+        shown = (retelling.TASK, *retelling.EXAMPLE)
+        lines = retelling.lines(self._ask(conversation, shown, retelling.question(told), stop), told)
+        if stop.is_set():
+            return True
+        self._memory.summaries.tell(person, conversation_id, told, lines)
+        if self._untold(person, conversation_id):
+            return True
+        # What the next answer stands behind is another text now, and long: nobody has to wait for it to be read.
+        self._chat().read_again(person, conversation_id, stop)
+        return False
+
     def _by_rule(self, person: str, conversation_id: str, stop: threading.Event) -> None:
         try:
             if not stop.is_set():
@@ -126,11 +164,11 @@ class Listening:
         except AnimeAIError as error:  # the conversation was removed meanwhile
             log.info("nothing was looked through: %s", error)
 
-    def _ask(self, conversation: Conversation, asked: str, stop: threading.Event) -> str:
-        """What the base alone answers, who has no voice to keep up."""
+    def _ask(self, conversation: Conversation, shown: Sequence[str], asked: str, stop: threading.Event) -> str:
+        """What the base alone answers, who has no voice to keep up. `shown`: a task, an example, its answer."""
         fresh = Conversation(LISTENING, "", "", (), 0.0, settings={"greeted": True})
-        said = (("system", TASK), ("user", EXAMPLE[0]), ("assistant", EXAMPLE[1]))
-        turn = Turn(asked, before=tuple(Message("", role, text) for role, text in said))
+        roles = ("system", "user", "assistant")
+        turn = Turn(asked, before=tuple(Message("", role, text) for role, text in zip(roles, shown, strict=True)))
         answer = ""
         for total in self._chat()._speak(fresh, turn, self._choice(conversation), How("", SAMPLING, "silent", stop)):
             answer = total.text

@@ -17,9 +17,9 @@ from sqlalchemy import bindparam, exists, or_, select, text
 from sqlalchemy.orm import Session
 
 from anime_ai.chat.conversations import Conversation, Conversations
-from anime_ai.chat.digest import digest
 from anime_ai.chat.members import members_of
 from anime_ai.chat.noticing import notice
+from anime_ai.chat.summaries import Summaries, strike
 from anime_ai.chat.tree import Message, owned, storable
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
@@ -31,11 +31,6 @@ LONGEST = 200
 """Characters of one fact."""
 ROOM, SMALL_ROOM = 1500, 120
 """Characters of facts in a prompt; a small model loses itself in more than a few."""
-SUMMARY_ROOM, SMALL_SUMMARY_ROOM = 800, 100
-"""Characters of a summary, likewise."""
-LONGEST_SUMMARY = 4000
-SUMMARY = "summary"
-"""Among a conversation's settings."""
 FACTS, EARLIER = "关于用户：", "之前聊过："
 """Heads of both lists in the prompt."""
 
@@ -65,6 +60,7 @@ class Memory:
         forgotten: Callable[[builtins.list[str]], None] = lambda talks: None,
     ) -> None:
         self._database, self.conversations, self._forgotten = database, conversations, forgotten
+        self.summaries = Summaries(conversations, forgotten)
 
     # Facts
 
@@ -174,7 +170,7 @@ class Memory:
     def told(self, person: str, conversation: Conversation, before: Sequence[Message], small: bool) -> tuple[str, ...]:
         """What goes into the prompt behind the card: the facts that are kept, newest last, and the summary."""
         kept = _newest(self._kept(person, conversation.persona), SMALL_ROOM if small else ROOM)
-        summary = self._summary(person, conversation, before, small)
+        summary = self.summaries.in_prompt(person, conversation, before, small)
         parts = [_listed(FACTS, kept), _listed(EARLIER, summary)]
         return tuple(part for part in parts if part)
 
@@ -183,73 +179,6 @@ class Memory:
         with self._database.reading() as session:
             found = session.connection().scalars(_KEPT, {"person": person, "persona": persona[:300]})
             return builtins.list(found)
-
-    def summary(self, person: str, conversation_id: str, persona: str = "") -> str:
-        """What is told of the part of a conversation that does not fit into the prompt any more, a line each; of
-        several, into that of `persona`."""
-        there = self.conversations.get(person, conversation_id)
-        found = there.settings.get(_slot(there, persona)) or {}
-        return "\n".join(str(line["text"]) for line in found.get("lines", ()))
-
-    def has_summary(self, person: str, conversation_id: str, persona: str = "") -> bool:
-        """Whether something has left the context, whatever is told of it."""
-        there = self.conversations.get(person, conversation_id)
-        return bool(there.settings.get(_slot(there, persona)))
-
-    def write_summary(self, person: str, conversation_id: str, written: str, persona: str = "") -> None:
-        """Put other words in the summary's place; they stay until more of the conversation has to be summarised."""
-        if len(written) > LONGEST_SUMMARY:
-            raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST_SUMMARY)
-        there = self.conversations.get(person, conversation_id)
-        slot = _slot(there, persona)
-        old = there.settings.get(slot) or {}
-        sources = {str(line["text"]): str(line["id"]) for line in old.get("lines", ())}
-        lines = [line.strip() for line in storable(written).splitlines() if line.strip()]
-        told = [{"text": line, "id": sources.get(line, "")} for line in lines]
-        self.conversations.settle(person, conversation_id, **{slot: {**old, "lines": told, "edited": True}})
-        self._forgotten([conversation_id])
-
-    def _summary(
-        self, person: str, conversation: Conversation, before: Sequence[Message], small: bool
-    ) -> builtins.list[str]:
-        """The summary's lines, made anew where more has left the prompt than it tells of."""
-        dropped = next((int(one.meta.get("dropped", 0)) for one in before[::-1] if one.role == "assistant"), 0)
-        if not dropped or not conversation.id:
-            return []
-        answered = [place for place, one in enumerate(before) if place and one.role == "assistant"]
-        answered = [place for place in answered if before[place - 1].role == "user" and before[place].content]
-        gone = list(before[: answered[min(dropped, len(answered)) - 1] + 1]) if answered else []
-        slot = _slot(conversation)
-        old = conversation.settings.get(slot) or {}
-        lines = builtins.list(old.get("lines", ()))
-        if gone and old.get("upto") != gone[-1].id:
-            covered = next((place for place, one in enumerate(gone) if one.id == old.get("upto")), -1) + 1
-            # What a person wrote of what went before stays; the rest is chosen again out of all that is gone.
-            kept = lines if old.get("edited") and covered else []
-            gone_on = gone[covered:] if kept else gone
-            room = SMALL_SUMMARY_ROOM if small else SUMMARY_ROOM
-            spoken = _spoken(gone_on)
-            chosen = digest([one.content for one in spoken], room)
-            lines = kept + [{"text": _line(spoken[place], said), "id": spoken[place].id} for place, said in chosen]
-            summary = {"upto": gone[-1].id, "lines": lines, "edited": bool(kept)}
-            self.conversations.settle(person, conversation.id, **{slot: summary})
-        there = {one.id for one in (*gone, *_spoken(gone))} | {""}
-        return [str(line["text"]) for line in lines if line["id"] in there]
-
-
-def _slot(conversation: Conversation, persona: str = "") -> str:
-    """Where a conversation's settings have its summary: each of several personas has one of her own."""
-    return f"{SUMMARY} {persona or conversation.persona}" if conversation.members else SUMMARY
-
-
-def _spoken(messages: Sequence[Message]) -> builtins.list[Message]:
-    """Messages one by one, also those that `anime_ai.chat.cast` joins to one question."""
-    return [part for one in messages for part in one.meta.get("parts") or (one,)]
-
-
-def _line(message: Message, said: str) -> str:
-    who = "用户" if message.role == "user" else message.meta.get("called") or "她"
-    return f"{who}说：{said}"
 
 
 def _listed(head: str, lines: Sequence[str]) -> str:
@@ -323,12 +252,8 @@ def _store(session: Session, person: str, persona: str, fact: str, message_id: s
 def _strike(session: Session, person: str, fact: MemoryRecord) -> None:
     """Take out of the person's summaries what came from a fact's message, and what says the same."""
     for record in session.scalars(select(ConversationRecord).where(ConversationRecord.person == person)):
-        for slot in [name for name in record.settings if name.partition(" ")[0] == SUMMARY]:
-            summary = record.settings[slot] or {}
-            lines = summary.get("lines", ())
-            left = [line for line in lines if line["id"] != (fact.message_id or "-") and fact.text not in line["text"]]
-            if len(left) < len(lines):
-                record.settings = {**record.settings, slot: {**summary, "lines": left}}
+        if changed := strike(record.settings, fact.message_id or "", fact.text):
+            record.settings = {**record.settings, **changed}
 
 
 def _checked(fact: str) -> str:

@@ -444,6 +444,22 @@ class Chat:
 
         self.ahead.start(read)
 
+    def read_again(self, person: str, conversation_id: str, stop: threading.Event) -> None:
+        """Read what the next answer of a conversation will stand behind, which has changed: by who answered last, where
+        reading takes a while."""
+        from anime_ai.chat.chain import PROMPT
+
+        conversation = self.conversations.get(person, conversation_id)
+        last = conversation.messages[-1] if conversation.messages else None
+        if last is None or "adapter" not in last.meta or conversation.members:
+            return
+        choice = self.choice(str(last.meta["adapter"]))
+        facts = self._remembered(person, conversation, conversation.messages, choice)
+        turn = Turn("", before=conversation.messages, facts=facts)
+        model, values = self._asked(conversation, turn, choice, How())
+        if model.engine.reading_pace:
+            model.read_coming(PROMPT.format_messages(**values)[:-1], stop)
+
     def _asked(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> tuple[Any, Any]:
         """The model that answers a turn, and the values of its prompt."""
         from anime_ai.chat.model import EngineChatModel, check_layout

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from anime_ai.chat.memory import LONGEST, LONGEST_SUMMARY, SMALL_ROOM, WAYS
+from anime_ai.chat import summaries
+from anime_ai.chat.memory import LONGEST, SMALL_ROOM, WAYS
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
@@ -82,8 +83,8 @@ class MemoryPanel:
         facts = self.studio.memory.list(person.id, persona)
         waiting = sum(not fact.kept for fact in facts)
         key = "memory.title_waiting" if waiting else "memory.title"
-        summary = self.studio.memory.summary(person.id, found.id, persona)
-        gone = self.studio.memory.has_summary(person.id, found.id, persona)
+        summary = self.studio.memory.summaries.text(person.id, found.id, persona)
+        gone = self.studio.memory.summaries.has(person.id, found.id, persona)
         several = [(self.studio.personas.called(one.persona), one.persona) for one in found.members]
         return [
             gr.update(label=text(key, person.language, count=len(facts) - waiting, waiting=waiting)),
@@ -143,7 +144,7 @@ class MemoryPanel:
         self.studio.memory.set_way(person.id, self._persona(person, conversation_id, whose), str(way))
 
     def keep_summary(self, person: Person, conversation_id: str, summary: str, whose: Any = "") -> list[Any]:
-        self.studio.memory.write_summary(
+        self.studio.memory.summaries.write(
             person.id, str(conversation_id), str(summary or ""), self._persona(person, conversation_id, whose)
         )
         note(text("memory.summary_kept", person.language), person.language)
@@ -187,7 +188,7 @@ class MemoryPanel:
                 info=label("memory.summary.help"),
                 lines=3,
                 max_lines=10,
-                max_length=LONGEST_SUMMARY,
+                max_length=summaries.LONGEST,
                 visible=False,
                 elem_id="memory-summary",
             )

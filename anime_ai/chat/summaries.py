@@ -1,0 +1,200 @@
+"""What of a conversation has left the prompt, in a few lines: sentences as they were said, or told anew by a model.
+
+Sentences are picked the moment something leaves. Where the model can, it tells them in words of its own in the next
+pause (`anime_ai.chat.listening`); what it told, and what the person wrote in its place, stays as it is. A line names
+the messages that it came from, and goes when one of them does. Knows no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import dropwhile
+from typing import Any
+
+from anime_ai.chat.conversations import Conversation, Conversations
+from anime_ai.chat.digest import digest
+from anime_ai.chat.tree import Message, storable
+from anime_ai.errors import AnimeAIError
+
+ROOM, SMALL_ROOM = 800, 100
+"""Characters of the picked sentences; a small model loses itself in more than a few."""
+LONGEST = 4000
+SUMMARY = "summary"
+"""Among a conversation's settings."""
+
+Line = dict[str, Any]
+"""`text`, and `ids` of the messages that it came from; none where a person wrote it."""
+
+
+class Summaries:
+    """Each call names the person; another's conversation raises AccessError as one that is not there.
+
+    What is kept of one: `upto`, the last message that has left; `fixed`, lines that stay as they are, and `told`, the
+    last message that they tell of; `lines`, the sentences picked out of what left since; `struck`, messages of which
+    nothing may be told.
+    """
+
+    def __init__(self, conversations: Conversations, forgotten: Callable[[list[str]], None]) -> None:
+        self._conversations, self._forgotten = conversations, forgotten
+
+    def text(self, person: str, conversation_id: str, persona: str = "") -> str:
+        """All lines; in a conversation of several, those in the prompt of `persona`."""
+        there = self._conversations.get(person, conversation_id)
+        return "\n".join(str(line["text"]) for line in _all(_kept(there, _slot(there, persona))))
+
+    def has(self, person: str, conversation_id: str, persona: str = "") -> bool:
+        """Whether something has left the prompt, whatever is told of it."""
+        there = self._conversations.get(person, conversation_id)
+        return bool(there.settings.get(_slot(there, persona)))
+
+    def write(self, person: str, conversation_id: str, written: str, persona: str = "") -> None:
+        """Put other words in the place of all lines. Raises AnimeAIError where they are too long."""
+        if len(written) > LONGEST:
+            raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST)
+        said = [line.strip() for line in storable(written).splitlines() if line.strip()]
+
+        def change(old: Any) -> dict[str, Any]:
+            kept = _read(old)
+            sources = {str(line["text"]): line["ids"] for line in _all(kept)}
+            fixed = [{"text": line, "ids": sources.get(line, [])} for line in said]
+            return {**kept, "fixed": fixed, "told": kept["upto"], "lines": []}
+
+        slot = _slot(self._conversations.get(person, conversation_id), persona)
+        self._conversations.resettle(person, conversation_id, slot, change)
+        self._forgotten([conversation_id])
+
+    def in_prompt(self, person: str, conversation: Conversation, before: Sequence[Message], small: bool) -> list[str]:
+        """The lines behind an answer's `before`, with sentences picked anew where more has left than they tell of."""
+        gone = _gone(before)
+        if not gone or not conversation.id:
+            return []
+        slot = _slot(conversation)
+        kept = _kept(conversation, slot)
+        if kept["upto"] != gone[-1].id:
+            picked = partial(_picked, gone=gone, small=small)
+            kept = self._conversations.resettle(person, conversation.id, slot, picked)
+        there = {one.id for one in (*gone, *_spoken(gone))}
+        return [str(line["text"]) for line in _all(kept) if there.issuperset(line["ids"])]
+
+    def untold(self, person: str, conversation_id: str) -> list[Message]:
+        """What has left the prompt since the fixed lines were written, oldest first. In a conversation of several,
+        where each has a prompt of her own, nothing: there the picked sentences stay."""
+        there = self._conversations.get(person, conversation_id)
+        kept = _kept(there, SUMMARY)
+        ids = [one.id for one in there.messages]
+        if there.members or kept["upto"] not in ids:
+            return []
+        since = ids.index(kept["told"]) + 1 if kept["told"] in ids else 0
+        left = there.messages[since : ids.index(kept["upto"]) + 1]
+        return [
+            one for one in (left if since else _behind_greeting(left)) if one.content and one.id not in kept["struck"]
+        ]
+
+    def tell(self, person: str, conversation_id: str, told: Sequence[Message], lines: Sequence[Line]) -> bool:
+        """Fix lines in the place of the sentences picked out of `told`, messages of `untold` from the first one on, or
+        those sentences where there are no lines. False where that is not any more what there is to tell."""
+        if [one.id for one in self.untold(person, conversation_id)][: len(told)] != [one.id for one in told]:
+            return False
+        done = {one.id for one in told}
+
+        def change(old: Any) -> dict[str, Any]:
+            kept = _read(old)
+            if not done.isdisjoint(kept["struck"]):  # forgotten meanwhile
+                return kept
+            picked = [line for line in kept["lines"] if done.issuperset(line["ids"])]
+            left = [line for line in kept["lines"] if line not in picked]
+            fixed = _within([*kept["fixed"], *(lines or picked)], ROOM)
+            return {**kept, "fixed": fixed, "told": told[-1].id, "lines": left}
+
+        self._conversations.resettle(person, conversation_id, SUMMARY, change)
+        return True
+
+
+def strike(settings: Mapping[str, Any], message_id: str, fact: str) -> dict[str, Any]:
+    """Those of a conversation's settings that change where a fact is forgotten: no summary tells what came from its
+    message, nor what says the same, now or later."""
+    changed: dict[str, Any] = {}
+    for slot in [name for name in settings if name.partition(" ")[0] == SUMMARY]:
+        kept = _read(settings[slot])
+        new = dict(kept)
+        for name in ("fixed", "lines"):
+            new[name] = [line for line in kept[name] if message_id not in line["ids"] and fact not in line["text"]]
+        if message_id and message_id not in kept["struck"]:
+            new["struck"] = [*kept["struck"], message_id]
+        if new != kept:
+            changed[slot] = new
+    return changed
+
+
+def _picked(old: Any, gone: list[Message], small: bool) -> dict[str, Any]:
+    """A summary with sentences picked out of what has left since its fixed lines were written."""
+    kept = _read(old)
+    since = next((place for place, one in enumerate(gone) if one.id == kept["told"]), -1) + 1
+    # What was told in another branch goes, unless a person wrote it.
+    fixed = [line for line in kept["fixed"] if since or not line["ids"]]
+    spoken = [one for one in _spoken(gone[since:]) if one.id not in kept["struck"]]
+    chosen = digest([one.content for one in spoken], SMALL_ROOM if small else ROOM)
+    lines = [{"text": said_by(spoken[place], said), "ids": [spoken[place].id]} for place, said in chosen]
+    return {**kept, "upto": gone[-1].id, "fixed": fixed, "told": kept["told"] if since else "", "lines": lines}
+
+
+def said_by(message: Message, said: str) -> str:
+    """A sentence with who said it."""
+    who = "用户" if message.role == "user" else message.meta.get("called") or "她"
+    return f"{who}说：{said}"
+
+
+def _gone(before: Sequence[Message]) -> list[Message]:
+    """What had left the prompt of the last answer: exchanges, as the greeting never leaves it."""
+    dropped = next((int(one.meta.get("dropped", 0)) for one in before[::-1] if one.role == "assistant"), 0)
+    answered = [place for place, one in enumerate(before) if place and one.role == "assistant"]
+    answered = [place for place in answered if before[place - 1].role == "user" and before[place].content]
+    if not dropped or not answered:
+        return []
+    return _behind_greeting(before[: answered[min(dropped, len(answered)) - 1] + 1])
+
+
+def _behind_greeting(messages: Sequence[Message]) -> list[Message]:
+    return list(dropwhile(lambda one: one.role == "assistant", messages))
+
+
+def _slot(conversation: Conversation, persona: str = "") -> str:
+    """Where a conversation's settings have its summary: each of several personas has one of her own."""
+    return f"{SUMMARY} {persona or conversation.persona}" if conversation.members else SUMMARY
+
+
+def _kept(conversation: Conversation, slot: str) -> dict[str, Any]:
+    return _read(conversation.settings.get(slot))
+
+
+def _read(kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A summary as it was kept, in the form of today: lines had one message each, and were all `edited` or none."""
+    kept = kept or {}
+    upto = str(kept.get("upto", ""))
+    lines = [
+        {"text": str(line["text"]), "ids": list(line["ids"] if "ids" in line else [line["id"]] if line["id"] else [])}
+        for line in kept.get("lines", ())
+    ]
+    if kept.get("edited"):
+        return {"upto": upto, "fixed": lines, "told": upto, "lines": [], "struck": []}
+    told, fixed = str(kept.get("told", "")), list(kept.get("fixed", ()))
+    return {"upto": upto, "fixed": fixed, "told": told, "lines": lines, "struck": list(kept.get("struck", ()))}
+
+
+def _within(fixed: list[Line], room: int) -> list[Line]:
+    """Lines that may stand for all of them where those that no person wrote are longer than the room."""
+    made = [place for place, line in enumerate(fixed) if line["ids"]]
+    if sum(len(fixed[place]["text"]) for place in made) <= room:
+        return fixed
+    chosen = {made[place] for place, _ in digest([fixed[place]["text"] for place in made], room)}
+    return [line for place, line in enumerate(fixed) if place in chosen or not line["ids"]]
+
+
+def _all(kept: Mapping[str, Any]) -> list[Line]:
+    return [*kept["fixed"], *kept["lines"]]
+
+
+def _spoken(messages: Sequence[Message]) -> list[Message]:
+    """Messages one by one, also those that `anime_ai.chat.cast` joins to one question."""
+    return [part for one in messages for part in one.meta.get("parts") or (one,)]
