@@ -22,7 +22,7 @@ EXAMPLE = (
     "用户面试没过，有点难受\n她约用户周六上午去海边走走\n用户下周还有一家面试",
 )
 """A part of a conversation and its summary: small models follow what they see."""
-MOST_TOLD, LONGEST_TOLD = 24, 160
+MOST_TOLD, LONGEST_TOLD = 16, 160
 """Messages that are told at once, and characters of one that are looked at."""
 LEAST_TOLD = 6
 """Messages below which nothing is asked: their picked sentences say as much."""
