@@ -149,7 +149,7 @@ class Studio:
     @property
     def rounds(self) -> Rounds:
         """Answers in conversations of several personas."""
-        return Rounds(self.chat)
+        return Rounds(self.chat, self.samplings)
 
     @property
     def completions(self) -> Completions:

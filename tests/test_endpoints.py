@@ -28,7 +28,16 @@ from anime_ai.vision.observation import Observation, Tag
 VISITORS = {
     *("arrive", "choose_persona", "choose_adapter", "look_again", "send", "stop", "clear", "leave"),
     *("compare", "stop_comparing", "act_on_message", "act_on_talk", "find_talk", "branch"),
-    *("choose_think", "choose_preset", "keep_knobs", "offer_sides", "pick_left", "pick_right", "count_tokens"),
+    *(
+        "choose_think",
+        "choose_preset",
+        "keep_knobs",
+        "choose_whose",
+        "offer_sides",
+        "pick_left",
+        "pick_right",
+        "count_tokens",
+    ),
     *("attach", "detach"),
     *("offer_group", "start_group", "choose_members", "choose_order", "dress_members", "let_speak"),
     *(

@@ -17,6 +17,7 @@ from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.keeping import Reply
 from anime_ai.chat.members import Member
 from anime_ai.chat.rounds import Rounds
+from anime_ai.chat.samplings import PRESETS, preset_of
 from anime_ai.chat.transcripts import export, take
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
@@ -209,6 +210,14 @@ def test_all_answer_after_each_other_each_with_her_own_adapter_and_card(
     kept = studio.conversations.get("owner", talk.id).messages
     assert [one.meta["adapter"] for one in kept[-2:]] == ["shipped:tsundere", "shipped:genki"]
     assert kept[-2].meta["adapter_sha256"] != kept[-1].meta["adapter_sha256"]
+
+
+def test_each_is_drawn_as_the_person_keeps_it_for_her(studio: Studio, rounds: Rounds, chat: FakeChat) -> None:
+    talk = rounds.begin("owner", BOTH)
+    studio.samplings.keep("owner", "活泼", PRESETS["wild"])
+    studio.samplings.keep("v1", "傲娇", PRESETS["steady"])
+    list(rounds.reply("owner", talk.id, "早", How(sampling=PRESETS["steady"])))
+    assert [preset_of(how.sampling) for how in chat.hows] == ["standard", "wild"]
 
 
 def test_a_group_is_there_again_and_is_nobody_elses(studio: Studio, rounds: Rounds, tmp_path: Path) -> None:
@@ -518,13 +527,15 @@ def test_interleaved_answers_equal_lonely_ones(tmp_path: Path, engine: str) -> N
     from anime_ai.storage import Database
 
     questions = ("你喜欢什么动漫？", "可以帮我写作业吗？", "今天好累啊。")
-    how = How(sampling=Sampling(temperature=0.3, seed=7, max_new_tokens=48))
+    sampling = Sampling(temperature=0.3, seed=7, max_new_tokens=48)
     with closing(Studio(settings, Database.open(settings))) as studio:
+        for name in BOTH:
+            studio.samplings.keep("owner", name, sampling)
         talk = studio.rounds.begin("owner", BOTH)
-        together = [one for asked in questions for one in spoken(studio.rounds.reply("owner", talk.id, asked, how))]
+        together = [one for asked in questions for one in spoken(studio.rounds.reply("owner", talk.id, asked))]
         lonely = {
             name: [
-                list(studio.chat.ask(asked, name, studio.rounds.adapter(talk, name), how.sampling))[-1].text
+                list(studio.chat.ask(asked, name, studio.rounds.adapter(talk, name), sampling))[-1].text
                 for asked in questions
             ]
             for name in BOTH

@@ -533,17 +533,32 @@ def test_a_message_may_be_thought_about_otherwise_than_its_conversation(tab: Cha
     assert tab.choose_think(VISITOR, conversation, "", "nonsense") is False
 
 
-def test_the_knobs_are_kept_for_each_persona(tab: ChatTab) -> None:
+def test_the_knobs_are_kept_for_each_persona(tab: ChatTab, studio: Studio) -> None:
     form = tab.sampling
-    wild = form.choose_preset(VISITOR, "傲娇", "wild")
-    assert form.shown(VISITOR, "傲娇") == wild
+
+    def shown(person: Person, persona: str) -> list[Any]:
+        return form.shown(person, studio.conversations.start(person.id, persona))[1:]
+
+    wild = form.choose_preset(VISITOR, "傲娇", None, "wild")
+    assert shown(VISITOR, "傲娇") == wild
     assert wild[0] == "wild"
-    assert form.shown(VISITOR, "温柔")[0] == form.shown(STRANGER, "傲娇")[0] == "standard"
+    assert shown(VISITOR, "温柔")[0] == shown(STRANGER, "傲娇")[0] == "standard"
     values = dict(zip(KNOBS, wild[1:], strict=True)) | {"temperature": 0.7, "seed": 7}
-    assert form.keep_knobs(VISITOR, "傲娇", *values.values()) is None
-    assert dict(zip(KNOBS, form.shown(VISITOR, "傲娇")[1:], strict=True)) == values
+    assert form.keep_knobs(VISITOR, "傲娇", None, *values.values()) is None
+    assert dict(zip(KNOBS, shown(VISITOR, "傲娇")[1:], strict=True)) == values
     with pytest.raises(SettingsError):
-        form.keep_knobs(VISITOR, "傲娇", *(values | {"min_p": 7}).values())
+        form.keep_knobs(VISITOR, "傲娇", None, *(values | {"min_p": 7}).values())
+
+
+def test_of_several_each_has_her_knobs(tab: ChatTab, studio: Studio) -> None:
+    form = tab.sampling
+    group = studio.rounds.begin(VISITOR.id, ["傲娇", "活泼"])
+    whose = form.shown(VISITOR, group)[0]
+    assert (whose["value"], whose["visible"]) == ("傲娇", True)
+    assert [persona for _, persona in whose["choices"]] == ["傲娇", "活泼"]
+    wild = form.choose_preset(VISITOR, "傲娇", "活泼", "wild")
+    assert form.choose_whose(VISITOR, "活泼") == wild
+    assert form.choose_whose(VISITOR, "傲娇")[0] == "standard"
 
 
 def test_conversations_are_found_named_pinned_and_thrown_away(tab: ChatTab, chat: FakeChat, studio: Studio) -> None:

@@ -25,14 +25,15 @@ from anime_ai.persona.lorebook import Lore
 
 if TYPE_CHECKING:
     from anime_ai.chat.choices import AdapterChoice
+    from anime_ai.chat.samplings import Samplings
     from anime_ai.chat.service import Chat
 
 
 class Rounds:
-    """Answers in conversations of several. Of a `How` each speaker's own adapter takes the place of its adapter."""
+    """Answers in conversations of several. Of a `How` each speaker's own adapter and sampling take the place of its."""
 
-    def __init__(self, chat: Chat) -> None:
-        self.chat, self.conversations = chat, chat.conversations
+    def __init__(self, chat: Chat, samplings: Samplings) -> None:
+        self.chat, self.conversations, self._samplings = chat, chat.conversations, samplings
         self.branches = chat.conversations.branches
 
     # Who speaks
@@ -227,7 +228,8 @@ class Rounds:
         brought = [str(turn.get("brought", "")), str(asked.meta["brought"])]
         asked = replace(asked, meta={**turn, "brought": "\n".join(part for part in brought if part)})
         cast = self.cast(there)
-        how = replace(how, adapter_id=choice.id, stop_texts=cast.stop_texts(persona))
+        sampling = self._samplings.get(person, persona)
+        how = replace(how, adapter_id=choice.id, sampling=sampling, stop_texts=cast.stop_texts(persona))
         behind = there.messages[-1].id if there.messages else ""
         part = Part(persona, behind, turn, partial(cast.hers, speaker=persona))
         yield from self.chat._answer(person, view, asked, choice, how, begun, part)

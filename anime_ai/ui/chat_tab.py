@@ -119,7 +119,7 @@ class ChatTab:
         """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`."""
         if conversation is None:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
-            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 10 + SHOWN))]
+            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 11 + SHOWN))]
         several = bool(conversation.members)
         choices = self.adapter_choices(conversation.persona, person.language)
         known = [id for _, id in choices]
@@ -145,7 +145,7 @@ class ChatTab:
             self.answering_line("" if several else chosen, person.language, "" if several else conversation.persona),
             self._bases(person, conversation),
             *self._thinking(conversation, chosen),
-            *self.sampling.shown(person, conversation.persona),
+            *self.sampling.shown(person, conversation),
             *self.group.shown(person, conversation),
         ]
 
