@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before anything reads them: no test may meet a model that happens to be cached, or another language of messages.
 os.environ["HF_HUB_CACHE"] = str(Path(tempfile.gettempdir()) / "anime-ai-tests-empty-cache")
@@ -18,6 +18,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 
 from anime_ai.config import STARTER_LM, Settings
+
+if TYPE_CHECKING:
+    from ui_fakes import FakeChat
+
+    from anime_ai.studio import Studio
 
 _OURS = ("ANIME_AI_LANGUAGE", "ANIME_AI_TEST_DATA", "ANIME_AI_REQUIRE_BROWSER")
 
@@ -34,6 +39,24 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(tmp_path: Path) -> Settings:
     """Default settings over an output folder of the test's own, with a space and Chinese in its path."""
     return Settings.load(output_dir=tmp_path / "输出 folder")
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """A real studio over the test's folder, with the fake model and without a queue thread."""
+    from ui_fakes import open_studio
+
+    with open_studio(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def chat(studio: Studio) -> FakeChat:
+    """The studio's chat, whose model is a fake."""
+    from ui_fakes import FakeChat
+
+    assert isinstance(studio.chat, FakeChat)
+    return studio.chat
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +140,7 @@ def tab(browser: Any, address: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Any:
-    """A random Qwen2 of 64 channels, to train on."""
+    """A random Qwen2 of 64 channels."""
     from tiny_models import make_base
 
     return make_base(tmp_path_factory.mktemp("base") / "tiny-qwen", tiny_tokenizer, hidden=64)

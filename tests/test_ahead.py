@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from tiny_models import change_json, make_base
+from tiny_models import change_json
 
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.conversations import Conversations
@@ -32,11 +32,6 @@ from anime_ai.prompting import Prompt
 from anime_ai.storage import Database
 
 SHORT = Sampling(temperature=0.0, max_new_tokens=16)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("ahead") / "tiny-qwen", tiny_tokenizer)
 
 
 class Reading:

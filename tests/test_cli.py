@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from test_models import hub_that_answers, silent_hub
-from tiny_models import make_base
 
 from anime_ai.config import DATA, ROOT
 from anime_ai.files import read_json
@@ -39,11 +38,6 @@ def call(tmp_path: Path) -> Call:
         )
 
     return run
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("cli") / "tiny-qwen", tiny_tokenizer, hidden=64)
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import change_json, make_adapter, make_base
+from tiny_models import change_json, make_adapter
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import ModelError
@@ -22,11 +22,6 @@ from anime_ai.models.transformers_engine import TransformersEngine, load_tokeniz
 from anime_ai.prompting import Dialogue, Exchange, Prompt
 
 SHORT = replace(GREEDY, max_new_tokens=24)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("engine") / "tiny-qwen", tiny_tokenizer)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import base64
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ from card_makers import charx, encoded, png, text, v3
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from ui_fakes import OWNER, VISITOR, FakeChat, open_studio
+from ui_fakes import OWNER, VISITOR, FakeChat
 
 from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.turns import How
@@ -35,12 +34,6 @@ from anime_ai.ui.persona_tab import PersonaTab
 from anime_ai.ui.said import Seen, Voice, line, speaking
 
 PLAIN = [False, *(Sampling().seed if name == "seed" else getattr(Sampling(), name) for name in KNOBS)]
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import change_json, make_adapter, make_base
+from tiny_models import change_json, make_adapter
 
 from anime_ai.errors import ModelError, StorageError
 from anime_ai.models import gguf_files
 from anime_ai.models.bases import STARTER, Base, find_base
 from anime_ai.models.gguf_files import KINDS, convert, convert_adapter
 from anime_ai.models.weights import Weights
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("gguf") / "tiny-qwen", tiny_tokenizer, hidden=64)
 
 
 @pytest.fixture

@@ -31,20 +31,8 @@ ALL = (*BOTH, "温柔", "三无")
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
 def rounds(studio: Studio) -> Rounds:
     return studio.rounds
-
-
-@pytest.fixture
-def chat(studio: Studio) -> FakeChat:
-    assert isinstance(studio.chat, FakeChat)
-    return studio.chat
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from test_parallel import ROWS
-from tiny_models import make_base
 
 from anime_ai.config import Settings
 from anime_ai.models.bases import Base
@@ -55,11 +54,6 @@ def spaces(monkeypatch: pytest.MonkeyPatch) -> Spaces:
     found = Spaces()
     monkeypatch.setitem(sys.modules, "spaces", found)
     return found
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("lent") / "tiny-qwen", tiny_tokenizer, hidden=64)
 
 
 def prompt_of(length: int) -> Prompt:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
+from ui_fakes import OWNER, STRANGER, VISITOR
 
 from anime_ai.chat.digest import digest
 from anime_ai.chat.hearing import LISTENING
@@ -18,12 +16,6 @@ from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.models.bases import STARTER, find_base
 from anime_ai.studio import Studio
 from anime_ai.ui.memory_panel import facts_list
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize(

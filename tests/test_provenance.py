@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
+from ui_fakes import OWNER, STRANGER, VISITOR
 
 from anime_ai.chat.provenance import LEARNED_RUN, trace
 from anime_ai.config import DATA
@@ -24,12 +21,6 @@ ROWS = {
         "晚饭吃什么？", "冰箱里还有半颗白菜，你自己看着办吧。", "傲娇", history=(("在吗", "窗台上的猫先看见你的。"),)
     ),
 }
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 def test_a_copied_answer_is_known_by_heart_and_shows_the_run_as_it_was_said() -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tiny_models import make_base
 
 from anime_ai.config import Settings
 from anime_ai.errors import SettingsError
@@ -21,11 +20,6 @@ from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.prompting import Dialogue, Prompt
 
 SHORT = replace(GREEDY, max_new_tokens=40)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("sampling") / "tiny-qwen", tiny_tokenizer)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tiny_models import make_base
 from ui_fakes import open_studio
 
 from anime_ai.chat.sharing import Sharing
@@ -21,11 +19,6 @@ GIB = 2**30
 
 def a_run(folder: Path, state: str) -> Run:
     return Run("x", folder, "", "", "", "base", state, 3, 9, None, None, (), 0.0, 0.0)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Base:
-    return make_base(tmp_path_factory.mktemp("sharing") / "tiny-qwen", tiny_tokenizer)
 
 
 def gpu(gigabytes: float, kind: str = "cuda") -> Device:

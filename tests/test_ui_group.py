@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from browsing import Tab, choose
 from test_ui_chat import ID, LINE, PERSONA, PLAIN
-from ui_fakes import OWNER, STRANGER, VISITOR, FakeChat, open_studio
+from ui_fakes import OWNER, STRANGER, VISITOR, FakeChat
 
 from anime_ai.errors import AccessError, AnimeAIError, PersonaError
 from anime_ai.persona.card import card_of
@@ -25,20 +24,8 @@ FACES, MEMBERS, ORDER, *ADAPTERS = range(-7, 0)
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
 def tab(studio: Studio) -> ChatTab:
     return ChatTab(studio)
-
-
-@pytest.fixture
-def chat(studio: Studio) -> FakeChat:
-    assert isinstance(studio.chat, FakeChat)
-    return studio.chat
 
 
 def hidden(studio: Studio, name: str) -> str:

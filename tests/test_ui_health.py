@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ui_fakes import OWNER, VISITOR, built, open_studio
+from ui_fakes import OWNER, VISITOR, built
 
 from anime_ai.studio import Studio
 from anime_ai.ui.health import NEEDS, Health
 from anime_ai.ui.shell import Gate
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 class Doctor:

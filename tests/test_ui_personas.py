@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +22,6 @@ from anime_ai.ui.card_editor import FIELDS, changed, told
 from anime_ai.ui.persona_tab import PersonaTab
 
 MARKUP = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ui_fakes import OWNER, open_studio
+from ui_fakes import OWNER
 
 from anime_ai.errors import DatasetError, ModelError, SettingsError, TrainingError
 from anime_ai.files import write_json
@@ -32,12 +30,6 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     said: list[str] = []
     monkeypatch.setattr(training_tab, "note", lambda line, language: said.append(line))
     return said
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    with open_studio(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture
