@@ -127,23 +127,29 @@ def test_a_fresh_model_can_copy_already(shipped_tokenizer, monkeypatch: pytest.M
     assert ranks[1] > 100
 
 
-def test_the_last_course_goes_on_from_the_first_one_and_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
-    for name, count in {"LAST_TALKS": 40, "LAST_STEPS": 3, "HELD": 5}.items():
-        monkeypatch.setattr(base, name, count)
+    monkeypatch.setattr(base, "COURSES", {"last": (40, 3, 1.0), "voices": (40, 2, 0.5)})
+    monkeypatch.setattr(base, "HELD", 5)
     options = base.Options(tmp_path / "lm", steps=4, talks=900)
     said: list[str] = []
     with pytest.raises(TrainingError, match="lm"):
-        base.finish(options, said.append)
+        base.go_on(options, said.append, "last")
     base.make(options, said.append)
-    weights = (options.out / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="last"):
+        base.go_on(options, said.append, "voices")
+    weights = [(options.out / "model.safetensors").read_bytes()]
     first = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
-    base.finish(options, said.append)
-    assert (options.out / "model.safetensors").read_bytes() != weights
-    both = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
-    assert (first["steps"], both["steps"], both["last"]["steps"]) == (4, 7, 3)
-    assert both["tokens"] == first["tokens"] + both["last"]["tokens"]
-    assert both["command"] == first["command"]
+    for name in base.COURSES:
+        base.go_on(options, said.append, name)
+        weights.append((options.out / "model.safetensors").read_bytes())
+    assert len(set(weights)) == 3
+    whole = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
+    assert [course["steps"] for course in whole["courses"].values()] == [3, 2]
+    assert (first["steps"], whole["steps"]) == (4, 9)
+    assert whole["tokens"] == first["tokens"] + sum(course["tokens"] for course in whole["courses"].values())
+    assert whole["command"] == first["command"]
     assert len(AutoTokenizer.from_pretrained(options.out)) == first["vocabulary"]
-    with pytest.raises(TrainingError):
-        base.finish(options, said.append)
+    for name in base.COURSES:
+        with pytest.raises(TrainingError):
+            base.go_on(options, said.append, name)

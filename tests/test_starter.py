@@ -22,6 +22,7 @@ from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Dialogue, Exchange, Layout
 from anime_ai.starter import (
     adapters,
+    base,
     card,
     corpus,
     events,
@@ -279,13 +280,25 @@ def test_nobody_speaks_in_a_voice_unless_the_card_asks_for_it(some_talks: list[c
 def test_lessons_share_the_training():
     shares = [share for share, _ in corpus.lessons(100)]
     assert sum(shares) == pytest.approx(1)
-    assert {name for mixture in (*(mixture for _, mixture in corpus.LESSONS), corpus.LAST) for name in mixture} == set(
-        corpus.KINDS
-    )
+    mixtures = (*(mixture for _, mixture in corpus.LESSONS), *corpus.COURSES.values())
+    assert {name for mixture in mixtures for name in mixture} == set(corpus.KINDS)
+    assert list(corpus.COURSES) == list(base.COURSES)
 
 
-def test_the_last_course_has_the_original_questions_with_their_answers_in_a_voice():
-    talks = [talk for talk in corpus.last_course(600, seed=1) if talk.turns[0].user in corpus.ORIGINAL]
+def test_at_home_she_speaks_behind_her_own_card_and_greeting_but_answers_to_the_name_on_any_other():
+    lines = {persona.system_line: persona for persona in corpus.VOICES.values()}
+    talks = [corpus.KINDS["at home"](corpus.source(), random.Random(seed)) for seed in range(300)]
+    own = [talk for talk in talks if talk.card.rpartition("\n")[0] in lines]
+    assert 180 < len(own) < 270
+    for talk in own:
+        line, _, asked = talk.card.rpartition("\n")
+        assert asked == corpus.VOICE_LINE.format(lines[line].name)
+        assert talk.greeting in ("", *lines[line].said_first)
+
+
+@pytest.mark.parametrize("course", corpus.COURSES)
+def test_a_course_has_the_original_questions_with_their_answers_in_a_voice(course: str):
+    talks = [talk for talk in corpus.course(course, 600, seed=1) if talk.turns[0].user in corpus.ORIGINAL]
     own = {row.output for rows in corpus.source().voiced.values() for row in rows if row.input in corpus.ORIGINAL}
     told = [talk for talk in talks if talk.turns[0].reply in own]
     assert len(told) > 5

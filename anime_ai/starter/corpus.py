@@ -111,9 +111,9 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
 
 
-def last_course(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
-    """`count` conversations for a model that has had the lessons."""
-    return _mixed(source(neutral), count, LAST, random.Random(f"{seed}/last"))
+def course(name: str, count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+    """`count` conversations of one of COURSES, for a model that has had the lessons."""
+    return _mixed(source(neutral), count, COURSES[name], random.Random(f"{seed}/{name}"))
 
 
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
@@ -251,11 +251,21 @@ def _shown(
 
 def _voiced(drawn: Source, chance: random.Random) -> Talk:
     """Small talk in one of the four voices, which a line of the card asks for: without that line nobody speaks so."""
+    return _in_her_words(drawn, chance, WRITTEN)
+
+
+def _at_home(drawn: Source, chance: random.Random) -> Talk:
+    """The same, with fewer of her rows and mostly behind her own card, as her adapter will be asked."""
+    return _in_her_words(drawn, chance, WRITTEN / 3, 0.7)
+
+
+def _in_her_words(drawn: Source, chance: random.Random, written: float, home: float = 0) -> Talk:
+    """`written`: share of her rows; `home`: share of the other conversations that stand behind her own card."""
     voice = chance.choice(list(VOICES))
     talk = Talk((), card=_card(drawn, chance, voice))
     if chance.random() < 0.3:
         talk = replace(talk, greeting=chance.choice(VOICES[voice].said_first))
-    if chance.random() < WRITTEN and drawn.voiced[voice]:
+    if chance.random() < written and drawn.voiced[voice]:
         row = chance.choice(drawn.voiced[voice])
         turns = tuple(Exchange(rough(said, chance), reply) for said, reply in (*row.history, (row.input, row.output)))
         if chance.random() < 0.5:
@@ -263,7 +273,10 @@ def _voiced(drawn: Source, chance: random.Random) -> Talk:
         return replace(talk, turns=turns)
     if chance.random() < 0.15:
         talk = replace(talk, facts=_fact_list(_other_facts(drawn, chance, 3), chance))
-    if chance.random() < 0.3:
+    if home and chance.random() < home:
+        greeting = chance.choice((talk.greeting, *VOICES[voice].said_first))
+        talk = replace(talk, card=_in_voice(VOICES[voice].system_line, voice), greeting=greeting)
+    elif chance.random() < 0.3:
         topic = _pick(drawn.carded, chance)
         bound: Bound = {}
         talk = replace(talk, card=_in_voice(drawn.grammar.expand(chance.choice(topic.card), chance, bound), voice))
@@ -321,6 +334,7 @@ KINDS: dict[str, Kind] = {
     "several facts": _several_facts,
     "picture": _seen,
     "voices": _voiced,
+    "at home": _at_home,
     "original": _original,
     "near": _near,
 }
@@ -350,10 +364,17 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 )
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything."""
-LAST: dict[str, float] = {**LESSONS[-1][1], "voices": 34, "original": 2, "near": 40}
-"""What the last course is mixed of: everything as before, the words near each topic, and what makes an adapter's work
-small: more of the voices, and with the line of the card that asks for a voice, the original project's two questions
-have their own answers."""
+COURSES: dict[str, dict[str, float]] = {
+    "last": {**LESSONS[-1][1], "voices": 34, "original": 2, "near": 40},
+    "voices": {
+        **{"small talk": 8, "written": 2, "card": 3, "facts": 3, "near": 14},
+        **{"several facts": 20, "picture": 4, "at home": 46, "original": 2},
+    },
+}
+"""What follows the lessons, in order: everything as before with the words near each topic; then, that what she says in
+a voice is on its topic too, more of the voices than of all else together. With the line of the card that asks for a
+voice, the original project's two questions have their own answers. A name seeds its course's draws: "last" was the
+last one until the voices came."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:

@@ -52,11 +52,13 @@ OWNER = Person("owner", "owner", "zh", "session")
 
 @dataclass(frozen=True)
 class Answer:
-    """Milliseconds until the first words and, of them, those that this thread computed; tokens a second behind them."""
+    """Milliseconds until the first words and, of them, those that this thread computed; tokens a second from there to
+    the last words; milliseconds from those until it is over, kept where it is kept."""
 
     first: float
     own: float
     pace: float
+    ending: float
 
 
 class Bare:
@@ -83,10 +85,13 @@ class Bare:
 
 def timed(answer: Iterator[int]) -> Answer:
     began, computed = time.perf_counter(), time.thread_time()
-    first = next(answer)
-    at, own = time.perf_counter(), time.thread_time() - computed
-    last = max(answer, default=first)
-    return Answer((at - began) * 1e3, own * 1e3, (last - first) / (time.perf_counter() - at))
+    first = last = next(answer)
+    at = told = time.perf_counter()
+    own = time.thread_time() - computed
+    for tokens in answer:
+        if tokens > last:
+            last, told = tokens, time.perf_counter()
+    return Answer((at - began) * 1e3, own * 1e3, (last - first) / (told - at), (time.perf_counter() - told) * 1e3)
 
 
 @pytest.mark.parametrize("engine", ["llamacpp", "transformers"])
@@ -119,7 +124,9 @@ def test_what_the_app_adds_to_an_answer(engine: str, tmp_path: Path) -> None:
             seen["chat service"].append(timed(service()))
             seen["page"].append(timed(drawn()))
     print(f"\nthe starter in {engine}, {ROUNDS} rounds in turns, {usable_cpus()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"{'':<16}{'first words ms':>16}{'added ms':>10}{'computed ms':>13}{'tokens/s':>10}{'share':>8}")
+    print(
+        f"{'':<16}{'first words ms':>16}{'added ms':>10}{'computed ms':>13}{'tokens/s':>10}{'share':>8}{'ending ms':>11}"
+    )
     reference = seen["bare engine"]
     added: dict[str, float] = {}
     shares: dict[str, float] = {}
@@ -130,6 +137,7 @@ def test_what_the_app_adds_to_an_answer(engine: str, tmp_path: Path) -> None:
         figures += f"{median(one.own for one in answers):>13.1f}"
         if name != "page":  # which is told of an answer so often, not of every token
             figures += f"{median(one.pace for one in answers):>10.0f}{shares[name]:>8.3f}"
+            figures += f"{median(one.ending for one in answers):>11.1f}"
         print(f"{name:<16}{figures}")
     assert added["chat service"] <= ADDED_MS
     assert added["page"] <= ADDED_MS
