@@ -101,18 +101,19 @@ class Piece:
         return len(self.ids) + self.untold
 
 
-def gathered(pieces: Iterable[Piece], within: float = 0.004) -> Iterator[Piece]:
+def gathered(pieces: Iterable[Piece], within: float = 1 / 60) -> Iterator[Piece]:
     """The same text in fewer pieces: what comes less than `within` seconds behind the last piece goes with the next.
 
     What is done with a piece costs as much for one token as for ten, and small models make a token a millisecond on the
-    cores that it is done on. Where the pieces end in an error, what was held comes before it.
+    cores that it is done on, while a screen shows sixty pictures a second. Where the pieces end in an error, what was
+    held comes before it.
     """
     held: list[Piece] = []
     told = -math.inf
     try:
         for piece in pieces:
             held.append(piece)
-            if time.monotonic() - told >= within:
+            if piece.ended or time.monotonic() - told >= within:
                 yield _together(held)
                 held, told = [], time.monotonic()
     except Exception:
