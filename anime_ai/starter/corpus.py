@@ -372,9 +372,9 @@ COURSES: dict[str, dict[str, float]] = {
     },
 }
 """What follows the lessons, in order: everything as before with the words near each topic; then, that what she says in
-a voice is on its topic too, more of the voices than of all else together. With the line of the card that asks for a
-voice, the original project's two questions have their own answers. A name seeds its course's draws: "last" was the
-last one until the voices came."""
+a voice is whole and on its topic too, half of it in the voices. With the line of the card that asks for a voice, the
+original project's two questions have their own answers. A name seeds its course's draws: "last" was the last one until
+the voices came."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
