@@ -382,7 +382,7 @@ def test_pasted_texts_do_not_replace_each_other(knowledge: Knowledge) -> None:
     assert [info.title for info in knowledge.library.documents(base)] == ["3.5版说明", "3.5版说明 (2)"]
 
 
-# What is found
+# The base that ships
 
 
 def test_the_shipped_base_is_there_once(series: tuple[Knowledge, str]) -> None:

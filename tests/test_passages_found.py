@@ -50,9 +50,6 @@ def found(knowledge: Knowledge, base: str, question: str) -> list[str]:
     return [passage.text for passage in knowledge.search(question, [base])]
 
 
-# Documents
-
-
 def test_shipped_questions_have_their_answers() -> None:
     asked = json.loads((DATA / "knowledge" / "held_out_questions.json").read_text(encoding="utf-8"))
     assert len(asked) >= 150
