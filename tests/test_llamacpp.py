@@ -193,7 +193,7 @@ def test_stop_ends_within_a_token_and_while_the_prompt_is_read(engine: LlamaCppE
 
 def test_each_stop_stops_its_own(engine: LlamaCppEngine, endless: Sampling) -> None:
     lonely = ids(engine.stream(ask(engine, "晚饭吃什么呢？"), None, "mine", SHORT))
-    assert len(lonely) == SHORT.max_new_tokens
+    assert len(lonely) > 8, "it goes on behind the stop of the other"
     theirs = engine.stream(ask(engine, "你好"), None, "theirs", endless)
     mine = engine.stream(ask(engine, "晚饭吃什么呢？"), None, "mine", SHORT)
     next(theirs)
@@ -410,8 +410,10 @@ def test_states_are_bounded_and_a_full_disk_costs_no_answer(
 def test_an_adapter_that_no_lora_file_holds_is_merged(
     starter: Base, folder: Path, tmp_path: Path, torch_engine: TransformersEngine
 ) -> None:
-    tokens = Adapter(make_adapter(tmp_path / "tokens", starter, seed=2, tokens=True))
+    tokens = Adapter(make_adapter(tmp_path / "tokens", starter, seed=2, tokens=True, spread=0.1))
     few = replace(GREEDY, max_new_tokens=8)  # random weights leave near ties, which 16 bits decide otherwise
+    said = [ids(torch_engine.stream(ask(torch_engine, "你好"), one, "", few)) for one in (tokens, None)]
+    assert said[0] != said[1]
     with closing(fresh(starter, folder / f"llama {tmp_path.name}")) as engine:
         prompt = ask(engine, "你好")
         for adapter in (tokens, TSUNDERE, None, tokens):

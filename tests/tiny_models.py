@@ -40,8 +40,12 @@ def make_base(folder: Path, tokenizer: Any, hidden: int = 48, seed: int = 7) -> 
     return Base(folder.resolve().name, folder.resolve())
 
 
-def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", tokens: bool = False) -> Path:
-    """A random LoRA adapter, written as the trainer writes one; with the embeddings of some `tokens` or without."""
+def make_adapter(
+    folder: Path, base: Base, seed: int, persona: str = "傲娇", tokens: bool = False, spread: float = 0.3
+) -> Path:
+    """A random LoRA adapter, written as the trainer writes one; with the embeddings of some `tokens` or without.
+
+    `spread`: deviation of its weights."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2ForCausalLM
@@ -58,7 +62,7 @@ def make_adapter(folder: Path, base: Base, seed: int, persona: str = "傲娇", t
     model = get_peft_model(model, config)
     for name, weight in model.named_parameters():
         if "lora_B" in name or "trainable_tokens" in name:
-            torch.nn.init.normal_(weight, std=0.3)
+            torch.nn.init.normal_(weight, std=spread)
     model.save_pretrained(folder)
     change_json(folder / "adapter_config.json", base_model_name_or_path=base.id)
     write_json(folder / CARD, {"base": base.id, "persona": persona, "prompt_format": "auto", "think": "silent"})
