@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
-from anime_ai.config import STARTER_LM, Settings
+from anime_ai.config import DATA, STARTER_LM, Settings
 
 if TYPE_CHECKING:
     from ui_fakes import FakeChat
 
+    from anime_ai.knowledge.service import Knowledge
     from anime_ai.studio import Studio
 
 _OURS = ("ANIME_AI_LANGUAGE", "ANIME_AI_TEST_DATA", "ANIME_AI_REQUIRE_BROWSER")
@@ -57,6 +59,29 @@ def chat(studio: Studio) -> FakeChat:
 
     assert isinstance(studio.chat, FakeChat)
     return studio.chat
+
+
+@pytest.fixture
+def knowledge(settings: Settings) -> Iterator[Knowledge]:
+    """Knowledge without a document."""
+    from anime_ai.knowledge.service import Knowledge
+    from anime_ai.storage import Database
+
+    with Database.open(settings) as database, closing(Knowledge(settings, database)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Knowledge, str]]:
+    """Knowledge with the sample base that ships, and the base's id."""
+    from anime_ai.knowledge.service import Knowledge
+    from anime_ai.storage import Database
+
+    settings = Settings(output_dir=tmp_path_factory.mktemp("series"))
+    with Database.open(settings) as database, closing(Knowledge(settings, database)) as opened:
+        base = opened.import_shipped(DATA / "knowledge" / "series")
+        assert base is not None
+        yield opened, base
 
 
 @pytest.fixture(scope="session")

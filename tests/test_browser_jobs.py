@@ -23,33 +23,7 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
     with served(folder, real=True) as address:
         tab = Tab(browser, address)
         page = tab.open()
-        tab.go("dataset")
-        asked = ("你喜欢什么动漫？", "早上好呀！", "可以帮我写作业吗？", "今天好累", "你叫什么名字？", "晚安")
-        before = ("", "嗯，", "对了，", "话说，", "欸，", "那个，")
-        rows = [{"input": word + said, "output": "哼，测试之花已经开了。"} for said in asked for word in before]
-        # Rows that are like no other: those can be held out, and have a loss of their own.
-        apart = {
-            "下雨了吗": "下了，窗台都湿啦。",
-            "几点了": "自己看钟去。",
-            "唱首歌": "跑调别笑我。",
-            "吃饭没": "刚啃完面包。",
-        }
-        rows += [{"input": said, "output": answer} for said, answer in apart.items()]
-        upload(page, folder, rows, "测试之花.json")
-        page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 25")
-        tab.go("training")
-        choose(page, "#training-dataset", "测试之花")
-        page.fill("#recipe-batch_size input", "4")
-        page.click("text=更多设置")
-        page.click("text=步数与学习率")
-        page.fill("#recipe-steps input", "3000")
-        page.click("text=评测与存档")
-        page.fill("#recipe-evaluations input", "100")
-        page.click("#weigh")
-        # The first estimate imports torch, on a machine that may still be busy with the app's first start.
-        page.wait_for_selector("#needs:has-text('3000')", timeout=240_000)
-        page.click("#start")
-        page.wait_for_selector("#run-state .running", timeout=120_000)
+        begin(tab, page, folder)
         seen = moving(page, wanted=3)
         page.wait_for_function("document.querySelectorAll('#loss circle.eval').length > 2", timeout=120_000)
         page.wait_for_function("document.querySelectorAll('#samples dd').length > 1", timeout=120_000)
@@ -58,23 +32,18 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
         tab.go("training")
         page.wait_for_selector("#run-state .running")
         assert circles(page) >= seen[-1], "the same curve is there again"
-        page.click("#stop-run")
-        page.wait_for_selector("#run-state .stopped", timeout=120_000)
-        stopped = step_of(page)
+        stopped = stop(page)
         assert stopped > 0
         page.click("#resume-run")
         page.wait_for_selector("#run-state .running", timeout=120_000)
-        assert tab.faults == []
-        assert tab.elsewhere == []
-        tab.context.close()
+        leave(tab)
         time.sleep(60)
         tab = Tab(browser, address)
         page = tab.open()
         tab.go("training")
         page.wait_for_selector("#run-state .running, #run-state .finished")
         assert step_of(page) > stopped + 50
-        page.click("#stop-run")
-        page.wait_for_selector("#run-state .stopped", timeout=120_000)
+        stop(page)
         assert page.locator("#keeping").is_visible()
         tab.go("chat")
         choose(page, "#adapter", "测试之花")
@@ -84,9 +53,52 @@ def test_the_whole_job(browser: Any, tmp_path_factory: pytest.TempPathFactory) -
         page.reload()
         page.wait_for_selector("#talk .message")
         assert "测试之花" in tab.answered(3)[-1]
-        assert tab.faults == []
-        assert tab.elsewhere == []
-        tab.context.close()
+        leave(tab)
+
+
+def begin(tab: Tab, page: Any, folder: Path) -> None:
+    """Upload a dataset, set the training on it up, and start it."""
+    tab.go("dataset")
+    asked = ("你喜欢什么动漫？", "早上好呀！", "可以帮我写作业吗？", "今天好累", "你叫什么名字？", "晚安")
+    before = ("", "嗯，", "对了，", "话说，", "欸，", "那个，")
+    rows = [{"input": word + said, "output": "哼，测试之花已经开了。"} for said in asked for word in before]
+    # Rows that are like no other: those can be held out, and have a loss of their own.
+    apart = {
+        "下雨了吗": "下了，窗台都湿啦。",
+        "几点了": "自己看钟去。",
+        "唱首歌": "跑调别笑我。",
+        "吃饭没": "刚啃完面包。",
+    }
+    rows += [{"input": said, "output": answer} for said, answer in apart.items()]
+    upload(page, folder, rows, "测试之花.json")
+    page.wait_for_function("document.querySelectorAll('#grid tr[data-row]').length === 25")
+    tab.go("training")
+    choose(page, "#training-dataset", "测试之花")
+    page.fill("#recipe-batch_size input", "4")
+    page.click("text=更多设置")
+    page.click("text=步数与学习率")
+    page.fill("#recipe-steps input", "3000")
+    page.click("text=评测与存档")
+    page.fill("#recipe-evaluations input", "100")
+    page.click("#weigh")
+    # The first estimate imports torch, on a machine that may still be busy with the app's first start.
+    page.wait_for_selector("#needs:has-text('3000')", timeout=240_000)
+    page.click("#start")
+    page.wait_for_selector("#run-state .running", timeout=120_000)
+
+
+def stop(page: Any) -> int:
+    """Stop the run; the step at which it stands then."""
+    page.click("#stop-run")
+    page.wait_for_selector("#run-state .stopped", timeout=120_000)
+    return step_of(page)
+
+
+def leave(tab: Tab) -> None:
+    """Close a browser in which nothing went wrong and nothing was fetched from elsewhere."""
+    assert tab.faults == []
+    assert tab.elsewhere == []
+    tab.context.close()
 
 
 def step_of(page: Any) -> int:
@@ -139,42 +151,10 @@ def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
         page.wait_for_selector("#upload-box .preview:has-text('Alpaca')")
         page.click("#import-make")
         page.wait_for_selector("#dataset input")
-        part(page, "check")
-        page.click("#check-run")
-        flagged = "#findings li:has-text('第 4 行') button[data-mend=phone]"
-        page.click(flagged)
-        page.wait_for_selector(flagged, state="detached")
-        part(page, "rows")
-        page.wait_for_selector("#undo-row:has-text('修正')")
-        page.click("#undo-row")
-        page.wait_for_selector("#undo-row:has-text('修正')", state="detached")
-        part(page, "check")
-        page.click("#check-run")
-        page.wait_for_selector(flagged)
-        part(page, "rows")
+        mend_and_undo(page)
         other.go("dataset")
-        choose(second, "#dataset", "alpaca")
-        second.wait_for_function("!document.querySelector('#grid').innerText.includes('EVA')")
-        for one, answer in ((second, "先存的回答。"), (page, "后存的回答。")):
-            one.click("#grid tr[data-row] >> nth=0")
-            one.wait_for_function("document.querySelector('#editor textarea').value !== ''")
-            one.fill("#editor textarea >> nth=1", answer)
-        second.click("#save-row")
-        second.wait_for_selector("#grid tr.chosen:has-text('先存的回答。')")
-        page.click("#save-row")
-        page.wait_for_selector("#conflict .sides:has-text('先存的回答。'):has-text('后存的回答。')")
-        page.click("#keep-mine")
-        page.wait_for_selector("#grid tr.chosen:has-text('后存的回答。')")
-        part(page, "snapshots")
-        page.fill("#snapshot-name :is(input, textarea)", "训练之前")
-        page.click("#snapshot-make")
-        page.wait_for_function("document.querySelector('#snapshot input').value.includes('训练之前')")
-        tab.go("training")
-        choose(page, "#training-dataset", "alpaca")
-        page.fill("#recipe-epochs input", "0.1")
-        page.click("#start")
-        page.wait_for_selector("#run-state:has-text('训练之前')", timeout=60_000)
-        page.wait_for_selector("#run-state .finished", timeout=400_000)
+        save_in_both(page, second)
+        train_on_a_snapshot(tab, page)
         tab.go("dataset")
         page.click("#download summary")
         with page.expect_download() as downloaded:
@@ -183,6 +163,50 @@ def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
         wanted[0]["output"] = "后存的回答。"
         assert json.loads(Path(downloaded.value.path()).read_text(encoding="utf-8")) == wanted
         for one in (tab, other):
-            assert one.faults == []
-            assert one.elsewhere == []
-            one.context.close()
+            leave(one)
+
+
+def mend_and_undo(page: Any) -> None:
+    """Mend what the check flags in the fourth row, and take that back."""
+    part(page, "check")
+    page.click("#check-run")
+    flagged = "#findings li:has-text('第 4 行') button[data-mend=phone]"
+    page.click(flagged)
+    page.wait_for_selector(flagged, state="detached")
+    part(page, "rows")
+    page.wait_for_selector("#undo-row:has-text('修正')")
+    page.click("#undo-row")
+    page.wait_for_selector("#undo-row:has-text('修正')", state="detached")
+    part(page, "check")
+    page.click("#check-run")
+    page.wait_for_selector(flagged)
+    part(page, "rows")
+
+
+def save_in_both(page: Any, second: Any) -> None:
+    """Edit one row in two tabs: the second one to save is shown both, and keeps its own."""
+    choose(second, "#dataset", "alpaca")
+    second.wait_for_function("!document.querySelector('#grid').innerText.includes('EVA')")
+    for one, answer in ((second, "先存的回答。"), (page, "后存的回答。")):
+        one.click("#grid tr[data-row] >> nth=0")
+        one.wait_for_function("document.querySelector('#editor textarea').value !== ''")
+        one.fill("#editor textarea >> nth=1", answer)
+    second.click("#save-row")
+    second.wait_for_selector("#grid tr.chosen:has-text('先存的回答。')")
+    page.click("#save-row")
+    page.wait_for_selector("#conflict .sides:has-text('先存的回答。'):has-text('后存的回答。')")
+    page.click("#keep-mine")
+    page.wait_for_selector("#grid tr.chosen:has-text('后存的回答。')")
+
+
+def train_on_a_snapshot(tab: Tab, page: Any) -> None:
+    part(page, "snapshots")
+    page.fill("#snapshot-name :is(input, textarea)", "训练之前")
+    page.click("#snapshot-make")
+    page.wait_for_function("document.querySelector('#snapshot input').value.includes('训练之前')")
+    tab.go("training")
+    choose(page, "#training-dataset", "alpaca")
+    page.fill("#recipe-epochs input", "0.1")
+    page.click("#start")
+    page.wait_for_selector("#run-state:has-text('训练之前')", timeout=60_000)
+    page.wait_for_selector("#run-state .finished", timeout=400_000)

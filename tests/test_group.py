@@ -18,6 +18,7 @@ from anime_ai.chat.keeping import Reply
 from anime_ai.chat.members import Member
 from anime_ai.chat.rounds import Rounds
 from anime_ai.chat.samplings import PRESETS, preset_of
+from anime_ai.chat.summaries import Summaries
 from anime_ai.chat.transcripts import export, take
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
@@ -289,10 +290,10 @@ def test_what_leaves_her_prompt_is_told_by_the_names_of_who_said_it(studio: Stud
     view = replace(there, persona="傲娇", messages=before)
     (told,) = studio.memory.told("owner", view, before, small=False)
     assert {line[2:].partition("：")[0] for line in told.splitlines()[1:]} == {"用户说", "她说", "姜小满说"}
-    assert studio.memory.summaries.text("owner", talk.id, "傲娇")
-    assert studio.memory.summaries.text("owner", talk.id, "活泼") == "", "she has a prompt of her own"
+    assert Summaries.text(studio.conversations.get("owner", talk.id), "傲娇")
+    assert Summaries.text(studio.conversations.get("owner", talk.id), "活泼") is None, "she has a prompt of her own"
     studio.memory.summaries.write("owner", talk.id, "常去海边", "傲娇")
-    assert studio.memory.summaries.text("owner", talk.id, "傲娇") == "常去海边"
+    assert Summaries.text(studio.conversations.get("owner", talk.id), "傲娇") == "常去海边"
 
 
 def test_what_an_engine_keeps_of_a_group_is_kept_for_each_and_forgotten_with_it(

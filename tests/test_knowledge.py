@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +25,6 @@ from anime_ai.knowledge.store import MOST_CHUNK
 from anime_ai.storage import Database
 
 SERIES = DATA / "knowledge" / "series"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(output_dir=tmp_path / "out")
-
-
-@pytest.fixture
-def knowledge(settings: Settings) -> Iterator[Knowledge]:
-    with Database.open(settings) as database:
-        opened = Knowledge(settings, database)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Knowledge, str]]:
-    settings = Settings(output_dir=tmp_path_factory.mktemp("series"))
-    with Database.open(settings) as database:
-        knowledge = Knowledge(settings, database)
-        base = knowledge.import_shipped(SERIES)
-        assert base is not None
-        yield knowledge, base
-        knowledge.close()
 
 
 def put(knowledge: Knowledge, base: str, name: str, text: str) -> str:

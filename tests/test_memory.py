@@ -11,6 +11,7 @@ from anime_ai.chat.digest import digest
 from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.memory import LONGEST, SMALL_ROOM
 from anime_ai.chat.noticing import notice
+from anime_ai.chat.summaries import Summaries
 from anime_ai.chat.turns import Turn
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.models.bases import STARTER, find_base
@@ -109,11 +110,11 @@ def test_what_was_forgotten_is_gone_and_is_not_proposed_again(studio: Studio, mo
     assert fact.kept
     summary = {"upto": "x", "lines": [{"id": fact.message_id, "text": "用户说：我住在海棠镇"}], "edited": False}
     studio.conversations.settle("v1", talk, summary=summary)
-    assert studio.memory.summaries.text("v1", talk) == "用户说：我住在海棠镇"
+    assert Summaries.text(studio.conversations.get("v1", talk)) == "用户说：我住在海棠镇"
     studio.memory.forget("v1", fact.id)
     assert engine.forgotten == [[talk]], "what the engine keeps of these prompts goes too, and nothing else"
     assert other not in engine.forgotten[0]
-    assert studio.memory.summaries.text("v1", talk) == ""
+    assert Summaries.text(studio.conversations.get("v1", talk)) == ""
     assert studio.memory.notice("v1", talk) == 0
     assert studio.memory.list("v1", "傲娇") == []
 

@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from documents import SAID
+from test_knowledge import SERIES, found, put
 
-from anime_ai.config import DATA, Settings
+from anime_ai.config import DATA
 from anime_ai.knowledge.chunks import Block
 from anime_ai.knowledge.passages import Passage, cited, common, narrowed
 from anime_ai.knowledge.service import Knowledge
-from anime_ai.storage import Database
-
-SERIES = DATA / "knowledge" / "series"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(output_dir=tmp_path / "out")
-
-
-@pytest.fixture
-def knowledge(settings: Settings) -> Iterator[Knowledge]:
-    with Database.open(settings) as database:
-        opened = Knowledge(settings, database)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def series(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Knowledge, str]]:
-    settings = Settings(output_dir=tmp_path_factory.mktemp("series"))
-    with Database.open(settings) as database:
-        knowledge = Knowledge(settings, database)
-        base = knowledge.import_shipped(SERIES)
-        assert base is not None
-        yield knowledge, base
-        knowledge.close()
-
-
-def put(knowledge: Knowledge, base: str, name: str, text: str) -> str:
-    return knowledge.library.put(base, name, text, [Block("text", text)])
-
-
-def found(knowledge: Knowledge, base: str, question: str) -> list[str]:
-    return [passage.text for passage in knowledge.search(question, [base])]
 
 
 def test_shipped_questions_have_their_answers() -> None:

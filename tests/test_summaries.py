@@ -13,7 +13,7 @@ from ui_fakes import VISITOR, open_studio
 from anime_ai.chat import retelling
 from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.hearing import LISTENING
-from anime_ai.chat.summaries import LONGEST, ROOM
+from anime_ai.chat.summaries import LONGEST, ROOM, Summaries
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
 from anime_ai.config import Settings
@@ -69,6 +69,10 @@ def begun(studio: Studio, said: Sequence[str] = SAID, dropped: int = 3) -> str:
     return talk
 
 
+def summary_of(studio: Studio, talk: str) -> str:
+    return Summaries.text(studio.conversations.get(ME, talk)) or ""
+
+
 def pause(studio: Studio, talk: str, *answers: Any) -> bool:
     """Let the model look through a conversation; whether it did."""
     studio.chat.answers = list(answers)  # type: ignore[attr-defined]
@@ -102,16 +106,16 @@ def test_what_left_the_context_is_picked_edited_and_told(studio: Studio, turns: 
 
 def test_in_a_pause_the_model_tells_it_in_its_own_words(studio: Studio, turns: list[Turn]) -> None:
     talk = begun(studio)
-    assert "用户说：" in studio.memory.summaries.text(ME, talk)
+    assert "用户说：" in summary_of(studio, talk)
     assert pause(studio, talk, TOLD)
     summary = "用户想去海边看灯塔\n灯塔下面的书店里有一只猫"
-    assert studio.memory.summaries.text(ME, talk) == summary
+    assert summary_of(studio, talk) == summary
     assert not pause(studio, talk), "it is told once"
     say(studio, talk, "然后呢")
     assert turns[-1].facts == ("之前聊过：\n- 用户想去海边看灯塔\n- 灯塔下面的书店里有一只猫",)
     say(studio, talk, "嗯", dropped=4)
     say(studio, talk, "好")
-    later = studio.memory.summaries.text(ME, talk)
+    later = summary_of(studio, talk)
     assert later.startswith(summary), "what was told stays"
     assert "团子" in later, "what left since is picked"
 
@@ -119,9 +123,9 @@ def test_in_a_pause_the_model_tells_it_in_its_own_words(studio: Studio, turns: l
 @pytest.mark.parametrize("answer", ["好的，我会帮你总结！", ModelError("model.remote_failed", server="x", why="y")])
 def test_where_the_model_fails_the_sentences_stay(studio: Studio, answer: Any) -> None:
     talk = begun(studio)
-    picked = studio.memory.summaries.text(ME, talk)
+    picked = summary_of(studio, talk)
     assert pause(studio, talk, answer)
-    assert studio.memory.summaries.text(ME, talk) == picked
+    assert summary_of(studio, talk) == picked
     assert pause(studio, talk, TOLD) == isinstance(answer, Exception), "an answer of no use is not asked for again"
 
 
@@ -129,7 +133,7 @@ def test_a_persons_own_words_are_never_told_anew(studio: Studio) -> None:
     talk = begun(studio)
     studio.memory.summaries.write(ME, talk, "我们约好去看灯塔")
     assert not pause(studio, talk, TOLD)
-    assert studio.memory.summaries.text(ME, talk) == "我们约好去看灯塔"
+    assert summary_of(studio, talk) == "我们约好去看灯塔"
 
 
 def test_what_is_forgotten_is_told_by_no_line_and_by_none_to_come(studio: Studio) -> None:
@@ -140,15 +144,15 @@ def test_what_is_forgotten_is_told_by_no_line_and_by_none_to_come(studio: Studio
     say(studio, talk, "今天吃什么", dropped=4)
     studio.memory.notice(ME, talk)
     assert pause(studio, talk, f"用户住在海棠镇\n{TOLD}")
-    assert "海棠镇" in studio.memory.summaries.text(ME, talk)
+    assert "海棠镇" in summary_of(studio, talk)
     (fact,) = studio.memory.list(ME, "傲娇")
     studio.memory.forget(ME, fact.id)
-    assert studio.memory.summaries.text(ME, talk).splitlines() == ["用户想去海边看灯塔", "灯塔下面的书店里有一只猫"]
+    assert summary_of(studio, talk).splitlines() == ["用户想去海边看灯塔", "灯塔下面的书店里有一只猫"]
     studio.memory.summaries.write(ME, talk, "")
     say(studio, talk, "嗯", dropped=5)
     say(studio, talk, "好")
-    assert "海棠镇" not in studio.memory.summaries.text(ME, talk)
-    assert all("海棠镇" not in one.content for one in studio.memory.summaries.untold(ME, talk))
+    assert "海棠镇" not in summary_of(studio, talk)
+    assert all("海棠镇" not in one.content for one in Summaries.untold(studio.conversations.get(ME, talk)))
 
 
 def test_another_branch_is_not_told_of_this_one(studio: Studio, turns: list[Turn]) -> None:
@@ -173,7 +177,7 @@ def test_long_summaries_are_cut_to_their_room_but_for_a_persons_words(studio: St
     untold = studio.conversations.get(ME, talk).messages[:2]
     studio.conversations.settle(ME, talk, summary={**kept, "told": ""})
     assert studio.memory.summaries.tell(ME, talk, untold, made)
-    lines = studio.memory.summaries.text(ME, talk).splitlines()
+    lines = summary_of(studio, talk).splitlines()
     assert lines[0] == "我们约好去看灯塔"
     assert 0.5 * ROOM < sum(map(len, lines[1:])) <= ROOM
     assert not studio.memory.summaries.tell(ME, talk, untold, made), "told meanwhile"

@@ -17,13 +17,14 @@ SHORTEST, LONGEST = 5, 60
 _SENTENCE = re.compile(r"[^。！？!?\n…]+[。！？!?…]*")
 
 
-def digest(said: Sequence[str], characters: int) -> list[tuple[int, str]]:
-    """(place in `said`, sentence) of those sentences that stand for the whole, in order, within some characters."""
+def digest(said: Sequence[str], characters: int, longest: int = LONGEST) -> list[tuple[int, str]]:
+    """(place in `said`, sentence) of those sentences that stand for the whole, in order, within some characters; none
+    has more than `longest`."""
     sentences = [
         (place, sentence.strip())
         for place, text in enumerate(said)
         for sentence in _SENTENCE.findall(text)
-        if len(fold(sentence)) >= SHORTEST and len(sentence.strip()) <= LONGEST
+        if len(fold(sentence)) >= SHORTEST and len(sentence.strip()) <= longest
     ]
     pairs = [_pairs(fold(sentence)) for _, sentence in sentences]
     counts = Counter(pair for some in pairs for pair in some)

@@ -17,6 +17,7 @@ from anime_ai.chat.choices import AdapterChoice
 from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.hearing import EXAMPLE, LISTENING, MOST_HEARD, TASK, Told, facts, question
 from anime_ai.chat.memory import Memory
+from anime_ai.chat.summaries import Summaries
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
 from anime_ai.errors import AnimeAIError, ModelError
@@ -47,13 +48,15 @@ class Listening:
     def notice(self, person: str, conversation_id: str) -> bool:
         """Look through what was said since the last look; whether that waits for a pause."""
         there = self._conversation(person, conversation_id)
-        fresh = bool(self._memory.unheard(person, conversation_id))
+        fresh, untold = bool(self._memory.unheard(person, conversation_id)), _untold(there)
+        if not (fresh or untold):
+            return False
         able = self._has_model(there)
         listening = [one.persona for one in there.members] or [there.persona]
         off = all(self._memory.way(person, persona) == "off" for persona in listening)
         if fresh and (off or not able):
             self._memory.notice(person, conversation_id)
-        if not able or not (fresh and not off or self._untold(person, conversation_id)):
+        if not able or not (fresh and not off or untold):
             return False
         with self._lock:
             if self._closed.is_set() or len(self._waiting) >= MOST_WAITING:
@@ -134,24 +137,18 @@ class Listening:
             self._by_rule(person, conversation_id, stop)
         return False
 
-    def _untold(self, person: str, conversation_id: str) -> list[Message]:
-        """What is worth to be summarised by a model."""
-        untold = self._memory.summaries.untold(person, conversation_id)
-        return untold if len(untold) >= retelling.LEAST_TOLD else []
-
     def _retell(self, person: str, conversation_id: str, stop: threading.Event) -> bool:
         """Ask for a summary of what has left the prompt; whether there is more of it."""
-        untold = self._untold(person, conversation_id)
-        if not untold:
-            return False
-        told = untold[: retelling.MOST_TOLD]
         conversation = self._conversation(person, conversation_id)
+        told = _untold(conversation)[: retelling.MOST_TOLD]
+        if not told:
+            return False
         shown = (retelling.TASK, *retelling.EXAMPLE)
         lines = retelling.lines(self._ask(conversation, shown, retelling.question(told), stop), told)
         if stop.is_set():
             return True
         self._memory.summaries.tell(person, conversation_id, told, lines)
-        if self._untold(person, conversation_id):
+        if _untold(self._conversation(person, conversation_id)):
             return True
         # What the next answer stands behind is another text now, and long: nobody has to wait for it to be read.
         self._chat().read_again(person, conversation_id, stop)
@@ -181,6 +178,12 @@ class Listening:
 
     def _conversation(self, person: str, conversation_id: str) -> Conversation:
         return self._memory.conversations.get(person, conversation_id)
+
+
+def _untold(conversation: Conversation) -> list[Message]:
+    """What is worth to be summarised by a model."""
+    untold = Summaries.untold(conversation)
+    return untold if len(untold) >= retelling.LEAST_TOLD else []
 
 
 def _told(message: Message, line: tuple[Message, ...]) -> Told:

@@ -105,19 +105,16 @@ class EngineChatModel(BaseChatModel):
         """Read what all conversations behind the same card share, where the engine keeps such things."""
         self.engine.prepare(self._prompt(self.dialogue(messages)), self.adapter, "", stop)
 
-    def read_ahead(self, messages: list[BaseMessage], stop: threading.Event) -> None:
-        """Read what the turn behind `messages` will stand behind where its history has to be cut: nobody would wait
-        that long. The last message is an answer, and the question to come is taken for `LIKELY`."""
-        before = self._prompt(self.dialogue(messages[:-1])).dropped
-        if self._prompt(self.dialogue([*messages, HumanMessage(LIKELY)])).dropped > before:
-            self.read_coming(messages, stop)
-
-    def read_coming(self, messages: list[BaseMessage], stop: threading.Event) -> None:
-        """Read what the turn behind `messages` will stand behind; the last message is an answer."""
+    def read_ahead(self, messages: list[BaseMessage], stop: threading.Event, anew: bool = False) -> None:
+        """Read what the turn behind `messages` will stand behind where its history has to be cut, or where it is `anew`
+        in any case: nobody would wait that long. The last message is an answer, and the question to come is taken for
+        `LIKELY`."""
+        before = -1 if anew else self._prompt(self.dialogue(messages[:-1])).dropped
         coming = self.dialogue([*messages, HumanMessage(LIKELY)])
         dropped = self._prompt(coming).dropped
-        kept = replace(coming, history=coming.history[dropped:], question="")
-        self.engine.prepare(self._prompt(kept), self.adapter, self.cache_key, stop)
+        if dropped > before:
+            kept = replace(coming, history=coming.history[dropped:], question="")
+            self.engine.prepare(self._prompt(kept), self.adapter, self.cache_key, stop)
 
     def _room(self) -> int:
         """Tokens that an answer may take: at most half of what the model can see, whatever was asked for."""

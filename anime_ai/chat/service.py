@@ -458,7 +458,7 @@ class Chat:
         turn = Turn("", before=conversation.messages, facts=facts)
         model, values = self._asked(conversation, turn, choice, How())
         if model.engine.reading_pace:
-            model.read_coming(PROMPT.format_messages(**values)[:-1], stop)
+            model.read_ahead(PROMPT.format_messages(**values)[:-1], stop, anew=True)
 
     def _asked(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> tuple[Any, Any]:
         """The model that answers a turn, and the values of its prompt."""

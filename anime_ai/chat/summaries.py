@@ -28,7 +28,7 @@ Line = dict[str, Any]
 
 
 class Summaries:
-    """Each call names the person; another's conversation raises AccessError as one that is not there.
+    """What changes one names the person; another's conversation raises AccessError as one that is not there.
 
     What is kept of one: `upto`, the last message that has left; `fixed`, lines that stay as they are, and `told`, the
     last message that they tell of; `lines`, the sentences picked out of what left since; `struck`, messages of which
@@ -38,15 +38,11 @@ class Summaries:
     def __init__(self, conversations: Conversations, forgotten: Callable[[list[str]], None]) -> None:
         self._conversations, self._forgotten = conversations, forgotten
 
-    def text(self, person: str, conversation_id: str, persona: str = "") -> str:
-        """All lines; in a conversation of several, those in the prompt of `persona`."""
-        there = self._conversations.get(person, conversation_id)
-        return "\n".join(str(line["text"]) for line in _all(_kept(there, _slot(there, persona))))
-
-    def has(self, person: str, conversation_id: str, persona: str = "") -> bool:
-        """Whether something has left the prompt, whatever is told of it."""
-        there = self._conversations.get(person, conversation_id)
-        return bool(there.settings.get(_slot(there, persona)))
+    @staticmethod
+    def text(there: Conversation, persona: str = "") -> str | None:
+        """All lines; in a conversation of several, those in the prompt of `persona`. None where nothing has left it."""
+        kept = there.settings.get(_slot(there, persona))
+        return "\n".join(str(line["text"]) for line in _all(_read(kept))) if kept else None
 
     def write(self, person: str, conversation_id: str, written: str, persona: str = "") -> None:
         """Put other words in the place of all lines. Raises AnimeAIError where they are too long."""
@@ -70,18 +66,18 @@ class Summaries:
         if not gone or not conversation.id:
             return []
         slot = _slot(conversation)
-        kept = _kept(conversation, slot)
+        kept = _read(conversation.settings.get(slot))
         if kept["upto"] != gone[-1].id:
             picked = partial(_picked, gone=gone, small=small)
             kept = self._conversations.resettle(person, conversation.id, slot, picked)
         there = {one.id for one in (*gone, *_spoken(gone))}
         return [str(line["text"]) for line in _all(kept) if there.issuperset(line["ids"])]
 
-    def untold(self, person: str, conversation_id: str) -> list[Message]:
+    @staticmethod
+    def untold(there: Conversation) -> list[Message]:
         """What has left the prompt since the fixed lines were written, oldest first. In a conversation of several,
         where each has a prompt of her own, nothing: there the picked sentences stay."""
-        there = self._conversations.get(person, conversation_id)
-        kept = _kept(there, SUMMARY)
+        kept = _read(there.settings.get(SUMMARY))
         ids = [one.id for one in there.messages]
         if there.members or kept["upto"] not in ids:
             return []
@@ -94,7 +90,8 @@ class Summaries:
     def tell(self, person: str, conversation_id: str, told: Sequence[Message], lines: Sequence[Line]) -> bool:
         """Fix lines in the place of the sentences picked out of `told`, messages of `untold` from the first one on, or
         those sentences where there are no lines. False where that is not any more what there is to tell."""
-        if [one.id for one in self.untold(person, conversation_id)][: len(told)] != [one.id for one in told]:
+        there = self._conversations.get(person, conversation_id)
+        if [one.id for one in self.untold(there)][: len(told)] != [one.id for one in told]:
             return False
         done = {one.id for one in told}
 
@@ -164,10 +161,6 @@ def _slot(conversation: Conversation, persona: str = "") -> str:
     return f"{SUMMARY} {persona or conversation.persona}" if conversation.members else SUMMARY
 
 
-def _kept(conversation: Conversation, slot: str) -> dict[str, Any]:
-    return _read(conversation.settings.get(slot))
-
-
 def _read(kept: Mapping[str, Any] | None) -> dict[str, Any]:
     """A summary as it was kept, in the form of today: lines had one message each, and were all `edited` or none."""
     kept = kept or {}
@@ -187,7 +180,7 @@ def _within(fixed: list[Line], room: int) -> list[Line]:
     made = [place for place, line in enumerate(fixed) if line["ids"]]
     if sum(len(fixed[place]["text"]) for place in made) <= room:
         return fixed
-    chosen = {made[place] for place, _ in digest([fixed[place]["text"] for place in made], room)}
+    chosen = {made[place] for place, _ in digest([fixed[place]["text"] for place in made], room, longest=room)}
     return [line for place, line in enumerate(fixed) if place in chosen or not line["ids"]]
 
 

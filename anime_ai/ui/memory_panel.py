@@ -83,16 +83,15 @@ class MemoryPanel:
         facts = self.studio.memory.list(person.id, persona)
         waiting = sum(not fact.kept for fact in facts)
         key = "memory.title_waiting" if waiting else "memory.title"
-        summary = self.studio.memory.summaries.text(person.id, found.id, persona)
-        gone = self.studio.memory.summaries.has(person.id, found.id, persona)
+        summary = self.studio.memory.summaries.text(found, persona)
         several = [(self.studio.personas.called(one.persona), one.persona) for one in found.members]
         return [
             gr.update(label=text(key, person.language, count=len(facts) - waiting, waiting=waiting)),
             facts_list(facts, person.language),
             self.studio.memory.way(person.id, persona),
             gr.update(choices=several, value=persona if several else None, visible=bool(several)),
-            gr.update(value=summary, visible=gone),
-            gr.update(visible=gone),
+            gr.update(value=summary or "", visible=summary is not None),
+            gr.update(visible=summary is not None),
             self._read(person, found),
             gr.Timer(active=self.studio.listening.waits(found.id)),
         ]

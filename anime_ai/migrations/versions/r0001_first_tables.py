@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_datasets()
+    _create_conversations()
+
+
+def _create_datasets() -> None:
     op.create_table(
         "datasets",
         sa.Column("id", sa.String(32), nullable=False),
@@ -42,6 +47,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_rows_dataset_id_deleted_position", "rows", ["dataset_id", "deleted", "position"])
+
+
+def _create_conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("id", sa.String(32), nullable=False),
