@@ -121,6 +121,9 @@ async def asplit_thought(chunks: AsyncIterator[AIMessage]) -> AsyncIterator[Spok
         yield rest
 
 
+PARSER: Runnable[AIMessage, Spoken] = RunnableGenerator(split_thought, asplit_thought)
+
+
 def reply_chain(model: EngineChatModel) -> Runnable[dict[str, Any], Spoken]:
     """A chain that answers the slots of `PROMPT` with `Spoken` stretches."""
-    return PROMPT | model | RunnableGenerator(split_thought, asplit_thought)
+    return PROMPT | model | PARSER

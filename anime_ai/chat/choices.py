@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,14 @@ def _adapters(
         yield "final", partial(of_folder, "final", final, FINAL)
     # Beside a real model, or a server's, nobody looks for the starter's adapters.
     if is_starter(settings, base_name(settings)) and settings.engine != "remote":
-        for file in sorted(shipped.glob("*/adapter_config.json")):
-            yield f"shipped:{file.parent.name}", partial(_shipped, personas, file.parent)
+        for folder in _shipped_folders(shipped):
+            yield f"shipped:{folder.name}", partial(_shipped, personas, folder)
+
+
+@cache
+def _shipped_folders(shipped: Path) -> tuple[Path, ...]:
+    """What ships stays the same while the app runs, and is asked for at every answer."""
+    return tuple(file.parent for file in sorted(shipped.glob("*/adapter_config.json")))
 
 
 def _of_run(run: Run, adapter: Path) -> AdapterChoice:

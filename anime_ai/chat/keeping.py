@@ -100,7 +100,7 @@ class Keeping:
             self._thinking_since = 0.0
 
     def _save(self, total: Any) -> None:
-        if not self._there or time.monotonic() - self._saved > SAVE_EVERY:
+        if time.monotonic() - self._saved > SAVE_EVERY:
             self._write(*self._joined(total))
             self._saved = time.monotonic()
 

@@ -23,7 +23,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
 from anime_ai.errors import ModelError
-from anime_ai.models.engine import Adapter, Engine, Sampling, gathered
+from anime_ai.models.engine import Adapter, Engine, Piece, Sampling, gathered
 from anime_ai.prompting import Dialogue, Exchange, Prompt
 
 LIKELY = "嗯" * 48
@@ -80,21 +80,15 @@ class EngineChatModel(BaseChatModel):
         opening = {"inside_thought": prompt.opens_thought, "dropped": prompt.dropped}
         if dialogue.begun or (dialogue.thought and prompt.opens_thought):
             opening["going_on"] = True
-        read = len(prompt.ids)
-        # Checked as Python 3.10, langchain-core's optional keys look required.
-        counted = UsageMetadata(input_tokens=read, output_tokens=0, total_tokens=read)  # type: ignore[typeddict-item]
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=opening, usage_metadata=counted))
+        told = _Told(opening, len(prompt.ids))
         with closing(engine.stream(prompt, self.adapter, self.cache_key, sampling, self.stopping)) as pieces:
             for piece in gathered(pieces):
-                # Joined chunks must say the same as single ones: what stands in several of them is added up.
-                made = piece.tokens
-                usage = UsageMetadata(input_tokens=0, output_tokens=made, total_tokens=made)  # type: ignore[typeddict-item]
-                notes = {"ended": True} if piece.ended else {}
-                message = AIMessageChunk(content=piece.text, additional_kwargs=notes, usage_metadata=usage)
-                chunk = ChatGenerationChunk(message=message)
+                chunk = told.chunk(piece)
                 if run_manager is not None:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
+        if told.first:
+            yield told.chunk(Piece("", (), False))
 
     def dialogue(self, messages: Sequence[BaseMessage]) -> Dialogue:
         """What the model is given of some messages."""
@@ -132,6 +126,33 @@ class EngineChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
+
+
+class _Told:
+    """An answer's pieces as chunks. What is true of the whole answer stands in the first one, which costs less than one
+    of its own.
+
+    Joined chunks must say the same as single ones: what stands in several of them is added up.
+    """
+
+    def __init__(self, opening: dict[str, Any], read: int) -> None:
+        self._opening, self._read = opening, read
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing was told yet."""
+        return bool(self._opening)
+
+    def chunk(self, piece: Piece) -> ChatGenerationChunk:
+        notes = {**self._opening, "ended": True} if piece.ended else self._opening
+        # Checked as Python 3.10, langchain-core's optional keys look required.
+        usage = UsageMetadata(  # type: ignore[typeddict-item]
+            input_tokens=self._read, output_tokens=piece.tokens, total_tokens=self._read + piece.tokens
+        )
+        self._opening, self._read = {}, 0
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=piece.text, additional_kwargs=notes, usage_metadata=usage)
+        )
 
 
 PASSAGE = "【资料"

@@ -35,11 +35,10 @@ def features(question: str, found: Sequence[str], rarity: Rarity) -> tuple[float
     everyday talk does not know; whether it speaks of the two who talk; whether it asks. `rarity`: how rare a term is
     here."""
     said = pairs(question)
-    shared = 0.0
-    for text in found:
-        both = said & pairs(text)
-        shared = max(shared, sum(one * other for one, other in zip(everyday(both), rarity(both), strict=True)))
-    unseen = sum(1 for one in everyday(said) if one > 0.99) / max(1, len(said))
+    usual, here = everyday(said), rarity(said)
+    weights = {term: one * other for term, one, other in zip(said, usual, here, strict=True)}
+    shared = max((sum(weights[term] for term in said & pairs(text)) for text in found), default=0.0)
+    unseen = sum(1 for one in usual if one > 0.99) / max(1, len(said))
     return math.log1p(shared), unseen, float(bool(_US.search(question))), float(bool(_ASKING.search(question)))
 
 

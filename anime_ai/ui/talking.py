@@ -218,11 +218,11 @@ class Talking:
     ) -> Generator[list[Any], None, None]:
         """Updates while she answers, or one after the other does: the line stays as it is until then. `back`: what is
         shown besides where she could not."""
-        voices, language = self.voices(conversation), person.language
+        voices, own, language = self.voices(conversation), self.voice(conversation), person.language
         with self.generations.one(conversation.id, person.session, len(conversation.members) or 1) as stop:
             replies = ask(self.how(person, conversation, stop, *how))
             try:
-                waiting = speaking(self.voice(conversation), language, "", "", asked, meta)
+                waiting = speaking(own, language, "", "", asked, meta)
                 if voices:  # who is first is said at once
                     waiting = asking(asked, meta or {}) if asked else ""
                 yield self._step(live=waiting, busy=True)
@@ -231,7 +231,7 @@ class Talking:
                         asked, meta = "", None
                         yield self._heard(person, conversation.id, reply)
                         continue
-                    voice = voices.get(reply.speaker) or self.voice(conversation)
+                    voice = voices.get(reply.speaker) or own
                     yield self._step(live=speaking(voice, language, reply.thinking, reply.text, asked, meta))
             except Exception:
                 yield self._settled(person, conversation.id, busy=False, **(back or {}))
