@@ -205,7 +205,7 @@ def test_the_head_in_slices_gives_the_same(
     model = adapted(starter)
     model.get_base_model().get_output_embeddings().weight.requires_grad_(trained)
     loss, gradients = plain_gradients(model, rows)
-    monkeypatch.setattr(objective, "SLICE_CPU", 7)
+    monkeypatch.setitem(objective.SLICES, "cpu", 7)
     packed, found = packed_gradients(model, rows, Packer(1024))
     assert packed == pytest.approx(loss, rel=1e-5)
     assert far(gradients, found) < 1e-5

@@ -13,10 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from anime_ai.prompting import MASKED
-
-SLICE, SLICE_CPU = 512, 128
-"""Trained tokens whose logits are held at once. Of a head that is trained, more than one slice is computed again on the
-way back."""
+from anime_ai.training.estimate import SLICES
 
 
 def give_objective(causal: Any) -> None:
@@ -52,7 +49,7 @@ def summed_losses(
     def losses(part: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(head(part).float(), answers, reduction="none")
 
-    size = SLICE if states.is_cuda else SLICE_CPU
+    size = SLICES[states.device.type if states.device.type in SLICES else "cpu"]
     if type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad:
         each = _FrozenHead.apply(seen, targets, head.weight, size)
     elif len(targets) <= size:
