@@ -1,4 +1,4 @@
-"""An answer on its way into the conversation: kept from the first word on, whatever ends it. Knows no model."""
+"""An answer on its way into the conversation: kept while it grows, and whatever ends it. Knows no model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from anime_ai.persona.tone import tone_of
 from anime_ai.storage import new_id
 
 SAVE_EVERY = 0.5
-"""Seconds between two saves of an answer that is being written."""
+"""Seconds until an answer that is being written is saved, and again. One that is over sooner is saved once, at its end:
+a save takes what a small model writes two words in."""
 
 
 @dataclass(frozen=True)

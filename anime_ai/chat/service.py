@@ -162,8 +162,8 @@ class Chat:
         how: How = How(),  # noqa: B008 (frozen)
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
-        """Her answer to `message` as it grows, kept in the conversation from the first word on; the question is on the
-        disk before she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
+        """Her answer to `message` as it grows, kept in the conversation meanwhile; the question is on the disk before
+        she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
