@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import event
 from ui_fakes import FakeChat, open_studio
 
+from anime_ai.chat import keeping
 from anime_ai.chat.turns import How
 from anime_ai.config import ROOT, Settings
 from anime_ai.files import write_json
@@ -178,7 +179,10 @@ def test_of_an_answer_whose_reader_goes_at_the_first_word_that_word_is_kept(stud
     assert (kept.id, kept.role, kept.content, kept.meta["done"]) == (first.message_id, "assistant", "好", False)
 
 
-def test_while_she_goes_on_what_she_said_is_there_for_everybody(studio: Studio) -> None:
+def test_while_she_goes_on_what_she_said_is_there_for_everybody(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SAVE_EVERY", 0.0)
     talk = studio.chat.start("owner", studio.settings.persona).id
     with closing(asked(studio, talk, "")) as replies:
         next(replies), next(replies)
