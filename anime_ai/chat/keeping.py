@@ -15,7 +15,7 @@ from anime_ai.persona.tone import tone_of
 from anime_ai.storage import new_id
 
 SAVE_EVERY = 0.5
-"""Seconds until an answer that is being written is saved, and again. One that is over sooner is saved once, at its end."""
+"""Seconds until an answer that is being written is saved, and again; one that is over sooner is saved at its end."""
 
 
 @dataclass(frozen=True)

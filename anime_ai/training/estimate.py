@@ -37,8 +37,8 @@ _MODULES = {
 }
 _KEPT_OUTPUTS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 SLICES = {"cuda": 512, "mps": 128, "cpu": 128}
-"""Trained tokens whose logits are there at once. Of a head that is trained, more than one slice is computed again on the
-way back."""
+"""Trained tokens whose logits are there at once. Of a head that is trained, more than one slice is computed again on
+the way back."""
 
 
 @dataclass(frozen=True)
