@@ -119,9 +119,9 @@ def choose(page: Any, dropdown: str, words: str) -> None:
     option = page.locator(f"[role=option]:has-text('{words}')").first
     for _ in range(100):
         page.click(f"{dropdown} input")
+        page.wait_for_timeout(300)  # on a busy machine it takes a moment to unfold
         if option.count():
             option.click()
             return
         page.keyboard.press("Escape")
-        page.wait_for_timeout(300)
     raise AssertionError(f"{words} is not offered")
