@@ -321,8 +321,10 @@ def _as_json(value: Any) -> str:
     return written
 
 
-def _from_json(written: str) -> Any:
-    """What `_as_json` wrote; all that was said in a conversation is read for every turn."""
+def _from_json(written: str | bytes) -> Any:
+    """What `_as_json` wrote, in bytes by PostgreSQL's driver; all that was said is read for every turn."""
+    if isinstance(written, bytes):
+        written = written.decode()
     try:
         # The faster reader makes floats of numbers beyond 64 bits, and knows neither NaN nor halves of characters.
         return json.loads(written) if _LONG.search(written) else orjson.loads(written)

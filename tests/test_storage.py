@@ -473,5 +473,6 @@ def test_close_leaves_no_open_connection(file: Path) -> None:
     "value", [2**64, -(2**70), 2**63, 1.5, 0.1234567890123456789, "\ud800", "你好", [None, {"a": [True]}]]
 )
 def test_what_is_kept_as_json_is_read_as_it_was(value: object) -> None:
-    assert storage._from_json(storage._as_json({"kept": value})) == {"kept": value}
+    written = storage._as_json({"kept": value})
+    assert storage._from_json(written) == storage._from_json(written.encode()) == {"kept": value}
     assert math.isnan(storage._from_json(storage._as_json([float("nan")]))[0])
