@@ -7,7 +7,6 @@ import os
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,6 @@ from ui_fakes import FakeChat, open_studio
 from anime_ai.chat import keeping
 from anime_ai.chat.turns import How
 from anime_ai.config import ROOT, Settings
-from anime_ai.errors import ModelError, StorageError
 from anime_ai.files import write_json
 from anime_ai.models.adapters import CARD, WEIGHTS
 from anime_ai.models.bases import find_base
@@ -36,7 +34,7 @@ OWNER = Person("owner", "owner", "zh", "session")
 
 
 class Counted:
-    """What is asked of a database, and what this thread opens of the project's files, while it is counted."""
+    """What this thread asks of a database and opens of the project's files, while it is counted."""
 
     _hooked: list[Counted] = []
 
@@ -66,11 +64,11 @@ class Counted:
         return [one for one in self.statements if not one.startswith(("BEGIN", "PRAGMA"))]
 
     def _statement(self, *given: Any) -> None:
-        if self._thread:
+        if self._thread == threading.get_ident():
             self.statements.append(" ".join(given[2].split()))
 
     def _commit(self, *given: Any) -> None:
-        self.commits += bool(self._thread)
+        self.commits += self._thread == threading.get_ident()
 
     def _open(self, name: str, told: tuple[Any, ...]) -> None:
         if name == "open" and self._thread == threading.get_ident() and str(told[0]).startswith(self._folders):
@@ -156,64 +154,21 @@ def test_the_page_adds_two_questions_to_that(studio: Studio, counted: Counted) -
         assert counted.opened == []
 
 
-def questions_of(studio: Studio, talk: str) -> list[str]:
-    """What the disk has of them."""
-    with closing(sqlite3.connect(studio.settings.studio_dir / "studio.db")) as raw:
-        wanted = "SELECT content FROM messages WHERE conversation_id = ? AND role = 'user'"
-        return [content for (content,) in raw.execute(wanted, (talk,))]
-
-
-@pytest.fixture
-def slow_disk(studio: Studio, words: Words, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A question is kept only when the engine has been asked; in which order things happened."""
-    happened: list[str] = []
-    engine_asked, add = threading.Event(), studio.conversations.add
-
-    def late(*given: Any, **more: Any) -> Any:
-        engine_asked.wait(10)
-        time.sleep(0.2)
-        happened.append("kept")
-        return add(*given, **more)
-
-    monkeypatch.setattr(studio.conversations, "add", late)
-    words.begun = [lambda: happened.append("asked"), engine_asked.set]
-    return happened
-
-
-def test_what_was_asked_is_on_the_disk_before_the_first_word(
-    studio: Studio, counted: Counted, slow_disk: list[str]
-) -> None:
+def test_what_was_asked_is_on_the_disk_before_the_engine_begins(studio: Studio, counted: Counted, words: Words) -> None:
     talk = studio.chat.start("owner", studio.settings.persona).id
+    seen = []
+
+    def look() -> None:
+        with closing(sqlite3.connect(studio.settings.studio_dir / "studio.db")) as raw:
+            wanted = "SELECT content FROM messages WHERE conversation_id = ? AND role = 'user'"
+            seen.append([content for (content,) in raw.execute(wanted, (talk,))])
+
+    words.begun = [look]
     with counted, closing(asked(studio, talk, "")) as replies:
-        assert next(replies).text == "好"
-        assert questions_of(studio, talk) == [QUESTION]
-        assert slow_disk == ["asked", "kept"], "the engine did not wait for the disk"
+        next(replies)
         kept = [one.split(" (")[0] for one in counted.statements if one.startswith(("PRAGMA", "INSERT"))]
+    assert seen == [[QUESTION]]
     assert kept == ["PRAGMA synchronous = FULL", "INSERT INTO messages"], "the disk has it, whatever happens next"
-
-
-def test_what_was_asked_is_on_the_disk_where_nothing_could_be_answered(studio: Studio, words: Words) -> None:
-    def dies() -> None:
-        raise ModelError("model.adapter_layout", trained="a", now="b")
-
-    talk = studio.chat.start("owner", studio.settings.persona).id
-    words.begun = [dies]
-    with pytest.raises(ModelError), closing(asked(studio, talk, "")) as replies:
-        next(replies)
-    assert questions_of(studio, talk) == [QUESTION]
-
-
-def test_what_cannot_be_kept_is_not_answered(studio: Studio, words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*given: Any, **more: Any) -> None:
-        raise StorageError("storage.backup", path="here", why="full")
-
-    talk = studio.chat.start("owner", studio.settings.persona).id
-    monkeypatch.setattr(studio.conversations, "add", full)
-    with pytest.raises(StorageError, match="full"), closing(asked(studio, talk, "")) as replies:
-        next(replies)
-    assert questions_of(studio, talk) == []
-    monkeypatch.undo()
-    assert [one.done for one in asked(studio, talk, "")][-1], "the next one is answered"
 
 
 def test_of_an_answer_whose_reader_goes_at_the_first_word_that_word_is_kept(studio: Studio) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -38,22 +36,6 @@ class Reply:
     cited: tuple[Citation, ...] = ()
     speaker: str = ""
     problem: AnimeAIError | None = None
-
-
-_HANDS = ThreadPoolExecutor(8, "keeping")
-
-
-def meanwhile(keep: Callable[[], object], replies: Generator[Reply, None, None]) -> Iterator[Reply]:
-    """`replies`, while another thread does `keep`: the disk and the model have to wait for nothing of each other. No
-    reply is told before `keep` is done, nor any where it raises, which is raised here; it is done however they end."""
-    kept = _HANDS.submit(keep)
-    try:
-        with closing(replies):
-            for reply in replies:
-                kept.result()
-                yield reply
-    finally:
-        kept.result()
 
 
 class Keeping:

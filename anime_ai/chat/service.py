@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,17 +17,24 @@ from typing import Any
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
 from anime_ai.chat.busy import Busy
-from anime_ai.chat.choices import AdapterChoice, base_name, checkpoints_of, chosen, is_starter, offered
+from anime_ai.chat.choices import (
+    AdapterChoice,
+    base_name,
+    checkpoints_of,
+    chosen,
+    is_starter,
+    offered,
+)
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING
-from anime_ai.chat.keeping import Keeping, Reply, meanwhile, reply_of
+from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text, tells_card
 from anime_ai.chat.machine import legible, offers
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
-from anime_ai.chat.tree import Message, storable
+from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, PersonaError
@@ -37,7 +44,6 @@ from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
-from anime_ai.storage import new_id
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import Run
@@ -157,7 +163,7 @@ class Chat:
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
         """Her answer to `message` as it grows, kept in the conversation meanwhile; the question is on the disk before
-        her first word. What is seen in `picture` stays in this turn, so that later questions can be about it.
+        she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
@@ -169,9 +175,8 @@ class Chat:
                 conversation = self.conversations.get(person, conversation_id)
                 meta = self._looked_up(person, conversation, said, choice, picture)
                 facts = self._remembered(person, conversation, conversation.messages, choice)
-            asked = Message(new_id(), "user", storable(said), meta=meta)
-            keep = partial(self.conversations.add, person, conversation_id, asked)
-            yield from meanwhile(keep, self._answer(person, conversation, asked, choice, how, facts=facts))
+            asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            yield from self._answer(person, conversation, asked, choice, how, facts=facts)
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
         """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
@@ -372,7 +377,7 @@ class Chat:
         begun: Message | None = None,
         part: Part | None = None,
         facts: tuple[str, ...] | None = None,
-    ) -> Generator[Reply, None, None]:
+    ) -> Iterator[Reply]:
         """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
         not, or not any more, there for this person. `part`: hers among several, as she has heard the conversation;
         `facts`: what she remembers, where it was looked up."""
