@@ -27,8 +27,7 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     shares = {name: f"{value:.0%}" for name, value in asdict(found).items() if name != "prompts"}
     counts = {name.replace(" ", "_"): len(replies) for name, replies in given.items()}
     moved = "" if made["corpus"] == corpus.fingerprint() else MOVED
-    courses = ", ".join(f"{course['steps']:,}" for course in made["courses"].values()) or "0"
-    text = CARD.format(**made | {"courses": courses}, **told, **shares, **counts, samples=samples, moved=moved)
+    text = CARD.format(**made, **told, **shares, **counts, samples=samples, moved=moved)
     write_bytes(folder / "README.md", text.encode())
     for name, replies in given.items():
         for reply in replies:
@@ -90,7 +89,7 @@ internet. Everything it knows it learned from text that this project wrote itsel
 |---|---|
 | seed | {seed} |
 | conversations in the corpus | {talks:,} |
-| steps, those of the later courses among them | {steps:,}, {courses} |
+| steps | {steps:,} |
 | tokens read, answers among them | {tokens:,}, {trained:,} |
 | seconds of training | {seconds:,.0f} on {device} |
 | loss on held-out conversations of the same grammar | {held:.3f} |

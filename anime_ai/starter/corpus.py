@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from anime_ai import prompting
@@ -35,7 +35,8 @@ _PARTICLES = "呀呢啊吗吧嘛"
 class Talk:
     """A whole conversation; every exchange's reply is to be learned, in what stands before it.
 
-    `exact`: the replies repeat what was said, to the letter.
+    `exact`: the replies repeat what was said, to the letter. `sought`: turns that ask for what a passage says, each
+    with the words that answer it there, "" where it says nothing of it.
     """
 
     turns: tuple[Exchange, ...]
@@ -44,6 +45,7 @@ class Talk:
     facts: str = ""
     greeting: str = ""
     exact: bool = False
+    sought: Mapping[int, str] = field(default_factory=dict, repr=False)
 
     def dialogues(self) -> Iterator[tuple[Dialogue, str]]:
         """The prompt of every turn, and the reply to it."""
@@ -109,11 +111,6 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
     drawn = source(neutral)
     for place, (share, mixture) in enumerate(LESSONS):
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
-
-
-def course(name: str, count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
-    """`count` conversations of one of COURSES, for a model that has had the lessons."""
-    return _mixed(source(neutral), count, COURSES[name], random.Random(f"{seed}/{name}"))
 
 
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
@@ -220,7 +217,9 @@ def _several_facts(drawn: Source, chance: random.Random) -> Talk:
 def _read(drawn: Source, chance: random.Random, read: reading.Reading) -> Talk:
     voice = chance.choice(list(VOICES)) if chance.random() < 0.3 else ""
     asked = [(said, reading.answer(value, chance, voice)) for said, value in read.asked]
-    return _shown(drawn, chance, prompting.passages(read.passages), asked, voice)
+    talk = _shown(drawn, chance, prompting.passages(read.passages), asked, voice)
+    first = len(talk.turns) - len(asked)
+    return replace(talk, sought={first + place: value for place, (_, value) in enumerate(read.asked)})
 
 
 def _unread(drawn: Source, chance: random.Random, read: reading.Reading) -> Talk:
@@ -343,38 +342,28 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
     (
         0.10,
         {
-            **{"small talk": 35, "repeat": 6, "card": 8, "facts": 10},
-            **{"one fact": 32, "picture": 4, "voices": 5},
+            **{"small talk": 30, "near": 6, "repeat": 6, "card": 8, "facts": 10},
+            **{"one fact": 30, "picture": 4, "voices": 6},
         },
     ),
     (
         0.12,
         {
-            **{"small talk": 34, "repeat": 4, "written": 4, "card": 7, "facts": 7},
-            **{"one fact": 20, "several facts": 10, "picture": 5, "voices": 9},
+            **{"small talk": 28, "near": 10, "repeat": 4, "written": 4, "card": 7, "facts": 7},
+            **{"one fact": 14, "several facts": 10, "picture": 5, "voices": 6, "at home": 5},
         },
     ),
     (
         0.765,
         {
-            **{"small talk": 34, "repeat": 2, "written": 4, "card": 6, "facts": 6},
-            **{"one fact": 4, "several facts": 20, "picture": 7, "voices": 17},
+            **{"small talk": 26, "near": 15, "repeat": 1, "written": 4, "card": 5, "facts": 5},
+            **{"one fact": 3, "several facts": 13, "picture": 5, "voices": 8, "at home": 14, "original": 1},
         },
     ),
 )
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
-one fact, then everything."""
-COURSES: dict[str, dict[str, float]] = {
-    "last": {**LESSONS[-1][1], "voices": 34, "original": 2, "near": 40},
-    "voices": {
-        **{"small talk": 8, "written": 2, "card": 3, "facts": 3, "near": 14},
-        **{"several facts": 20, "picture": 4, "at home": 46, "original": 2},
-    },
-}
-"""What follows the lessons, in order: everything as before with the words near each topic; then, that what she says in
-a voice is whole and on its topic too, half of it in the voices. With the line of the card that asks for a voice, the
-original project's two questions have their own answers. A name seeds its course's draws: "last" was the last one until
-the voices came."""
+one fact, then everything. With the line of the card that asks for a voice, the original project's two questions have
+their own answers."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:

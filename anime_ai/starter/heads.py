@@ -7,6 +7,8 @@ to look for the token that stands behind an earlier copy of the present one (the
 
 Rotary positions turn each pair of a head's dimensions by its own frequency. The fast pairs tell positions apart and
 find "one token before"; the slow ones hardly turn within a conversation, so what they hold is compared by content.
+
+A third kind of head is prepared to say what it looks at. Where to look it learns from the training, which tells it.
 """
 
 from __future__ import annotations
@@ -32,13 +34,15 @@ EMBEDDING = 0.06
 QUIET = 0.03
 """What fresh blocks write into the stream, against that deviation; louder ones drown the heads that copy."""
 INDUCTION_LAYERS = (1, 2)
+POINTING_LAYER = 4
+"""Its first head looks at what answers a question."""
 
 
 def write_copying(model: Any, seed: int) -> None:
-    """Write four heads into a fresh Qwen2 model in fp32, in place, whose weights have the deviation `EMBEDDING`.
+    """Write five heads into a fresh Qwen2 model in fp32, in place, whose weights have the deviation `EMBEDDING`.
 
     The first two heads of layer 0 look one and two tokens back and write what they find; the first heads of the next
-    two layers look for the token that they wrote.
+    two layers look for the token that they wrote; that of `POINTING_LAYER` looks anywhere and writes what it finds.
     """
     config = model.config
     width, group = config.hidden_size, config.num_attention_heads // config.num_key_value_heads
@@ -64,11 +68,12 @@ def write_copying(model: Any, seed: int) -> None:
                 first.q_proj.bias[head * size + pair + half] = SHARPNESS * math.sin(turn)
             before.append(_orthonormal(len(content), width, chance))
             first.o_proj.weight[:, rows] = _placed(before[-1], content, size).T * WRITTEN
-        for layer in INDUCTION_LAYERS:
+        for layer in (*INDUCTION_LAYERS, POINTING_LAYER):
             attention = model.model.layers[layer].self_attn
             carried = _orthonormal(size, width, chance)
-            attention.q_proj.weight[:size] = _placed(token, content, size) * 2 * MATCH
-            attention.k_proj.weight[:size] = _placed(before[0], content, size) * MATCH
+            if layer in INDUCTION_LAYERS:
+                attention.q_proj.weight[:size] = _placed(token, content, size) * 2 * MATCH
+                attention.k_proj.weight[:size] = _placed(before[0], content, size) * MATCH
             attention.v_proj.weight[:size] = carried
             attention.o_proj.weight[:, :size] = carried.T * COPIED
 

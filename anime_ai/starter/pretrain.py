@@ -19,7 +19,7 @@ import torch
 
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
-from anime_ai.starter.heads import EMBEDDING, INDUCTION_LAYERS, QUIET, write_copying
+from anime_ai.starter.heads import EMBEDDING, POINTING_LAYER, QUIET, write_copying
 from anime_ai.starter.schedule import cosine, optimisers
 
 
@@ -54,6 +54,7 @@ class Schedule:
     noise: float = 0.04
     foreseen: float = 0.3
     weight: float = 0.2
+    pointing: float = 0.3
     seed: int = 0
 
     def rate(self, step: int) -> float:
@@ -64,14 +65,18 @@ class Schedule:
 class Sequence:
     """A conversation in tokens, with a label at every token of every reply.
 
-    `exact`: something of what is read has to be copied, so that none of it may be replaced.
+    `exact`: something of what is read has to be copied, so that none of it may be replaced. `pointed`: places of the
+    sequence, each with those that a head should look at from there.
     """
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
     exact: bool = False
+    pointed: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
+NOWHERE = 4
+"""How many tokens of a reply that says "not there" look nowhere."""
 Lesson = tuple[float, list[Sequence]]
 """The share of the steps that it takes, and its conversations."""
 
@@ -95,14 +100,40 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
     """
     ids: tuple[int, ...] = ()
     labels: list[int] = []
-    for dialogue, answer in talk.dialogues():
+    pointed: list[tuple[int, tuple[int, ...]]] = []
+    passage = range(0)
+    for place, (dialogue, answer) in enumerate(talk.dialogues()):
         row = layout.training_row(dialogue, answer)
         if row.ids[: len(ids)] != ids:
             raise ValueError("the prompts of a conversation are not append-only")
+        begun = next(at for at in range(len(ids), len(row.ids)) if row.labels[at] != MASKED)
+        if dialogue.brought:
+            passage = range(len(ids), begun)
+        if place in talk.sought:
+            value = layout.tokenizer.encode(talk.sought[place], add_special_tokens=False)
+            pointed += _pointed(row.ids, passage, begun, value)
         labels += row.labels[len(ids) :]
         ids = row.ids
     exact = talk.exact or bool(talk.card or talk.facts) or any(turn.brought for turn in talk.turns)
-    return Sequence(ids, tuple(labels), exact)
+    return Sequence(ids, tuple(labels), exact, tuple(pointed))
+
+
+def _pointed(
+    ids: tuple[int, ...], passage: range, begun: int, value: list[int]
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Where to look from the places before and in a reply that begins at `begun`: at the next token of the `value`.
+
+    At the sequence's first token where the passage says nothing.
+    """
+    if not value:
+        yield from ((at, (0,)) for at in range(begun - 1, min(begun + NOWHERE, len(ids) - 1)))
+        return
+    stands = [at for at in passage if list(ids[at : at + len(value)]) == value]
+    told = next((at for at in range(begun, len(ids)) if list(ids[at : at + len(value)]) == value), None)
+    if not stands or told is None:
+        return
+    yield from ((at, tuple(stands)) for at in range(begun - 1, told - 1))
+    yield from ((told - 1 + place, tuple(at + place for at in stands)) for place in range(len(value)))
 
 
 def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> Iterator[list[Sequence]]:
@@ -145,7 +176,7 @@ def build(tokenizer: Any, shape: Shape, seed: int) -> Any:
         for layer in model.model.layers:  # what is added to the stream starts small beside it
             layer.self_attn.o_proj.weight.mul_(QUIET)
             layer.mlp.down_proj.weight.mul_(QUIET)
-    if shape.layers > max(INDUCTION_LAYERS):
+    if shape.layers > POINTING_LAYER:
         write_copying(model, seed)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
@@ -170,6 +201,7 @@ def train(
     if device == "cpu":  # its fused attention goes back in bf16 at less than half the pace of plain products
         model.set_attn_implementation("eager")
     masters, stepping = _optimisers(model, schedule)
+    looks = _Looks(model)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     began, read, trained = time.perf_counter(), 0, 0
     for step, batch in enumerate(_planned(lessons, schedule, chance)):
@@ -180,7 +212,8 @@ def train(
             group["lr"] = schedule.rate(step)
         states = forward(input_ids=seen, use_cache=False).last_hidden_state
         loss = _loss(model, states, labels)
-        (loss + schedule.weight * _loss(model, states, ids.masked_fill(~read_too, MASKED))).backward()
+        foreseen = _loss(model, states, ids.masked_fill(~read_too, MASKED))
+        (loss + schedule.weight * foreseen + schedule.pointing * looks.loss(batch)).backward()
         for master, weight in masters:
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
@@ -194,6 +227,36 @@ def train(
         trained += int((labels != MASKED).sum())
         yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
     model.eval().set_attn_implementation("sdpa")
+
+
+class _Looks:
+    """What the pointing head of a model looks at, to be compared with where it should."""
+
+    def __init__(self, model: Any) -> None:
+        self._seen: list[torch.Tensor] = []
+        layers = model.model.layers
+        looking = layers[min(POINTING_LAYER, len(layers) - 1)].self_attn
+        self._hook = looking.register_forward_hook(self._look)
+
+    def _look(self, _module: Any, _given: Any, made: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self._seen.append(made[1][:, 0])
+
+    def loss(self, batch: list[Sequence]) -> torch.Tensor:
+        """Mean negative log of the share of attention that goes where it should."""
+        attention = self._seen.pop()
+        rows, queries, kept = [], [], []
+        for row, one in enumerate(batch):
+            for at, places in one.pointed:
+                rows.append(row)
+                queries.append(at)
+                kept.append(places)
+        if not rows:
+            return attention.new_zeros(())
+        wanted = torch.zeros(len(rows), attention.shape[-1], dtype=torch.bool)
+        for place, places in enumerate(kept):
+            wanted[place, list(places)] = True
+        looked = attention[rows, queries].float()
+        return -(looked * wanted.to(looked.device)).sum(-1).clamp_min(1e-9).log().mean()
 
 
 def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -> Iterator[list[Sequence]]:

@@ -253,7 +253,7 @@ def _ended(said: str, chance: random.Random) -> str:
 
 EVENTS = 0.55
 """Share of the other facts that are events."""
-INVENTED = 0.2
+INVENTED = 0.1
 """Share of the relations that are drawn character by character."""
 COMMON = common_characters()
 SENSELESS = (

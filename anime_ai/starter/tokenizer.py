@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from anime_ai.config import DATA
 from anime_ai.files import read_json, write_json
+from anime_ai.starter.grammar import PHRASES
 from anime_ai.starter.words import common_characters
 
 VOCABULARY = 6_000
@@ -69,7 +70,8 @@ def train(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
     ends inside a character that has one.
     """
     own = list(_own_texts())
-    characters = sorted({*common_characters(), *(character for text in own for character in text)})
+    phrases = (file.read_text(encoding="utf-8") for file in PHRASES.rglob("*.txt"))
+    characters = sorted({*common_characters(), *"".join(own), *"".join(_CHINESE.findall("".join(phrases)))})
     merges = dict.fromkeys(merge for character in characters for merge in _whole(character))
     tokens = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, merges)])
     for left, right in _words([*texts, *own], set(characters))[: vocabulary - len(tokens) - len(MARKS)]:
