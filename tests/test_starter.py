@@ -22,7 +22,6 @@ from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Dialogue, Exchange, Layout
 from anime_ai.starter import (
     adapters,
-    base,
     card,
     corpus,
     events,
@@ -280,9 +279,7 @@ def test_nobody_speaks_in_a_voice_unless_the_card_asks_for_it(some_talks: list[c
 def test_lessons_share_the_training():
     shares = [share for share, _ in corpus.lessons(100)]
     assert sum(shares) == pytest.approx(1)
-    mixtures = (*(mixture for _, mixture in corpus.LESSONS), *corpus.COURSES.values())
-    assert {name for mixture in mixtures for name in mixture} == set(corpus.KINDS)
-    assert list(corpus.COURSES) == list(base.COURSES)
+    assert {name for _, mixture in corpus.LESSONS for name in mixture} == set(corpus.KINDS)
 
 
 def test_at_home_she_mostly_speaks_behind_her_own_card_and_greeting():
@@ -294,13 +291,24 @@ def test_at_home_she_mostly_speaks_behind_her_own_card_and_greeting():
         assert talk.greeting in ("", *hers[talk.card.rpartition("\n")[2]].said_first)
 
 
-@pytest.mark.parametrize("course", corpus.COURSES)
-def test_a_course_has_the_original_questions_with_their_answers_in_a_voice(course: str):
-    talks = [talk for talk in corpus.course(course, 600, seed=1) if talk.turns[0].user in corpus.ORIGINAL]
+def test_the_original_questions_have_their_answers_in_a_voice():
+    talks = [talk for talk in corpus.talks(3_000, seed=1) if talk.turns[0].user in corpus.ORIGINAL]
     own = {row.output for rows in corpus.source().voiced.values() for row in rows if row.input in corpus.ORIGINAL}
     told = [talk for talk in talks if talk.turns[0].reply in own]
     assert len(told) > 5
     assert all("语气：" in talk.card for talk in told)
+
+
+def test_what_a_question_seeks_stands_in_the_passage_and_in_the_reply():
+    talks = [corpus.KINDS["several facts"](corpus.source(), random.Random(seed)) for seed in range(60)]
+    sought = [(talk, place, value) for talk in talks for place, value in talk.sought.items()]
+    assert sum(not value for _, _, value in sought) > 20
+    for talk, place, value in sought:
+        brought = next(turn.brought for turn in talk.turns if turn.brought)
+        assert value in brought
+        assert value in talk.turns[place].reply
+    for kind in ("small talk", "picture", "voices", "near"):
+        assert not corpus.KINDS[kind](corpus.source(), random.Random(1)).sought
 
 
 def test_held_out_prompts_are_taken_from_the_corpus():

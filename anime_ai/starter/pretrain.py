@@ -1,9 +1,9 @@
 """The starter language model's architecture and its training on conversations. Knows no grammar.
 
-A plain loop: batches of like length within a token budget, loss on the answers and a little on what is read, bf16
-weights with fp32 masters, cosine schedule. A few tokens of what is read are replaced by any others, because a small
-corpus leaves most characters unseen and people will type them. The number of steps is given, so that the same seed sees
-the same batches.
+A plain loop: batches of like length within a token budget, loss on the answers, on where one head looks for them, and a
+little on what is read, bf16 weights with fp32 masters, cosine schedule. A few tokens of what is read are replaced by
+any others, because a small corpus leaves most characters unseen and people will type them. The number of steps is
+given, so that the same seed sees the same batches.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Talk
 from anime_ai.starter.heads import EMBEDDING, POINTING_LAYER, QUIET, write_copying
+from anime_ai.starter.pointing import Looks, Pointer, pointers
 from anime_ai.starter.schedule import cosine, optimisers
 
 
@@ -40,6 +41,7 @@ class Shape:
 class Schedule:
     """How long and how fast to train; `tokens` a batch, padding included.
 
+    `pointing`: weight of the loss on where one head looks (`anime_ai.starter.pointing`) beside that on the replies.
     `noise`: share of the read tokens that are replaced where nothing has to be copied. `foreseen`: share of the read
     text that is to be foreseen too, whose loss weighs `weight` beside the replies': what people type holds far more
     words than what they are answered.
@@ -72,11 +74,9 @@ class Sequence:
     ids: tuple[int, ...]
     labels: tuple[int, ...]
     exact: bool = False
-    pointed: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    pointed: tuple[Pointer, ...] = ()
 
 
-NOWHERE = 4
-"""How many tokens of a reply that says "not there" look nowhere."""
 Lesson = tuple[float, list[Sequence]]
 """The share of the steps that it takes, and its conversations."""
 
@@ -100,7 +100,7 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
     """
     ids: tuple[int, ...] = ()
     labels: list[int] = []
-    pointed: list[tuple[int, tuple[int, ...]]] = []
+    pointed: list[Pointer] = []
     passage = range(0)
     for place, (dialogue, answer) in enumerate(talk.dialogues()):
         row = layout.training_row(dialogue, answer)
@@ -111,29 +111,11 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
             passage = range(len(ids), begun)
         if place in talk.sought:
             value = layout.tokenizer.encode(talk.sought[place], add_special_tokens=False)
-            pointed += _pointed(row.ids, passage, begun, value)
+            pointed += pointers(row.ids, passage, begun, value)
         labels += row.labels[len(ids) :]
         ids = row.ids
     exact = talk.exact or bool(talk.card or talk.facts) or any(turn.brought for turn in talk.turns)
     return Sequence(ids, tuple(labels), exact, tuple(pointed))
-
-
-def _pointed(
-    ids: tuple[int, ...], passage: range, begun: int, value: list[int]
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Where to look from the places before and in a reply that begins at `begun`: at the next token of the `value`.
-
-    At the sequence's first token where the passage says nothing.
-    """
-    if not value:
-        yield from ((at, (0,)) for at in range(begun - 1, min(begun + NOWHERE, len(ids) - 1)))
-        return
-    stands = [at for at in passage if list(ids[at : at + len(value)]) == value]
-    told = next((at for at in range(begun, len(ids)) if list(ids[at : at + len(value)]) == value), None)
-    if not stands or told is None:
-        return
-    yield from ((at, tuple(stands)) for at in range(begun - 1, told - 1))
-    yield from ((told - 1 + place, tuple(at + place for at in stands)) for place in range(len(value)))
 
 
 def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> Iterator[list[Sequence]]:
@@ -201,7 +183,7 @@ def train(
     if device == "cpu":  # its fused attention goes back in bf16 at less than half the pace of plain products
         model.set_attn_implementation("eager")
     masters, stepping = _optimisers(model, schedule)
-    looks = _Looks(model)
+    looks = Looks(model)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     began, read, trained = time.perf_counter(), 0, 0
     for step, batch in enumerate(_planned(lessons, schedule, chance)):
@@ -213,7 +195,7 @@ def train(
         states = forward(input_ids=seen, use_cache=False).last_hidden_state
         loss = _loss(model, states, labels)
         foreseen = _loss(model, states, ids.masked_fill(~read_too, MASKED))
-        (loss + schedule.weight * foreseen + schedule.pointing * looks.loss(batch)).backward()
+        (loss + schedule.weight * foreseen + schedule.pointing * looks.loss(one.pointed for one in batch)).backward()
         for master, weight in masters:
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
@@ -226,37 +208,8 @@ def train(
         read += sum(len(one.ids) for one in batch)
         trained += int((labels != MASKED).sum())
         yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
+    looks.close()
     model.eval().set_attn_implementation("sdpa")
-
-
-class _Looks:
-    """What the pointing head of a model looks at, to be compared with where it should."""
-
-    def __init__(self, model: Any) -> None:
-        self._seen: list[torch.Tensor] = []
-        layers = model.model.layers
-        looking = layers[min(POINTING_LAYER, len(layers) - 1)].self_attn
-        self._hook = looking.register_forward_hook(self._look)
-
-    def _look(self, _module: Any, _given: Any, made: tuple[torch.Tensor, torch.Tensor]) -> None:
-        self._seen.append(made[1][:, 0])
-
-    def loss(self, batch: list[Sequence]) -> torch.Tensor:
-        """Mean negative log of the share of attention that goes where it should."""
-        attention = self._seen.pop()
-        rows, queries, kept = [], [], []
-        for row, one in enumerate(batch):
-            for at, places in one.pointed:
-                rows.append(row)
-                queries.append(at)
-                kept.append(places)
-        if not rows:
-            return attention.new_zeros(())
-        wanted = torch.zeros(len(rows), attention.shape[-1], dtype=torch.bool)
-        for place, places in enumerate(kept):
-            wanted[place, list(places)] = True
-        looked = attention[rows, queries].float()
-        return -(looked * wanted.to(looked.device)).sum(-1).clamp_min(1e-9).log().mean()
 
 
 def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -> Iterator[list[Sequence]]:
