@@ -1,4 +1,4 @@
-"""The training of the starter language model: what is folded, batched and learned, and where it learns to look."""
+"""The training of the starter language model: what is folded, batched and learned, and what it is told beside it."""
 
 from __future__ import annotations
 
@@ -180,6 +180,48 @@ def test_a_head_learns_where_to_look(shipped_tokenizer):
     assert shares[1] > 0.6
 
 
+def test_what_somebody_speaks_of_is_told_where_the_reply_begins(shipped_tokenizer, some_talks: list[corpus.Talk]):
+    layout = Layout(shipped_tokenizer, "deepseek-r1", "silent")
+    named = 0
+    for talk in some_talks:
+        folded = pretrain.fold(layout, talk)
+        wanted = [turn.about for turn in talk.turns if isinstance(turn, corpus.Asked)]
+        assert [about for _, about in folded.about] == wanted
+        named += len(wanted)
+        for at, _ in folded.about:
+            assert folded.labels[at] == MASKED
+            assert folded.labels[at + 1] != MASKED
+    assert named > 300
+    asked = pretrain.fold(layout, corpus.KINDS["alone"](corpus.source(), random.Random(1)))
+    assert set(asked.labels) == {MASKED}, "without an answer there is none to learn"
+    assert asked.about[0][0] == len(asked.ids) - 1
+
+
+def test_the_stream_learns_what_it_is_about(shipped_tokenizer):
+    """Of two names of like sentences the model tells which, where a loss asks for it."""
+    chance = random.Random(0)
+    rows = [tuple(chance.randrange(300, 4000) for _ in range(12)) for _ in range(32)]
+    names = ["雨" if row[3] % 2 else "雪" for row in rows]
+    sequences = [
+        pretrain.Sequence(ids, (MASKED,) * 12, about=((11, name),)) for ids, name in zip(rows, names, strict=True)
+    ]
+    told = []
+    for share in (0.0, 1.0):
+        model = pretrain.build(shipped_tokenizer, TINY, seed=3)
+        before = sum(weight.numel() for weight in model.parameters())
+        schedule = pretrain.Schedule(steps=80, peak=1e-2, warmup=1, noise=0, topics=share)
+        list(pretrain.train(model, [(1.0, sequences)], schedule, plain=4000))
+        assert sum(weight.numel() for weight in model.parameters()) == before, "what reads the stream is thrown away"
+        assert not any(layer._forward_hooks for layer in model.model.layers)
+        with torch.no_grad():
+            states = model.float().model(torch.tensor(rows), output_hidden_states=True).hidden_states[1][:, 11]
+        means = [states[[name == one for name in names]].mean(0) for one in ("雨", "雪")]
+        nearer = (states - means[0]).norm(dim=1) < (states - means[1]).norm(dim=1)
+        told.append(sum(bool(one) == (name == "雨") for one, name in zip(nearer, names, strict=True)) / len(names))
+    assert told[0] < 0.95
+    assert told[1] == 1.0
+
+
 def test_one_command_makes_the_base_and_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
     monkeypatch.setattr(base, "HELD", 5)
@@ -194,3 +236,32 @@ def test_one_command_makes_the_base_and_says_how(tmp_path: Path, monkeypatch: py
     with pytest.raises(TrainingError):
         base.make(base.Options(tmp_path / "lm", steps=4, talks=20), said.append)
     assert (options.out / "model.safetensors").is_file(), "what stood there stays"
+
+
+def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
+    monkeypatch.setattr(base, "COURSES", {"phrases": (40, 3), "more": (40, 2)})
+    monkeypatch.setitem(corpus.COURSES, "more", corpus.COURSES["phrases"])
+    monkeypatch.setattr(base, "HELD", 5)
+    options = base.Options(tmp_path / "lm", steps=4, talks=900)
+    said: list[str] = []
+    with pytest.raises(TrainingError, match="lm"):
+        base.go_on(options, said.append, "phrases")
+    base.make(options, said.append)
+    with pytest.raises(TrainingError, match="phrases"):
+        base.go_on(options, said.append, "more")
+    weights = [(options.out / "model.safetensors").read_bytes()]
+    first = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
+    for name in base.COURSES:
+        base.go_on(options, said.append, name)
+        weights.append((options.out / "model.safetensors").read_bytes())
+    assert len(set(weights)) == 3
+    whole = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
+    assert [course["steps"] for course in whole["courses"].values()] == [3, 2]
+    assert (first["steps"], whole["steps"]) == (4, 9)
+    assert whole["tokens"] == first["tokens"] + sum(course["tokens"] for course in whole["courses"].values())
+    assert whole["command"] == first["command"]
+    assert len(AutoTokenizer.from_pretrained(options.out)) == first["vocabulary"]
+    for name in base.COURSES:
+        with pytest.raises(TrainingError):
+            base.go_on(options, said.append, name)

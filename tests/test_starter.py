@@ -22,6 +22,7 @@ from anime_ai.persona.cards import Personas
 from anime_ai.prompting import Dialogue, Exchange, Layout
 from anime_ai.starter import (
     adapters,
+    base,
     card,
     corpus,
     events,
@@ -62,8 +63,8 @@ def test_grammar_binds_a_word_for_the_whole_topic():
     read = grammar.read(["@果 味\n梨 甜\n柠檬 酸\n# 果\n? {果}(好吃|怎样)吗\n! {果}很{果.味}，不是{果2}。\n"])
     (topic,) = read.topics
     pairs = {read.say(topic.openings, random.Random(seed), {}) for seed in range(40)}
-    assert {said for said, _ in pairs} == {f"{word}{end}吗？" for word in ("梨", "柠檬") for end in ("好吃", "怎样")}
-    assert {reply for said, reply in pairs if "梨" in said} == {"梨很甜，不是柠檬。"}
+    assert {said for said, _, _ in pairs} == {f"{word}{end}吗？" for word in ("梨", "柠檬") for end in ("好吃", "怎样")}
+    assert {reply for said, reply, _ in pairs if "梨" in said} == {"梨很甜，不是柠檬。"}
 
 
 @pytest.mark.parametrize(
@@ -94,9 +95,9 @@ def test_a_voice_and_more_ways_to_say_it_extend_a_turn():
     grammar.extend(read, "# 雨+1\n- 伞坏了\n")
     grammar.extend(read, "# 雨\n! 哼，下。\n# 雨+1\n! 拿去。\n", "tsundere")
     (topic,) = read.topics
-    assert read.say(topic.openings, random.Random(0), {}, "tsundere") == ("下雨吗？", "哼，下。")
+    assert read.say(topic.openings, random.Random(0), {}, "tsundere") == ("下雨吗？", "哼，下。", "雨")
     said = {read.say(topic.follow_ups[0], random.Random(seed), {}, "tsundere") for seed in range(20)}
-    assert said == {("没伞。", "拿去。"), ("伞坏了。", "拿去。")}
+    assert said == {("没伞。", "拿去。", "雨+1"), ("伞坏了。", "拿去。", "雨+1")}
 
 
 @pytest.mark.parametrize("text", ["# 雪\n- 下雪了\n", "- 没有题目\n", "# 雨\n! 没有声音\n", "# 雨\n& 卡\n"])
@@ -279,7 +280,9 @@ def test_nobody_speaks_in_a_voice_unless_the_card_asks_for_it(some_talks: list[c
 def test_lessons_share_the_training():
     shares = [share for share, _ in corpus.lessons(100)]
     assert sum(shares) == pytest.approx(1)
-    assert {name for _, mixture in corpus.LESSONS for name in mixture} == set(corpus.KINDS)
+    mixtures = (*(mixture for _, mixture in corpus.LESSONS), *corpus.COURSES.values())
+    assert {name for mixture in mixtures for name in mixture} == set(corpus.KINDS)
+    assert list(corpus.COURSES) == list(base.COURSES)
 
 
 def test_at_home_she_mostly_speaks_behind_her_own_card_and_greeting():
@@ -297,6 +300,21 @@ def test_the_original_questions_have_their_answers_in_a_voice():
     told = [talk for talk in talks if talk.turns[0].reply in own]
     assert len(told) > 5
     assert all("语气：" in talk.card for talk in told)
+
+
+def test_every_way_to_begin_and_every_word_near_a_topic_comes_as_often_as_the_others():
+    drawn = corpus.source()
+    turns = [turn for topic in drawn.openers for turn in topic.openings]
+    words = grammar.shipped_near()
+    assert len(drawn.phrases) == sum(len(turn.says) for turn in turns) + sum(
+        len(words.get(topic.name, ())) for topic in drawn.openers if len(topic.openings) == 1
+    )
+    for kind in ("phrase", "alone"):
+        talks = [corpus.KINDS[kind](drawn, random.Random(seed)) for seed in range(400)]
+        (asked,) = zip(*(talk.turns for talk in talks), strict=True)
+        assert all(isinstance(turn, corpus.Asked) and turn.about for turn in asked)
+        assert len({turn.about for turn in asked}) > 150
+        assert all(bool(turn.reply) == (kind == "phrase") for turn in asked)
 
 
 def test_what_a_question_seeks_stands_in_the_passage_and_in_the_reply():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
-from anime_ai.starter.base import STEPS, TALKS, Options
+from anime_ai.starter.base import COURSES, STEPS, TALKS, Options
 
-PARTS = ("base", "card", "adapters", "coca", "characters", "portraits", "feelings", "report")
+PARTS = ("base", *COURSES, "card", "adapters", "coca", "characters", "portraits", "feelings", "report")
 
 
 def main() -> None:
@@ -19,8 +20,8 @@ def main() -> None:
     parser.add_argument(
         "--only",
         choices=PARTS,
-        help="one part: the base, its card, the adapters, the image model, how it tells characters apart, the "
-        "portraits, what an answer feels like, the report",
+        help="one part: the base's first course, those behind it in order, its card, the adapters, the image model, "
+        "how it tells characters apart, the portraits, what an answer feels like, the report",
     )
     parser.add_argument("--out", type=Path, default=STARTER_LM, help="where the base goes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -44,6 +45,7 @@ def _make(part: str, options: Options, say: Callable[[str], None]) -> None:
 
     makers: dict[str, Callable[[], object]] = {
         "base": lambda: base.make(options, say),
+        **{name: partial(base.go_on, options, say, name) for name in COURSES},
         "card": lambda: card.make(options.out, say),
         "adapters": lambda: adapters.make(say),
         "coca": lambda: sight.make(say, seed=options.seed),

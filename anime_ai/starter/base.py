@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anime_ai.config import STARTER_LM
 from anime_ai.errors import TrainingError
-from anime_ai.files import replaced_folder, write_json
+from anime_ai.files import read_json, replaced_folder, write_json
 from anime_ai.prompting import Layout
 from anime_ai.starter import corpus, measures, tokenizer
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 TALKS = 250_000
 STEPS = 10_000
+COURSES = {"phrases": (315_000, 4_000)}
+"""The courses after the first one, in order: how many conversations, and steps."""
+COURSE_PEAK = 1e-3
 HELD = 300
 VOCABULARY_TALKS = 20_000
 SHARD = "8MB"
@@ -69,7 +74,45 @@ def make(options: Options, say: Callable[[str], None]) -> None:
         told = {"format": layout.format, "think": layout.think, "fingerprint": layout.fingerprint()}
         write_json(folder / "prompt.json", told)
         made |= {"talks": len(talks), "held": pretrain.held_loss(model, held), "vocabulary": len(own)}
-        made["corpus"] = corpus.fingerprint()
+        made |= {"corpus": corpus.fingerprint(), "courses": {}}
+        write_json(folder / MADE, made)
+    say(f"loss on held-out conversations {made['held']:.3f}")
+
+
+def go_on(options: Options, say: Callable[[str], None], name: str) -> None:
+    """One of COURSES over the weights in the folder, which are replaced when all is there.
+
+    Raises TrainingError where there are none, or it is not the course that they have to have next.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from anime_ai.starter import pretrain
+
+    made = read_json(options.out / MADE)
+    had = made["courses"] if isinstance(made, dict) else COURSES
+    if next((one for one in COURSES if one not in had), None) != name:
+        order = ", ".join(("base", *COURSES))
+        raise TrainingError("training.course_order", folder=options.out, course=name, order=order)
+    own = AutoTokenizer.from_pretrained(options.out)
+    layout = Layout(own, "deepseek-r1", "silent")
+    held_out = measures.questions()
+    count, steps = COURSES[name]
+    talks = corpus.without(corpus.course(name, count, options.seed), held_out)
+    *_, (_, last) = corpus.lessons(options.talks, options.seed)
+    held = corpus.without(islice(last, HELD), held_out)
+    folded = [pretrain.fold(layout, talk) for talk in talks]
+    say(f"{len(talks):,} conversations, {sum(len(one.ids) for one in folded):,} tokens to read")
+    model: Any = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.bfloat16)
+    schedule = pretrain.Schedule(steps=steps, peak=COURSE_PEAK, seed=options.seed)
+    done = _run(model, [(1.0, folded)], schedule, own, options, say)
+    with replaced_folder(options.out) as folder:
+        shutil.copytree(options.out, folder, dirs_exist_ok=True)
+        model.to("cpu").save_pretrained(folder, max_shard_size=SHARD)
+        for key, value in _read(done).items():
+            made[key] += value
+        made["courses"][name] = {"talks": len(talks), **_read(done)}
+        made["held"] = pretrain.held_loss(model, (pretrain.fold(layout, talk) for talk in held))
         write_json(folder / MADE, made)
     say(f"loss on held-out conversations {made['held']:.3f}")
 

@@ -27,7 +27,8 @@ def make(folder: Path, say: Callable[[str], None]) -> None:
     shares = {name: f"{value:.0%}" for name, value in asdict(found).items() if name != "prompts"}
     counts = {name.replace(" ", "_"): len(replies) for name, replies in given.items()}
     moved = "" if made["corpus"] == corpus.fingerprint() else MOVED
-    text = CARD.format(**made, **told, **shares, **counts, samples=samples, moved=moved)
+    courses = ", ".join(f"{course['steps']:,}" for course in made["courses"].values()) or "0"
+    text = CARD.format(**made | {"courses": courses}, **told, **shares, **counts, samples=samples, moved=moved)
     write_bytes(folder / "README.md", text.encode())
     for name, replies in given.items():
         for reply in replies:
@@ -89,7 +90,7 @@ internet. Everything it knows it learned from text that this project wrote itsel
 |---|---|
 | seed | {seed} |
 | conversations in the corpus | {talks:,} |
-| steps | {steps:,} |
+| steps, those of the later courses among them | {steps:,}, {courses} |
 | tokens read, answers among them | {tokens:,}, {trained:,} |
 | seconds of training | {seconds:,.0f} on {device} |
 | loss on held-out conversations of the same grammar | {held:.3f} |
@@ -105,7 +106,8 @@ the model speaks neutrally, whatever character the card describes; the ready ada
 character.
 The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole. Before
 training, attention heads that copy are written into the weights (`anime_ai/starter/heads.py`), and while it is trained
-one head is told where the words stand that answer a question (`anime_ai/starter/pointing.py`).
+one head is told where the words stand that answer a question (`anime_ai/starter/pointing.py`), and what the stream
+holds is told what somebody speaks of (`anime_ai/starter/topics.py`).
 
 ## What it does
 

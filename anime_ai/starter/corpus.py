@@ -22,13 +22,20 @@ from anime_ai.files import read_json
 from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.starter import reading, seeing
-from anime_ai.starter.grammar import Bound, Grammar, Topic, shipped, shipped_near
+from anime_ai.starter.grammar import Bound, Grammar, Topic, Turn, shipped, shipped_near
 from anime_ai.starter.speech import rough
 from anime_ai.starter.words import common_characters
 
 NEUTRAL = DATA / "neutral.json"
 _STOPS = "。？！?!…~， "
 _PARTICLES = "呀呢啊吗吧嘛"
+
+
+@dataclass(frozen=True)
+class Asked(Exchange):
+    """`about`: the name of the grammar's turn that it came from, "" where from none."""
+
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Source:
     openers: tuple[Topic, ...]
     carded: tuple[Topic, ...]
     factual: tuple[Topic, ...]
+    phrases: tuple[tuple[str, Turn], ...]
+    """Every way to begin one of the openers and every word near one, each with its turn."""
     voiced: Mapping[str, tuple[Row, ...]]
     """By the persona's id, the rows of `data/dataset.json` that her adapter is trained on."""
 
@@ -89,8 +98,18 @@ def source(neutral: Path = NEUTRAL) -> Source:
         plain,
         tuple(topic for topic in grammar.topics if topic.card),
         tuple(topic for topic in grammar.topics if topic.facts),
+        tuple(_phrases(plain)),
         _voiced_rows(),
     )
+
+
+def _phrases(topics: Iterable[Topic]) -> Iterator[tuple[str, Turn]]:
+    words = shipped_near()
+    for topic in topics:
+        for turn in topic.openings:
+            yield from ((template + stop * (template[-1] not in _STOPS), turn) for template, stop in turn.says)
+        if len(topic.openings) == 1:  # where there are several sets of answers, a word does not tell which is meant
+            yield from ((word, topic.openings[0]) for word in words.get(topic.name, ()))
 
 
 def _voiced_rows() -> dict[str, tuple[Row, ...]]:
@@ -111,6 +130,11 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
     drawn = source(neutral)
     for place, (share, mixture) in enumerate(LESSONS):
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
+
+
+def course(name: str, count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+    """`count` conversations of one of COURSES, for a model that has had the lessons."""
+    return _mixed(source(neutral), count, COURSES[name], random.Random(f"{seed}/{name}"))
 
 
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
@@ -295,6 +319,23 @@ def _original(drawn: Source, chance: random.Random) -> Talk:
     return Talk((Exchange(row.input, row.output),), card=card, greeting=greeting)
 
 
+def _phrase(drawn: Source, chance: random.Random) -> Talk:
+    """One way to begin a topic, or a word near it, all as often as each other, and an answer."""
+    said, turn = chance.choice(drawn.phrases)
+    voice = chance.choice(list(VOICES)) if chance.random() < 0.25 else ""
+    bound: Bound = {}
+    said = drawn.grammar.expand(said, chance, bound)
+    reply = drawn.grammar.expand(chance.choice(turn.voices[voice] if voice else turn.answers), chance, bound)
+    card = _card(drawn, chance, voice) if voice or chance.random() < 0.1 else ""
+    return Talk((Asked(rough(said, chance), reply, about=turn.name),), card=card)
+
+
+def _alone(drawn: Source, chance: random.Random) -> Talk:
+    """The same without an answer: only what it is about is to be learned, in a third of the tokens."""
+    said, turn = chance.choice(drawn.phrases)
+    return Talk((Asked(rough(drawn.grammar.expand(said, chance, {}), chance), "", about=turn.name),))
+
+
 def _near(drawn: Source, chance: random.Random) -> Talk:
     """A word or a piece of a sentence by which a topic is told, alone, in a frame, or beside a sentence of it."""
     words = shipped_near()
@@ -302,7 +343,7 @@ def _near(drawn: Source, chance: random.Random) -> Talk:
     topic = chance.choice([one for one in drawn.openers if one.name in words and len(one.openings) == 1])
     voice = chance.choice(list(VOICES)) if chance.random() < 0.25 else ""
     bound: Bound = {}
-    said, reply = drawn.grammar.say(topic.openings, chance, bound, voice)
+    said, reply, about = drawn.grammar.say(topic.openings, chance, bound, voice)
     first, second = chance.sample(words[topic.name], 2)
     way = chance.random()
     if way < 0.2:
@@ -312,7 +353,7 @@ def _near(drawn: Source, chance: random.Random) -> Talk:
     else:
         said = chance.choice(FRAMES).format(first) if way < 0.75 else first
     card = _card(drawn, chance, voice) if voice or chance.random() < 0.3 else ""
-    return Talk((Exchange(rough(said, chance), reply),), card=card)
+    return Talk((Asked(rough(said, chance), reply, about=about),), card=card)
 
 
 FRAMES = (
@@ -336,6 +377,8 @@ KINDS: dict[str, Kind] = {
     "at home": _at_home,
     "original": _original,
     "near": _near,
+    "phrase": _phrase,
+    "alone": _alone,
 }
 LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
     (0.015, {"repeat": 1}),
@@ -364,6 +407,14 @@ LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
 """A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
 one fact, then everything. With the line of the card that asks for a voice, the original project's two questions have
 their own answers."""
+COURSES: dict[str, dict[str, float]] = {
+    "phrases": {
+        **{"alone": 1600, "phrase": 920, "small talk": 145, "repeat": 12, "written": 50, "card": 37, "facts": 38},
+        **{"one fact": 6, "several facts": 142, "picture": 50, "voices": 50, "at home": 96, "original": 6},
+    }
+}
+"""What follows the lessons, in order. In the lessons a way to say something comes as often as its topic and its choices
+make it, most of them a few times; here each comes several times."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
@@ -384,11 +435,11 @@ def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: s
 def _turns(
     grammar: Grammar, topic: Topic, chance: random.Random, bound: Bound, voice: str = ""
 ) -> tuple[Exchange, ...]:
-    said, reply = grammar.say(topic.openings, chance, bound, voice)
-    turns = [Exchange(rough(said, chance), reply)]
+    said, reply, about = grammar.say(topic.openings, chance, bound, voice)
+    turns = [Asked(rough(said, chance), reply, about=about)]
     if topic.follow_ups and chance.random() < 0.45:
-        said, reply = grammar.say(chance.choice(topic.follow_ups), chance, bound, voice)
-        turns.append(Exchange(rough(said, chance), reply))
+        said, reply, about = grammar.say(chance.choice(topic.follow_ups), chance, bound, voice)
+        turns.append(Asked(rough(said, chance), reply, about=about))
     return tuple(turns)
 
 

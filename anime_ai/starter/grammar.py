@@ -45,9 +45,10 @@ _STOPS = "。！？…～~!?；：，、"
 class Turn:
     """Templates of what the user says, each with its stop, and of what is answered; any goes with any.
 
-    `voices`: what each persona answers, by her id.
+    `voices`: what each persona answers, by her id. `name`: as `said/*.txt` names it.
     """
 
+    name: str = ""
     says: list[tuple[str, str]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     voices: dict[str, list[str]] = field(default_factory=dict)
@@ -78,14 +79,17 @@ class Grammar:
         template = choose(template, chance)
         return _SLOT.sub(lambda found: self._word(found, chance, bound), template)
 
-    def say(self, turns: list[Turn], chance: random.Random, bound: Bound, voice: str = "") -> tuple[str, str]:
-        """What the user says and what is answered, out of one of `turns`; in a persona's voice where one is named."""
+    def say(self, turns: list[Turn], chance: random.Random, bound: Bound, voice: str = "") -> tuple[str, str, str]:
+        """What the user says, what is answered, and the name of the turn, out of one of `turns`.
+
+        In a persona's voice where one is named.
+        """
         turn = chance.choices(turns, [len(turn.says) for turn in turns])[0]
         template, stop = chance.choices(turn.says, [variants(template) ** 0.5 for template, _ in turn.says])[0]
         said = self.expand(template, chance, bound)
         if said[-1] not in _STOPS:
             said += stop if stop != "？" or ASKS.search(said) else "。"
-        return said, self.expand(chance.choice(turn.voices[voice] if voice else turn.answers), chance, bound)
+        return said, self.expand(chance.choice(turn.voices[voice] if voice else turn.answers), chance, bound), turn.name
 
     def _word(self, found: re.Match[str], chance: random.Random, bound: Bound) -> str:
         name, number, column = found.groups()
@@ -130,6 +134,8 @@ def read(texts: Iterable[str], tables: Mapping[str, Table] | None = None) -> Gra
         if not all(turn.says and turn.answers for turns in (topic.openings, *topic.follow_ups) for turn in turns):
             raise ValueError(topic.name)
         topic.weight = topic.weight or _weight(topic)
+    for name, turn in _turns_by_name(topics).items():
+        turn.name = name
     return Grammar(known, tuple(topics))
 
 

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 
 from anime_ai.prompting import MASKED, Layout
-from anime_ai.starter.corpus import Talk
+from anime_ai.starter.corpus import Asked, Talk
 from anime_ai.starter.heads import EMBEDDING, POINTING_LAYER, QUIET, write_copying
 from anime_ai.starter.pointing import Looks, Pointer, pointers
 from anime_ai.starter.schedule import cosine, optimisers
+from anime_ai.starter.topics import Named, Topics
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Schedule:
     foreseen: float = 0.3
     weight: float = 0.2
     pointing: float = 0.3
+    topics: float = 0.3
     seed: int = 0
 
     def rate(self, step: int) -> float:
@@ -75,6 +77,7 @@ class Sequence:
     labels: tuple[int, ...]
     exact: bool = False
     pointed: tuple[Pointer, ...] = ()
+    about: tuple[Named, ...] = ()
 
 
 Lesson = tuple[float, list[Sequence]]
@@ -101,6 +104,7 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
     ids: tuple[int, ...] = ()
     labels: list[int] = []
     pointed: list[Pointer] = []
+    about: list[Named] = []
     passage = range(0)
     for place, (dialogue, answer) in enumerate(talk.dialogues()):
         row = layout.training_row(dialogue, answer)
@@ -112,10 +116,14 @@ def fold(layout: Layout, talk: Talk) -> Sequence:
         if place in talk.sought:
             value = layout.tokenizer.encode(talk.sought[place], add_special_tokens=False)
             pointed += pointers(row.ids, passage, begun, value)
-        labels += row.labels[len(ids) :]
-        ids = row.ids
+        turn = talk.turns[place]
+        if isinstance(turn, Asked) and turn.about:
+            about.append((begun - 1, turn.about))
+        whole = len(row.ids) if answer else begun
+        labels += row.labels[len(ids) : whole]
+        ids = row.ids[:whole]
     exact = talk.exact or bool(talk.card or talk.facts) or any(turn.brought for turn in talk.turns)
-    return Sequence(ids, tuple(labels), exact, tuple(pointed))
+    return Sequence(ids, tuple(labels), exact, tuple(pointed), tuple(about))
 
 
 def batches(sequences: list[Sequence], tokens: int, chance: random.Random) -> Iterator[list[Sequence]]:
@@ -182,8 +190,9 @@ def train(
     model.to(device=device, dtype=torch.bfloat16).train()
     if device == "cpu":  # its fused attention goes back in bf16 at less than half the pace of plain products
         model.set_attn_implementation("eager")
-    masters, stepping = _optimisers(model, schedule)
     looks = Looks(model)
+    topics = Topics(model, {name for _, lesson in lessons for one in lesson for _, name in one.about})
+    masters, stepping = _optimisers([*model.named_parameters(), ("embed.topics", topics.weight)], schedule)
     forward = torch.compile(model.model, dynamic=True) if compiled else model.model
     began, read, trained = time.perf_counter(), 0, 0
     for step, batch in enumerate(_planned(lessons, schedule, chance)):
@@ -195,7 +204,9 @@ def train(
         states = forward(input_ids=seen, use_cache=False).last_hidden_state
         loss = _loss(model, states, labels)
         foreseen = _loss(model, states, ids.masked_fill(~read_too, MASKED))
-        (loss + schedule.weight * foreseen + schedule.pointing * looks.loss(one.pointed for one in batch)).backward()
+        pointed = looks.loss(one.pointed for one in batch)
+        named = topics.loss(one.about for one in batch)
+        (loss + schedule.weight * foreseen + schedule.pointing * pointed + schedule.topics * named).backward()
         for master, weight in masters:
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
@@ -209,6 +220,7 @@ def train(
         trained += int((labels != MASKED).sum())
         yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
     looks.close()
+    topics.close()
     model.eval().set_attn_implementation("sdpa")
 
 
@@ -223,11 +235,11 @@ def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -
 
 
 def _optimisers(
-    model: Any, schedule: Schedule
+    named: list[tuple[str, torch.Tensor]], schedule: Schedule
 ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[torch.optim.Optimizer]]:
     """fp32 copies of the weights, each beside its weight, and what steps the copies."""
-    masters = [(weight.detach().float().clone().requires_grad_(), weight) for weight in model.parameters()]
-    names = (name for name, _ in model.named_parameters())
+    masters = [(weight.detach().float().clone().requires_grad_(), weight) for _, weight in named]
+    names = (name for name, _ in named)
     copies = zip(names, (master for master, _ in masters), strict=True)
     return masters, optimisers(copies, ("embed",), schedule.peak, schedule.decay, (0.9, 0.95))
 
