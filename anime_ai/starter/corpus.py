@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from anime_ai import prompting
@@ -91,25 +92,31 @@ def source(neutral: Path = NEUTRAL) -> Source:
     """The shipped grammar and the neutral rows. Rows that have a fault are left out."""
     grammar = shipped()
     rows, _ = check_rows(read_json(neutral) or [])
-    plain = tuple(topic for topic in grammar.topics if not topic.card and not topic.facts)
     return Source(
         grammar,
         tuple(row for row in rows if not row.persona),
-        plain,
+        _openers(grammar),
         tuple(topic for topic in grammar.topics if topic.card),
         tuple(topic for topic in grammar.topics if topic.facts),
-        tuple(_phrases(plain)),
+        _phrases(),
         _voiced_rows(),
     )
 
 
-def _phrases(topics: Iterable[Topic]) -> Iterator[tuple[str, Turn]]:
+@cache
+def _phrases() -> tuple[tuple[str, Turn], ...]:
     words = shipped_near()
-    for topic in topics:
+    found: list[tuple[str, Turn]] = []
+    for topic in _openers(shipped()):
         for turn in topic.openings:
-            yield from ((template + stop * (template[-1] not in _STOPS), turn) for template, stop in turn.says)
+            found += ((template + stop * (template[-1] not in _STOPS), turn) for template, stop in turn.says)
         if len(topic.openings) == 1:  # where there are several sets of answers, a word does not tell which is meant
-            yield from ((word, topic.openings[0]) for word in words.get(topic.name, ()))
+            found += ((word, topic.openings[0]) for word in words.get(topic.name, ()))
+    return tuple(found)
+
+
+def _openers(grammar: Grammar) -> tuple[Topic, ...]:
+    return tuple(topic for topic in grammar.topics if not topic.card and not topic.facts)
 
 
 def _voiced_rows() -> dict[str, tuple[Row, ...]]:
