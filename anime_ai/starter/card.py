@@ -105,9 +105,9 @@ of pictures, and small talk in four voices, which a line of the card such as `è¯
 the model speaks neutrally, whatever character the card describes; the ready adapters bring the voice of their
 character.
 The tokenizer is a byte-level BPE with {vocabulary:,} entries in which every common Chinese character is whole. Before
-training, attention heads that copy are written into the weights (`anime_ai/starter/heads.py`), and while it is trained
-one head is told where the words stand that answer a question (`anime_ai/starter/pointing.py`), and what the stream
-holds is told what somebody speaks of (`anime_ai/starter/topics.py`).
+training, attention heads that copy are written into the weights (`anime_ai/starter/heads.py`). While it is trained, one
+head is told where the words stand that answer a question (`anime_ai/starter/pointing.py`), and the stream is told what
+somebody speaks of (`anime_ai/starter/topics.py`).
 
 ## What it does
 
