@@ -1,9 +1,9 @@
 """The starter language model's architecture and its training on conversations. Knows no grammar.
 
 A plain loop: batches of like length within a token budget, loss on the answers, on where one head looks for them, on
-what they are about, and a little on what is read, bf16 weights with fp32 masters, cosine schedule. A few tokens of what is read are replaced by
-any others, because a small corpus leaves most characters unseen and people will type them. The number of steps is
-given, so that the same seed sees the same batches.
+what they are about, and a little on what is read, bf16 weights with fp32 masters, cosine schedule. A few tokens of what
+is read are replaced by any others, because a small corpus leaves most characters unseen and people will type them. The
+number of steps is given, so that the same seed sees the same batches.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Shape:
 class Schedule:
     """How long and how fast to train; `tokens` a batch, padding included.
 
-    `pointing`, `topics`: weights of the losses on where one head looks (`anime_ai.starter.pointing`) and on what somebody
-    speaks of (`anime_ai.starter.topics`), beside that on the replies.
-    `noise`: share of the read tokens that are replaced where nothing has to be copied. `foreseen`: share of the read
-    text that is to be foreseen too, whose loss weighs `weight` beside the replies': what people type holds far more
-    words than what they are answered.
+    `pointing`, `topics`: weights of the losses on where one head looks (`anime_ai.starter.pointing`) and on what
+    somebody speaks of (`anime_ai.starter.topics`), beside that on the replies. `noise`: share of the read tokens that
+    are replaced where nothing has to be copied. `foreseen`: share of the read text that is
+    to be foreseen too, whose loss weighs `weight` beside the replies': what people type holds far more words than what
+    they are answered.
     """
 
     steps: int = 900
