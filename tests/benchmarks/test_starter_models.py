@@ -5,12 +5,17 @@ pytest -m benchmark -s tests/benchmarks/test_starter_models.py
 
 from __future__ import annotations
 
+import random
+
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.svm import LinearSVC
 
 from anime_ai.config import STARTER_LM, Settings
 from anime_ai.persona.cards import Persona, Personas
-from anime_ai.starter import measures, report, voices
+from anime_ai.starter import corpus, measures, report, voices
 from anime_ai.starter.card import greedy
+from anime_ai.starter.speech import rough
 from anime_ai.training.evaluation import loops
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
@@ -27,6 +32,27 @@ def test_the_base() -> None:
     assert found.spans >= 0.8
     assert found.refusals >= 0.8
     assert found.attributes >= 0.8
+
+
+def test_the_corpus_tells_the_topics() -> None:
+    """A reference for the base: a linear classifier of the phrases it learns from, answering as their topic does."""
+    chance, drawn = random.Random(1), corpus.source()
+    said = {(drawn.grammar.expand(text, chance, {}), turn.name): turn for text, turn in drawn.phrases for _ in range(3)}
+    talks = corpus.without(
+        (corpus.Talk((corpus.Asked(rough(text, chance), "", about=name),)) for text, name in said), measures.questions()
+    )
+    asked = [talk.turns[0] for talk in talks]
+    names = [getattr(turn, "about", "") for turn in asked]
+    seen = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True)
+    told = LinearSVC(C=0.5).fit(seen.fit_transform([turn.user for turn in asked]), names)
+    answers = {turn.name: turn.answers for turn in said.values()}
+    rows = measures.held_out("small_talk")
+    shares = []
+    for row, name in zip(rows, told.predict(seen.transform([row["input"] for row in rows])), strict=True):
+        replies = [drawn.grammar.expand(answer, chance, {}) for answer in answers[name]]
+        shares.append(sum(any(word in reply for word in row["words"]) for reply in replies) / len(replies))
+    print(f"\n{len(asked):,} phrases of {len(answers)} topics: {sum(shares) / len(shares):.1%} on topic")
+    assert sum(shares) / len(shares) >= 0.8
 
 
 @pytest.mark.parametrize("persona", Personas().list(), ids=lambda persona: persona.id)
