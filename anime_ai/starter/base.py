@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TALKS = 250_000
 STEPS = 10_000
-COURSES = {"phrases": (315_000, 4_000)}
+COURSES = {"phrases": (315_000, 4_000), "voices": (35_000, 1_000)}
 """The courses after the first one, in order: how many conversations, and steps."""
 COURSE_PEAK = 1e-3
 HELD = 300

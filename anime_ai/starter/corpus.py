@@ -418,10 +418,14 @@ COURSES: dict[str, dict[str, float]] = {
     "phrases": {
         **{"alone": 1600, "phrase": 920, "small talk": 145, "repeat": 12, "written": 50, "card": 37, "facts": 38},
         **{"one fact": 6, "several facts": 142, "picture": 50, "voices": 50, "at home": 96, "original": 6},
-    }
+    },
+    "voices": {
+        **{"alone": 30, "phrase": 130, "small talk": 15, "several facts": 20, "picture": 6},
+        **{"voices": 30, "at home": 110, "original": 4},
+    },
 }
 """What follows the lessons, in order. In the lessons a way to say something comes as often as its topic and its choices
-make it, most of them a few times; here each comes several times."""
+make it, most of them a few times; here each comes several times; then, that what she says in a voice is whole too, which a page of phrases does not teach."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
