@@ -425,8 +425,8 @@ COURSES: dict[str, dict[str, float]] = {
     },
 }
 """What follows the lessons, in order. In the lessons a way to say something comes as often as its topic and its choices
-make it, most of them a few times; here each comes several times. Then, briefly, whole conversations in the voices, which
-phrases alone do not teach."""
+make it, most of them a few times; here each comes several times. Then, briefly, whole conversations in the voices,
+which phrases alone do not teach."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
