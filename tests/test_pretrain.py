@@ -240,7 +240,7 @@ def test_one_command_makes_the_base_and_says_how(tmp_path: Path, monkeypatch: py
 
 def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
-    monkeypatch.setattr(base, "COURSES", {"phrases": (40, 3), "more": (40, 2)})
+    monkeypatch.setattr(base, "COURSES", {"phrases": (40, 3, 1.0), "more": (40, 2, 0.5)})
     monkeypatch.setitem(corpus.COURSES, "more", corpus.COURSES["phrases"])
     monkeypatch.setattr(base, "HELD", 5)
     options = base.Options(tmp_path / "lm", steps=4, talks=900)

@@ -24,8 +24,11 @@ ADAPTERS = ASSETS / "starter" / "adapters"
 RECIPE = {"epochs": 1, "batch_size": 2, "learning_rate": 1.5e-3, "train_tokens": "off", "lora_r": 6, "lora_alpha": 12}
 """What differs from the default recipe: with the line of a card that asks for it the starter speaks in her voice
 already, and one light pass is enough that it does so without. With more passes she recites the rows."""
-OWN: dict[str, dict[str, object]] = {"tsundere": {"learning_rate": 2e-4}}
-"""And what differs again for her who has the most rows, found by the figures of `report`."""
+OWN: dict[str, dict[str, object]] = {
+    "tsundere": {"learning_rate": 2e-4},
+    "kuudere": {"epochs": 2, "learning_rate": 1e-3, "lora_r": 12, "lora_alpha": 24},
+}
+"""And what differs again for her who has the most rows and for her who has the fewest, found by the figures of `report`."""
 WEIGHTS = "adapter_model.safetensors"
 KEPT = ("adapter_config.json", WEIGHTS, "anime_ai.json", "README.md")
 """The base's own folder has the tokenizer."""

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 TALKS = 250_000
 STEPS = 10_000
-COURSES = {"phrases": (315_000, 4_000), "voices": (35_000, 1_000)}
-"""The courses after the first one, in order: how many conversations, and steps."""
+COURSES = {"phrases": (315_000, 4_000, 1.0), "voices": (35_000, 1_000, 0.5)}
+"""The courses after the first one, in order: how many conversations, steps, and how far the weights go from where the
+course found them to where it left them. A course that is mixed of little else costs what it does not ask for; between
+the two lies a model that has what is new and what it knew (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+models")."""
 COURSE_PEAK = 1e-3
 HELD = 300
 VOCABULARY_TALKS = 20_000
@@ -97,18 +100,22 @@ def go_on(options: Options, say: Callable[[str], None], name: str) -> None:
     own = AutoTokenizer.from_pretrained(options.out)
     layout = Layout(own, "deepseek-r1", "silent")
     held_out = measures.questions()
-    count, steps = COURSES[name]
+    count, steps, share = COURSES[name]
     talks = corpus.without(corpus.course(name, count, options.seed), held_out)
     *_, (_, last) = corpus.lessons(options.talks, options.seed)
     held = corpus.without(islice(last, HELD), held_out)
     folded = [pretrain.fold(layout, talk) for talk in talks]
     say(f"{len(talks):,} conversations, {sum(len(one.ids) for one in folded):,} tokens to read")
     model: Any = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.bfloat16)
+    found = {key: weight.detach().clone() for key, weight in model.named_parameters()}
     schedule = pretrain.Schedule(steps=steps, peak=COURSE_PEAK, seed=options.seed)
     done = _run(model, [(1.0, folded)], schedule, own, options, say)
+    with torch.no_grad():
+        for key, weight in model.to("cpu").named_parameters():
+            weight.copy_(torch.lerp(found[key].float(), weight.float(), share))
     with replaced_folder(options.out) as folder:
         shutil.copytree(options.out, folder, dirs_exist_ok=True)
-        model.to("cpu").save_pretrained(folder, max_shard_size=SHARD)
+        model.save_pretrained(folder, max_shard_size=SHARD)
         for key, value in _read(done).items():
             made[key] += value
         made["courses"][name] = {"talks": len(talks), **_read(done)}
