@@ -16,7 +16,7 @@ from ui_fakes import FakeChat, open_studio
 from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.keeping import Reply
 from anime_ai.chat.members import Member
-from anime_ai.chat.rounds import Rounds
+from anime_ai.chat.rounds import ORDERS, Rounds
 from anime_ai.chat.samplings import PRESETS, preset_of
 from anime_ai.chat.summaries import Summaries
 from anime_ai.chat.transcripts import export, take
@@ -402,7 +402,8 @@ def test_interleaved_answers_equal_lonely_ones(tmp_path: Path, engine: str) -> N
     with closing(Studio(settings, Database.open(settings))) as studio:
         for name in BOTH:
             studio.samplings.keep("owner", name, sampling)
-        talk = studio.rounds.begin("owner", BOTH)
+        # Without greetings, which one alone would not stand behind.
+        talk = studio.conversations.start_group("owner", [Member(name) for name in BOTH], (), order=ORDERS[0])
         together = [one for asked in questions for one in spoken(studio.rounds.reply("owner", talk.id, asked))]
         lonely = {
             name: [

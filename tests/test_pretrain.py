@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from anime_ai.config import STARTER_LM
 from anime_ai.errors import TrainingError
 from anime_ai.prompting import MASKED, POLICIES, Layout
 from anime_ai.starter import base, corpus, pretrain, tokenizer
+from anime_ai.starter.curriculum import COURSES
 from anime_ai.starter.pointing import FIRST, pointers
 
 TINY = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
@@ -240,8 +242,10 @@ def test_one_command_makes_the_base_and_says_how(tmp_path: Path, monkeypatch: py
 
 def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pretrain, "Shape", lambda: TINY)
-    monkeypatch.setattr(base, "COURSES", {"phrases": (40, 3, 1.0), "more": (40, 2, 0.5)})
-    monkeypatch.setitem(corpus.COURSES, "more", corpus.COURSES["phrases"])
+    whole_way = replace(COURSES["phrases"], talks=40, steps=3)
+    monkeypatch.setitem(COURSES, "phrases", whole_way)
+    monkeypatch.setitem(COURSES, "more", replace(whole_way, steps=2, share=0.5))
+    monkeypatch.delitem(COURSES, "voices")
     monkeypatch.setattr(base, "HELD", 5)
     options = base.Options(tmp_path / "lm", steps=4, talks=900)
     said: list[str] = []
@@ -252,7 +256,7 @@ def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path:
         base.go_on(options, said.append, "more")
     weights = [(options.out / "model.safetensors").read_bytes()]
     first = json.loads((options.out / base.MADE).read_text(encoding="utf-8"))
-    for name in base.COURSES:
+    for name in COURSES:
         base.go_on(options, said.append, name)
         weights.append((options.out / "model.safetensors").read_bytes())
     assert len(set(weights)) == 3
@@ -262,6 +266,6 @@ def test_the_courses_go_on_from_the_first_one_in_their_order_each_once(tmp_path:
     assert whole["tokens"] == first["tokens"] + sum(course["tokens"] for course in whole["courses"].values())
     assert whole["command"] == first["command"]
     assert len(AutoTokenizer.from_pretrained(options.out)) == first["vocabulary"]
-    for name in base.COURSES:
+    for name in COURSES:
         with pytest.raises(TrainingError):
             base.go_on(options, said.append, name)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from anime_ai.config import STARTER_LM
 from anime_ai.models.device import let_threads_sleep
-from anime_ai.starter.base import COURSES, STEPS, TALKS, Options
+from anime_ai.starter.base import STEPS, TALKS, Options
+from anime_ai.starter.curriculum import COURSES
 
 PARTS = ("base", *COURSES, "card", "adapters", "coca", "characters", "portraits", "feelings", "report")
 

@@ -14,17 +14,13 @@ from anime_ai.errors import TrainingError
 from anime_ai.files import read_json, replaced_folder, write_json
 from anime_ai.prompting import Layout
 from anime_ai.starter import corpus, measures, tokenizer
+from anime_ai.starter.curriculum import COURSES
 
 if TYPE_CHECKING:
     from anime_ai.starter.pretrain import Lesson, Progress, Schedule
 
 TALKS = 250_000
 STEPS = 10_000
-COURSES = {"phrases": (315_000, 4_000, 1.0), "voices": (35_000, 1_000, 0.5)}
-"""The courses after the first one, in order: how many conversations, steps, and how far the weights go from where the
-course found them to where it left them. A course that is mixed of little else costs what it does not ask for; between
-the two lies a model that has what is new and what it knew (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
-models")."""
 COURSE_PEAK = 1e-3
 HELD = 300
 VOCABULARY_TALKS = 20_000
@@ -100,19 +96,19 @@ def go_on(options: Options, say: Callable[[str], None], name: str) -> None:
     own = AutoTokenizer.from_pretrained(options.out)
     layout = Layout(own, "deepseek-r1", "silent")
     held_out = measures.questions()
-    count, steps, share = COURSES[name]
-    talks = corpus.without(corpus.course(name, count, options.seed), held_out)
+    course = COURSES[name]
+    talks = corpus.without(corpus.course(name, options.seed), held_out)
     *_, (_, last) = corpus.lessons(options.talks, options.seed)
     held = corpus.without(islice(last, HELD), held_out)
     folded = [pretrain.fold(layout, talk) for talk in talks]
     say(f"{len(talks):,} conversations, {sum(len(one.ids) for one in folded):,} tokens to read")
     model: Any = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.bfloat16)
     found = {key: weight.detach().clone() for key, weight in model.named_parameters()}
-    schedule = pretrain.Schedule(steps=steps, peak=COURSE_PEAK, seed=options.seed)
+    schedule = pretrain.Schedule(steps=course.steps, peak=COURSE_PEAK, seed=options.seed)
     done = _run(model, [(1.0, folded)], schedule, own, options, say)
     with torch.no_grad():
         for key, weight in model.to("cpu").named_parameters():
-            weight.copy_(torch.lerp(found[key].float(), weight.float(), share))
+            weight.copy_(torch.lerp(found[key].float(), weight.float(), course.share))
     with replaced_folder(options.out) as folder:
         shutil.copytree(options.out, folder, dirs_exist_ok=True)
         model.save_pretrained(folder, max_shard_size=SHARD)

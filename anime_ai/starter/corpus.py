@@ -23,6 +23,7 @@ from anime_ai.files import read_json
 from anime_ai.persona.cards import Persona, Personas
 from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.starter import reading, seeing
+from anime_ai.starter.curriculum import COURSES, LESSONS
 from anime_ai.starter.grammar import Bound, Grammar, Topic, Turn, shipped, shipped_near
 from anime_ai.starter.speech import rough
 from anime_ai.starter.words import common_characters
@@ -139,9 +140,10 @@ def lessons(count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[tupl
         yield share, _mixed(drawn, round(count * share), mixture, random.Random(f"{seed}/{place}"))
 
 
-def course(name: str, count: int, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
-    """`count` conversations of one of COURSES, for a model that has had the lessons."""
-    return _mixed(source(neutral), count, COURSES[name], random.Random(f"{seed}/{name}"))
+def course(name: str, seed: int = 0, neutral: Path = NEUTRAL) -> Iterator[Talk]:
+    """The conversations of one of COURSES, for a model that has had the lessons."""
+    one = COURSES[name]
+    return _mixed(source(neutral), one.talks, one.mixture, random.Random(f"{seed}/{name}"))
 
 
 def _mixed(drawn: Source, count: int, mixture: Mapping[str, float], chance: random.Random) -> Iterator[Talk]:
@@ -387,46 +389,6 @@ KINDS: dict[str, Kind] = {
     "phrase": _phrase,
     "alone": _alone,
 }
-LESSONS: tuple[tuple[float, dict[str, float]], ...] = (
-    (0.015, {"repeat": 1}),
-    (
-        0.10,
-        {
-            **{"small talk": 30, "near": 6, "repeat": 6, "card": 8, "facts": 10},
-            **{"one fact": 30, "picture": 4, "voices": 6},
-        },
-    ),
-    (
-        0.12,
-        {
-            **{"small talk": 28, "near": 10, "repeat": 4, "written": 4, "card": 7, "facts": 7},
-            **{"one fact": 14, "several facts": 10, "picture": 5, "voices": 6, "at home": 5},
-        },
-    ),
-    (
-        0.765,
-        {
-            **{"small talk": 26, "near": 15, "repeat": 1, "written": 4, "card": 5, "facts": 5},
-            **{"one fact": 3, "several facts": 13, "picture": 5, "voices": 8, "at home": 14, "original": 1},
-        },
-    ),
-)
-"""A curriculum (Bengio et al. 2009): shares of the corpus, and what each is mixed of. To copy comes first, then to read
-one fact, then everything. With the line of the card that asks for a voice, the original project's two questions have
-their own answers."""
-COURSES: dict[str, dict[str, float]] = {
-    "phrases": {
-        **{"alone": 1600, "phrase": 920, "small talk": 145, "repeat": 12, "written": 50, "card": 37, "facts": 38},
-        **{"one fact": 6, "several facts": 142, "picture": 50, "voices": 50, "at home": 96, "original": 6},
-    },
-    "voices": {
-        **{"alone": 30, "phrase": 130, "small talk": 15, "several facts": 20, "picture": 6},
-        **{"voices": 30, "at home": 110, "original": 4},
-    },
-}
-"""What follows the lessons, in order. In the lessons a way to say something comes as often as its topic and its choices
-make it, most of them a few times; here each comes several times. Then, briefly, whole conversations in the voices,
-which phrases alone do not teach."""
 
 
 def _run(drawn: Source, chance: random.Random, talk: Talk, topics: int, voice: str = "") -> Talk:
