@@ -29,7 +29,7 @@ RECIPE: dict[str, object] = {
 already, and one light pass is enough that she does so without. With more passes she recites the rows; with adapters on
 every layer her sentences are less whole, as the later half of the base is what makes them so."""
 OWN: dict[str, dict[str, object]] = {
-    "tsundere": {"learning_rate": 2e-3, "layers": 3, "lora_r": 6, "lora_alpha": 12},
+    "tsundere": {"learning_rate": 2e-3, "batch_size": 3, "layers": 3, "lora_r": 6, "lora_alpha": 12},
     "kuudere": {"epochs": 3, "batch_size": 4, "learning_rate": 2e-3},
 }
 """And what differs again for her who has the most rows, and for her who has the fewest: by the figures of `report`."""

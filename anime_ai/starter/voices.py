@@ -23,8 +23,8 @@ from anime_ai.training.evaluation import distinct_2, loops, reply_to, voice_veri
 class Voice:
     """Mean scores of the style verifier (0 to 1): of generated replies, of the rows' own, of the base's; distinct-2 of
     generated and written replies; share of replies that some training row has to the letter, that ended by themselves
-    and that turn in circles; `original`: replies to the original project's questions that are the original ones, of
-    how many."""
+    and that turn in circles; `original`: how many of the original project's questions get the original answer, both at
+    once and behind her greeting, of how many."""
 
     persona: str
     prompts: int
@@ -74,9 +74,17 @@ def voice(persona: Persona, settings: Settings, adapters: Path = ADAPTERS) -> tu
         copied=_part([text in trained for text in texts]),
         ended=_part([ended for _, ended in replies]),
         looped=_part([loops(text) for text in texts]),
-        original=(sum(reply_to(speaks, row)[0] == row.output for row in originals), len(originals)),
+        original=(sum(_says(speaks, row, persona.greeting) for row in originals), len(originals)),
     )
     return found, [(row.input, text) for row, text in zip(held, texts, strict=True)]
+
+
+def _says(speaks: Speaker, row: Row, greeting: str) -> bool:
+    """Whether she gives a row's question the row's answer, at once and behind her greeting."""
+    from langchain_core.messages import AIMessage
+
+    greeted, _ = speaks.ended(row.input, [AIMessage(greeting)], Sampling(temperature=0.0))
+    return greeted == row.output == reply_to(speaks, row)[0]
 
 
 def conversations(settings: Settings, adapters: Path = ADAPTERS) -> Iterator[tuple[Persona, list[Answered]]]:
