@@ -237,6 +237,7 @@ def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, 
         *("target_modules", "bias", "use_rslora", "use_dora", "trainable_token_indices"),
         "layers_to_transform",
     }
+    assert config["layers_to_transform"] == [0, 1, 2, 3], "the shipped adapters have only these"
     assert checked_scores({"style": {"base": float("inf"), "adapter": 1, "low": 0, "high": 1}}) == {}
 
 

@@ -157,7 +157,7 @@ def test_the_figures_of_a_trained_adapter(trained_run: Run) -> None:
             assert 0 <= figure.base <= 1, name
             assert 0 <= figure.adapter <= 1, name
     assert report["held_out_loss"].base > 0
-    settings, folder = Settings.load(), trained_run.folder
+    settings, folder = Settings.load(engine="transformers"), trained_run.folder
     rows, split = stored_rows(folder / "processed_data"), _stored_split(folder / "processed_data")
     held = [rows[place] for place in split.held_out if rows[place].persona == "傲娇"]
     speaker = Speaker.open(settings, folder / "final_model", persona="傲娇")

@@ -27,7 +27,7 @@ MOST_LAYERS = 1000
 MOST_TOKENS = 4096
 MOST_LINE = 4_000
 _MODULE = re.compile(r"[A-Za-z0-9_]{1,60}")
-_ELSEWHERE = ("rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern", "exclude_modules")
+_ELSEWHERE = ("rank_pattern", "alpha_pattern", "layers_pattern", "exclude_modules")
 """Entries that would make a plain adapter another one, some of them regular expressions of a stranger."""
 
 
