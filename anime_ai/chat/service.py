@@ -17,14 +17,7 @@ from typing import Any
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
 from anime_ai.chat.busy import Busy
-from anime_ai.chat.choices import (
-    AdapterChoice,
-    base_name,
-    checkpoints_of,
-    chosen,
-    is_starter,
-    offered,
-)
+from anime_ai.chat.choices import AdapterChoice, base_name, checkpoints_of, chosen, is_starter, offered
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING

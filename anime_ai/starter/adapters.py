@@ -26,8 +26,8 @@ RECIPE: dict[str, object] = {
     **{"layers": 4, "lora_r": 12, "lora_alpha": 24},
 }
 """What differs from the default recipe: with the line of a card that asks for it the starter speaks in her voice
-already, and one light pass is enough that she does so without. With more passes she recites the rows; with adapters on
-every layer her sentences are less whole, as the later half of the base is what makes them so."""
+already, and one light pass is enough that she does so without. With more passes she recites the rows. The
+later layers stay the base's, which has learned to say whole sentences with far more words than her rows have."""
 OWN: dict[str, dict[str, object]] = {
     "tsundere": {"learning_rate": 2e-3, "batch_size": 3, "layers": 3, "lora_r": 6, "lora_alpha": 12},
     "kuudere": {"epochs": 3, "batch_size": 4, "learning_rate": 2e-3},

@@ -2,8 +2,7 @@
 
 That the words which answer a question stand where one could look is known when the conversation is made, and said to
 one attention head: its weights are compared with those places, beside the loss on the answers (Liu et al. 2016, "Neural
-Machine Translation with Supervised Attention"). A model of a few million parameters does not find out by itself in the
-time that it is trained.
+Machine Translation with Supervised Attention").
 """
 
 from __future__ import annotations

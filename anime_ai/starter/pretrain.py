@@ -44,9 +44,8 @@ class Schedule:
 
     `pointing`, `topics`: weights of the losses on where one head looks (`anime_ai.starter.pointing`) and on what
     somebody speaks of (`anime_ai.starter.topics`), beside that on the replies. `noise`: share of the read tokens that
-    are replaced where nothing has to be copied. `foreseen`: share of the read text that is
-    to be foreseen too, whose loss weighs `weight` beside the replies': what people type holds far more words than what
-    they are answered.
+    are replaced where nothing has to be copied. `foreseen`: share of the read text that is to be foreseen too, whose
+    loss weighs `weight` beside the replies': what people type holds far more words than what they are answered.
     """
 
     steps: int = 900
@@ -190,8 +189,8 @@ def train(
     """
     chance = random.Random(schedule.seed)
     model.to(device=device, dtype=torch.bfloat16).train()
-    if device == "cpu":  # its fused attention goes back in bf16 at less than half the pace of plain products
-        model.set_attn_implementation("eager")
+    # Only so does it tell its weights; and a CPU goes back through fused attention in bf16 at less than half the pace.
+    model.set_attn_implementation("eager")
     looks = Looks(model)
     topics = Topics(model, {name for _, lesson in lessons for one in lesson for _, name in one.about})
     masters, stepping = _optimisers([*model.named_parameters(), ("embed.topics", topics.weight)], schedule)

@@ -69,5 +69,5 @@ rows of `data/dataset.json` that their adapters were not trained on. `pytest -m 
 tests/benchmarks/test_starter_models.py` holds the figures to their bars. Style is the mean score of a verifier
 (character n-grams, calibrated on the same held-out rows) for generated replies, for the replies that stand in the rows,
 and for the base without the adapter; "copied" are replies that some training row has to the letter; "original" are the
-original project's two questions with their answers, at once and behind her greeting. The
-conversations are drawn as the page draws them, with seed 0."""
+original project's two questions with their answers, at once and behind her greeting. The conversations are drawn as
+the page draws them, with seed 0."""

@@ -1,9 +1,9 @@
 """What a turn is about, told to the model while it is trained. Knows no corpus.
 
-Which of the grammar's turns somebody says is known when a conversation is made. In the loss on the reply it is one of
-twenty tokens' worth; a loss of its own on what the stream holds where the reply begins (a second task on shared layers,
-Caruana 1997, "Multitask Learning") makes a model of a few million parameters learn far more words by which a topic is
-told in the same time. What reads the stream is thrown away with the training.
+Which of the grammar's turns somebody says is known when a conversation is made. In the loss on the reply it is hidden
+among the words of one answer of many; here it has a loss of its own on what the stream holds where the reply begins (a
+second task on shared layers, Caruana 1997, "Multitask Learning"). What reads the stream is thrown away with the
+training.
 """
 
 from __future__ import annotations
