@@ -108,7 +108,7 @@ def test_a_row_is_written_with_an_input_method(tab: Tab) -> None:
     press = """([place, key, control]) => document.querySelector(place).dispatchEvent(
         new KeyboardEvent('keydown', { key, ctrlKey: control, bubbles: true, isComposing: true }))"""
     tab.go("dataset")
-    choose(page, "#dataset", "内置对话")
+    choose(page, "#dataset-name", "内置对话")
     page.click("#grid tr[data-row] >> nth=5")
     page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
     page.fill("#editor textarea >> nth=1", "")

@@ -150,7 +150,7 @@ def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
         drop(page, file)
         page.wait_for_selector("#upload-box .preview:has-text('Alpaca')")
         page.click("#import-make")
-        page.wait_for_selector("#dataset input")
+        page.wait_for_selector("#dataset-name input")
         mend_and_undo(page)
         other.go("dataset")
         save_in_both(page, second)
@@ -185,7 +185,7 @@ def mend_and_undo(page: Any) -> None:
 
 def save_in_both(page: Any, second: Any) -> None:
     """Edit one row in two tabs: the second one to save is shown both, and keeps its own."""
-    choose(second, "#dataset", "alpaca")
+    choose(second, "#dataset-name", "alpaca")
     second.wait_for_function("!document.querySelector('#grid').innerText.includes('EVA')")
     for one, answer in ((second, "先存的回答。"), (page, "后存的回答。")):
         one.click("#grid tr[data-row] >> nth=0")

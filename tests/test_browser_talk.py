@@ -81,7 +81,7 @@ def test_what_is_said_about_a_card_becomes_a_pair_in_the_dataset(tab: Tab, card:
     page.wait_for_function("document.querySelectorAll('#line .message-row').length === 3")
 
     tab.go("dataset")
-    choose(page, "#dataset", "聊天反馈")
+    choose(page, "#dataset-name", "聊天反馈")
     page.wait_for_selector(f"#grid tr:has-text('{WRITTEN}')")
     pair = page.locator(f"#grid tr[data-row]:has-text('{QUESTION}'):has-text('{WRITTEN}'):has-text('Seraphina')")
     pair.first.click()

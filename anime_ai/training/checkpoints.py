@@ -124,8 +124,10 @@ def _dress(chosen: Checkpoint, target: Path, notes: dict[str, Any]) -> None:
     for name in ADAPTER:
         shutil.copy2(chosen.folder / name, target / name)
     # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
+    # And it writes a set of names, in another order each time: the same adapter is to be the same bytes.
     told = read_json(target / ADAPTER[1])
-    write_json(target / ADAPTER[1], {**told, "base_model_name_or_path": notes["base"]})
+    told |= {"base_model_name_or_path": notes["base"], "target_modules": sorted(told["target_modules"])}
+    write_json(target / ADAPTER[1], told)
     write_json(target / CARD, notes)
 
 

@@ -35,7 +35,7 @@ class DatasetTab:
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
         editing = self.editing
         with gr.Row(equal_height=True):
-            editing.dataset = chooser(label=label("ui.dataset.name"), scale=4, min_width=180, elem_id="dataset")
+            editing.dataset = chooser(label=label("ui.dataset.name"), scale=4, min_width=180, elem_id="dataset-name")
             editing.exports = gr.HTML(elem_id="download", min_width=120)
         with gr.Tabs(elem_id="dataset-parts", overflow_behavior="wrap") as editing.parts:
             with gr.Tab(label("ui.dataset.editing"), id="rows"):
