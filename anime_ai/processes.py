@@ -43,7 +43,7 @@ class Process:
     started: float
 
 
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: dict[Process, subprocess.Popen[bytes]] = {}
 _children_lock = threading.Lock()
 
 
@@ -74,10 +74,11 @@ def start(arguments: list[str], log: Path, cwd: Path | None = None, env: Mapping
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise AnimeAIError("process.start", program=arguments[0], why=why) from error
-    with _children_lock:
-        _children[child.pid] = child
     # A child that has ended already is still a zombie, because only `_reap` waits for it: its start time is readable.
-    return Process(child.pid, _look(child.pid)[0] or time.time())
+    process = Process(child.pid, _look(child.pid)[0] or time.time())
+    with _children_lock:
+        _children[process] = child
+    return process
 
 
 def start_module(module: str, arguments: list[str], log: Path, env: Mapping[str, str] | None = None) -> Process:
@@ -95,6 +96,8 @@ def current() -> Process:
 def is_alive(process: Process) -> bool:
     """Whether this very process is still running; one that ended and was not waited for counts as dead."""
     _reap()
+    if process in _children:
+        return True
     started, ended = _look(process.pid)
     return started == process.started and not ended
 
@@ -211,8 +214,8 @@ def free_memory() -> int:
 def _reap() -> None:
     """Wait for own children that have ended, so that no zombie stays."""
     with _children_lock:
-        for pid in [pid for pid, child in _children.items() if child.poll() is not None]:
-            del _children[pid]
+        for process in [process for process, child in _children.items() if child.poll() is not None]:
+            del _children[process]
 
 
 @atexit.register

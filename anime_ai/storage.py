@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import threading
 import uuid
@@ -323,16 +322,17 @@ def _as_json(value: Any) -> str:
 
 def _from_json(written: str | bytes) -> Any:
     """What `_as_json` wrote, in bytes by PostgreSQL's driver; all that was said is read for every turn."""
-    if isinstance(written, bytes):
-        written = written.decode()
+    read = written if isinstance(written, bytes) else written.encode()
     try:
         # The faster reader makes floats of numbers beyond 64 bits, and knows neither NaN nor halves of characters.
-        return json.loads(written) if _LONG.search(written) else orjson.loads(written)
+        return json.loads(written) if _LONG in read.translate(_DIGITS) else orjson.loads(read)
     except orjson.JSONDecodeError:
         return json.loads(written)
 
 
-_LONG = re.compile("[0-9]{19}")
+_DIGITS = bytes(ord("0") if sign in b"0123456789" else ord(" ") for sign in range(256))
+"""To find a long number by: a regular expression takes ten times as long."""
+_LONG = b"0" * 19
 _JSON: dict[str, Any] = {"json_serializer": _as_json, "json_deserializer": _from_json}
 
 

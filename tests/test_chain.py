@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 
 from anime_ai.chat.chain import PROMPT, Spoken, asked, reply_chain, split_thought
 from anime_ai.chat.model import CALM, EngineChatModel, calm, near, to_dialogue
+from anime_ai.chat.tree import Message
+from anime_ai.chat.turns import Turn
 from anime_ai.config import Settings
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Sampling
@@ -156,6 +159,26 @@ def test_the_starter_sees_the_question_and_what_the_last_one_brought() -> None:
     told = Dialogue("卡", greeting="来了？", history=(plain, looked), question="头发呢？")
     assert near(told) == replace(told, history=(looked,))
     assert near(replace(told, history=(looked, plain))) == replace(told, history=())
+
+
+def test_what_a_tiny_model_leaves_out_need_not_be_made_into_messages_first(engine: TransformersEngine) -> None:
+    chance = random.Random(4)
+    model = EngineChatModel(engine=engine, tiny=True)
+    lengths = set()
+    for _ in range(60):
+        roles = [chance.choice(("assistant", "user", "user")) for _ in range(chance.randrange(6))]
+        said = [
+            Message("", role, str(place), meta={"brought": "看到了。"} if chance.random() < 0.5 else {})
+            for place, role in enumerate(roles)
+        ]
+        turn = Turn("问", before=tuple(said), facts=("她叫阿离。",))
+        whole, cut = turn.values("卡", "你来啦"), turn.values("卡", "你来啦", near=True)
+        told = [model.dialogue(PROMPT.format_messages(**values)) for values in (whole, cut)]
+        assert told[0] == told[1]
+        lengths.add(len(told[1].history))
+    assert lengths == {0, 1}
+    long = Turn("问", before=tuple(Message("", role, "嗯") for role in ("assistant", *("user", "assistant") * 20)))
+    assert len(long.values("卡", near=True)["history"]) == 3
 
 
 def test_what_goes_on_loses_no_blank() -> None:

@@ -137,7 +137,7 @@ def test_ended_children_leave_neither_zombies_nor_warnings(log: Path) -> None:
         wait_for(lambda: not any(is_alive(process) for process in ended))
         gc.collect()
     assert not any(psutil.pid_exists(process.pid) for process in ended)
-    assert not {process.pid for process in ended} & set(processes._children)
+    assert not set(ended) & set(processes._children)
 
 
 def test_child_outlives_its_parent_without_a_warning(log: Path, tmp_path: Path) -> None:

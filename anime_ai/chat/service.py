@@ -477,7 +477,7 @@ class Chat:
         # She knows what she said first, also where an older conversation holds no message that says it.
         unsaid = conversation.id and not conversation.settings.get("greeted")
         greeting = self.personas.greeting(conversation.persona) if unsaid else ""
-        return model, turn.values(self._card(conversation, engine, model, trained), greeting)
+        return model, turn.values(self._card(conversation, engine, model, trained), greeting, near=model.tiny)
 
     def _card(self, conversation: Conversation, engine: Engine, model: Any, trained: dict[str, Any]) -> str:
         """What stands at the head of the prompt: her line, the one that an adapter was trained with, or her card."""

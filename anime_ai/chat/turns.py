@@ -66,13 +66,14 @@ class Turn:
     facts: tuple[str, ...] = ()
     lore: dict[str, Any] = field(default_factory=dict)
 
-    def values(self, card: str, greeting: str = "") -> dict[str, Any]:
-        """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it."""
+    def values(self, card: str, greeting: str = "", near: bool = False) -> dict[str, Any]:
+        """For the slots of `anime_ai.chat.chain.PROMPT`. `greeting`: what she said first, where no message says it.
+        `near`: without all that `anime_ai.chat.model.near` leaves out."""
         from langchain_core.messages import AIMessage, SystemMessage
 
         from anime_ai.chat.chain import begun
 
-        *told, question = self._told()
+        *told, question = self._told(near)
         if greeting and not (told and isinstance(told[0], AIMessage)):
             told.insert(0, AIMessage(greeting))
         systems = [SystemMessage(said.content) for said in self.before if said.role == "system"]
@@ -83,8 +84,8 @@ class Turn:
             values["begun"] = begun(self.begun, self.thought)
         return values
 
-    def _told(self) -> list[Any]:
-        """All that was said, the question last, with what stands around it."""
+    def _told(self, near: bool) -> list[Any]:
+        """What was said, the question last, with what stands around it."""
         from langchain_core.messages import AIMessage
 
         from anime_ai.chat.chain import asked
@@ -92,7 +93,8 @@ class Turn:
         line = [*spoken(self.before), Message("", "user", self.question, meta={"lore": self.lore})]
         around = placed(line)
         told: list[Any] = []
-        for place, said in enumerate(line):
+        for place in _nearest(line) if near else range(len(line)):
+            said = line[place]
             lore = around.get(place, Around())
             if said.role == "user":
                 own = str(said.meta.get("brought", "")) if place < len(line) - 1 else self.brought
@@ -101,6 +103,14 @@ class Turn:
             else:
                 told.append(AIMessage("\n\n".join((*lore.before, said.content, *lore.after))))
         return told
+
+
+def _nearest(line: Sequence[Message]) -> list[int]:
+    """The places in a line of what begins it, and of all from the last question on that was answered."""
+    roles = [one.role for one in line]
+    answered = [at for at, pair in enumerate(zip(roles, roles[1:], strict=False)) if pair == ("user", "assistant")]
+    start = answered[-1] if answered else len(line) - 1
+    return [*range(min(1, start)), *range(start, len(line))]
 
 
 def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -> dict[str, Any]:

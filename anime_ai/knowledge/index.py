@@ -7,7 +7,7 @@ documents, and says nothing of what is asked.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anime_ai.knowledge.lexical import Held, Hit, Lexical
 from anime_ai.knowledge.store import Library, StoredChunk
@@ -34,7 +34,7 @@ class Index:
     def __contains__(self, id: str) -> bool:
         return id in self._lexical
 
-    def rarity(self, terms: set[int]) -> list[float]:
+    def rarity(self, terms: Iterable[int]) -> list[float]:
         """How rare each term is in this base, 1 where a single chunk holds it."""
         return self._lexical.rarity(terms)
 

@@ -5,8 +5,9 @@ What a sentence of an answer rests on is told by overlap: the model is not asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from anime_ai.knowledge import tokens
 from anime_ai.knowledge.chunks import sentences
 from anime_ai.knowledge.store import StoredChunk
 
-Rarity = Callable[[set[int]], Sequence[float]]
+Rarity = Callable[[Set[int]], Sequence[float]]
 """How rare some terms are in the index, 1 for one that a single chunk holds."""
 RESTS = 0.5
 """A sentence rests on a passage that has this share of its pairs of characters, at least LEAST_PAIRS of them."""
@@ -129,6 +130,7 @@ def _terms(text: str) -> set[int]:
     return set((tokens.keys([text]) >> np.uint64(tokens.TEXT_BITS)).tolist())
 
 
-def pairs(text: str) -> set[int]:
-    """The terms of `text` that are pairs of neighbours, and its words."""
-    return {term for term in _terms(text) if term & ((1 << 21) - 1)}
+@lru_cache(maxsize=256)
+def pairs(text: str) -> frozenset[int]:
+    """The terms of `text` that are pairs of neighbours, and its words; the same passages are found again and again."""
+    return frozenset(term for term in _terms(text) if term & ((1 << 21) - 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,7 +224,7 @@ class Knowledge:
         """How rare some terms are: in the base where each is least so."""
         indexes = [self._index(base_id) for base_id in base_ids]
 
-        def rarity(terms: set[int]) -> list[float]:
+        def rarity(terms: Set[int]) -> list[float]:
             told = [one.rarity(terms) for one in indexes if len(one)]
             return [min(values) for values in zip(*told, strict=True)] if told else [0.0] * len(terms)
 

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,14 @@ def _plain(name: str) -> str:
 
 
 def _starter() -> Base:
-    check_folder(STARTER_LM, STARTER)
-    return Base(STARTER, STARTER_LM, starter=True)
+    return _shipped(STARTER_LM)
+
+
+@cache
+def _shipped(folder: Path) -> Base:
+    """What ships stays the same while the app runs, and is asked for at every answer."""
+    check_folder(folder, STARTER)
+    return Base(STARTER, folder, starter=True)
 
 
 def check_folder(folder: Path, name: str) -> None:

@@ -84,6 +84,10 @@ class LlamaCppEngine:
         return self._layouts.layout(format, think)
 
     def context_length(self) -> int:
+        return self._context
+
+    @cached_property
+    def _context(self) -> int:
         return min(int(self.base.config().get("max_position_embeddings", self.bounds.context)), self.bounds.context)
 
     def close(self) -> None:

@@ -148,9 +148,13 @@ class Personas:
 
     def named(self, name: str) -> Persona | None:
         """By any of her names, None where nobody has it."""
-        known = self._known()
-        by = ((one for one in known if name == getattr(one, way)) for way in ("name", "id", "character"))
-        return next((one for ways in by for one in ways), None)
+        return by_name(self._known(), name)
+
+
+def by_name(known: Iterable[Persona], name: str) -> Persona | None:
+    """Whom somebody means by a name: her persona's before her id, and that before what she is called."""
+    by = ((one for one in known if name == getattr(one, way)) for way in ("name", "id", "character"))
+    return next((one for ways in by for one in ways), None)
 
 
 def _read(path: Path) -> Persona:

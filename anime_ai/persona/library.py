@@ -24,7 +24,7 @@ from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.files import write_bytes
 from anime_ai.persona import charx
 from anime_ai.persona.card import Card, card_of
-from anime_ai.persona.cards import Persona, Personas
+from anime_ai.persona.cards import Persona, Personas, by_name
 from anime_ai.persona.faces import FaceBook, Faces
 from anime_ai.persona.files import Found, as_png, plain_picture, write
 from anime_ai.persona.sprites import faceless, sprites_of, with_sprites, without_sprite
@@ -65,10 +65,18 @@ class PersonaLibrary(Personas):
     # Reading
 
     def _known(self) -> builtins.list[Persona]:
+        return [self._with_face(one) for one in self._faceless()]
+
+    def named(self, name: str) -> Persona | None:
+        found = by_name(self._faceless(), name)
+        return found and self._with_face(found)
+
+    def _faceless(self) -> builtins.list[Persona]:
+        """Everybody, with the faces that the cards bring along."""
         looked, stamp, own = self._own
         if time.monotonic() - looked > LOOK_EVERY or not looked:
             own = self._read_own(stamp, own)
-        return [self._with_face(one) for one in (*self._all, *own)]
+        return [*self._all, *own]
 
     def _with_face(self, persona: Persona) -> Persona:
         faces = self.faces.of(persona.id)
