@@ -24,6 +24,7 @@ from PIL import Image
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from anime_ai.files import write_json
+from anime_ai.models.device import cpu_device
 from anime_ai.starter.captioned import LABELS, corpus, seen, written
 from anime_ai.starter.drawings import Pixels, photographs
 from anime_ai.starter.mimetic import write_mimetic
@@ -189,7 +190,7 @@ def train(
                 waiting = ahead.submit(next, batches)
             for group in (group for optimiser in stepping for group in optimiser.param_groups):
                 group["lr"] = schedule.rate(step)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_device().bf16):
                 told = model(pictures, texts)
             _, parts = towers.pop()
             features = torch.cat([told["image_features"].float() * LENGTH, parts.float().mean(1)], dim=1)

@@ -1,9 +1,9 @@
 """The starter language model's architecture and its training on conversations. Knows no grammar.
 
 A plain loop: batches of like length within a token budget, loss on the answers, on where one head looks for them, on
-what they are about, and a little on what is read, bf16 weights with fp32 masters, cosine schedule. A few tokens of what
-is read are replaced by any others, because a small corpus leaves most characters unseen and people will type them. The
-number of steps is given, so that the same seed sees the same batches.
+what they are about, and a little on what is read; weights in the precision in which the machine is quick, fp32 masters,
+cosine schedule. A few tokens of what is read are replaced by any others, because a small corpus leaves most characters
+unseen and people will type them. The number of steps is given, so that the same seed sees the same batches.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from anime_ai.models.device import cpu_device
 from anime_ai.prompting import MASKED, Layout
 from anime_ai.starter.corpus import Asked, Talk
 from anime_ai.starter.heads import EMBEDDING, POINTING_LAYER, QUIET, write_copying
@@ -188,7 +189,8 @@ def train(
     Ids below `plain` are text, the others are marks, which are never replaced nor foreseen where they are only read.
     """
     chance = random.Random(schedule.seed)
-    model.to(device=device, dtype=torch.bfloat16).train()
+    quick = device != "cpu" or cpu_device().bf16  # without its instructions a CPU takes several times as long in bf16
+    model.to(device=device, dtype=torch.bfloat16 if quick else torch.float32).train()
     # Only so does it tell its weights; and a CPU goes back through fused attention in bf16 at less than half the pace.
     model.set_attn_implementation("eager")
     looks = Looks(model)
@@ -222,7 +224,7 @@ def train(
         yield Progress(step + 1, loss.item(), read, trained, time.perf_counter() - began)
     looks.close()
     topics.close()
-    model.eval().set_attn_implementation("sdpa")
+    model.to(torch.bfloat16).eval().set_attn_implementation("sdpa")
 
 
 def _planned(lessons: list[Lesson], schedule: Schedule, chance: random.Random) -> Iterator[list[Sequence]]:
