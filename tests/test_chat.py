@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +18,16 @@ from anime_ai.chat import service
 from anime_ai.chat.answers import Speaker
 from anime_ai.chat.conversations import Conversations
 from anime_ai.chat.service import LOOK, Chat
-from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How
 from anime_ai.config import Settings
-from anime_ai.errors import AccessError, AnimeAIError, ModelError, StorageError
+from anime_ai.errors import AccessError, AnimeAIError, ModelError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import GREEDY, Sampling
 from anime_ai.models.transformers_engine import TransformersEngine
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.tone import tone_of
-from anime_ai.prompting import Dialogue, Exchange, Prompt
+from anime_ai.prompting import Dialogue, Exchange
 from anime_ai.storage import Database
 
 
@@ -174,48 +172,6 @@ def test_a_reply_that_loses_its_reader_is_ended(chat: Chat, engine: Transformers
     del replies
     assert not engine._busy.locked()
     assert heard(chat, "还在吗", talk.id).text
-
-
-def test_the_model_begins_while_the_question_is_being_kept_and_nothing_is_told_before_it_is(
-    chat: Chat, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    talk = chat.conversations.open("me", "傲娇")
-    begun, add = threading.Event(), chat.conversations.add
-
-    class Beginning(Watched):
-        def stream(self, prompt: Prompt, *given: Any) -> Any:
-            begun.set()
-            return super().stream(prompt, *given)
-
-    def slow(*given: Any, **named: Any) -> Message:
-        assert begun.wait(30), "the model waits for the disk"
-        time.sleep(0.2)
-        return add(*given, **named)
-
-    chat._engine = Beginning(engine)  # type: ignore[assignment]
-    monkeypatch.setattr(chat.conversations, "add", slow)
-    replies = chat.reply("me", talk.id, "你好呀", How(sampling=SHORT))
-    next(iter(replies))
-    assert [one.content for one in chat.conversations.get("me", talk.id).messages] == ["你好呀"]
-    assert [*replies][-1].done
-    assert [one.role for one in chat.conversations.get("me", talk.id).messages] == ["user", "assistant"]
-
-
-def test_a_question_that_could_not_be_kept_is_not_answered(
-    chat: Chat, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    talk = chat.conversations.open("me", "傲娇")
-
-    def full(*_given: Any, **_named: Any) -> None:
-        raise StorageError("storage.write", path="studio.db", why="disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chat.conversations, "add", full)
-        with pytest.raises(StorageError):
-            next(chat.reply("me", talk.id, "你好呀", How(sampling=SHORT)))
-    assert chat.conversations.get("me", talk.id).messages == ()
-    assert not engine._busy.locked()
-    assert heard(chat, "还在吗", talk.id).done
 
 
 def test_stop_keeps_what_was_said(chat: Chat) -> None:

@@ -24,11 +24,10 @@ from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text, tells_card
 from anime_ai.chat.machine import legible, offers
-from anime_ai.chat.meanwhile import Written, after, meanwhile
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
-from anime_ai.chat.tree import Message, storable
+from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, PersonaError
@@ -38,7 +37,6 @@ from anime_ai.models.engine import Adapter, Engine, Sampling
 from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
-from anime_ai.storage import new_id
 from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import Run
@@ -158,7 +156,7 @@ class Chat:
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
         """Her answer to `message` as it grows, kept in the conversation meanwhile; the question is on the disk before
-        a word of it is told. What is seen in `picture` stays in this turn, so that later questions can be about it.
+        she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
@@ -170,9 +168,8 @@ class Chat:
                 conversation = self.conversations.get(person, conversation_id)
                 meta = self._looked_up(person, conversation, said, choice, picture)
                 facts = self._remembered(person, conversation, conversation.messages, choice)
-            asked = Message(new_id(), "user", storable(said), meta=meta)
-            with meanwhile(lambda: self.conversations.add(person, conversation_id, asked)) as kept:
-                yield from self._answer(person, conversation, asked, choice, how, facts=facts, kept=kept)
+            asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            yield from self._answer(person, conversation, asked, choice, how, facts=facts)
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
         """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
@@ -373,11 +370,10 @@ class Chat:
         begun: Message | None = None,
         part: Part | None = None,
         facts: tuple[str, ...] | None = None,
-        kept: Written = lambda: None,
     ) -> Iterator[Reply]:
         """Answer a question, or go on with what was `begun`, and keep it. Raises PersonaError for a persona that is
         not, or not any more, there for this person. `part`: hers among several, as she has heard the conversation;
-        `facts`: what she remembers, where it was looked up; `kept`: returns when the question is."""
+        `facts`: what she remembers, where it was looked up."""
         self._check_there(conversation.persona, person)
         if how.sampling.seed is None:  # so that it can be told, and said again
             how = replace(how, sampling=replace(how.sampling, seed=random.randrange(2**31)))
@@ -399,7 +395,7 @@ class Chat:
             meta |= {"turn": part.turn} if part.turn else {}
             pieces = pieces if begun else part.hers(pieces)
         keeping = Keeping(self.conversations, person, conversation.id, behind, meta, begun, speaker)
-        pieces = counted(self.allowance, person, after(kept, pieces))
+        pieces = counted(self.allowance, person, pieces)
         yield from keeping.keep(pieces, cite if found.used else lambda _: [], choice.fingerprint)
 
     def _remembered(
