@@ -127,8 +127,9 @@ def bring(found: Retrieval, picture: Attached | None, lore: Lore, small: bool) -
 
 
 def as_json(found: Retrieval) -> dict[str, Any]:
-    """What was found for a question, as a message keeps it."""
-    told = [dict(vars(one)) for one in found.passages]
+    """What was found for a question, as a message keeps it: all of a conversation are read at each turn, so of what was
+    not used only what tells why."""
+    told = [vars(one) | ({} if one.used else {"text": ""}) for one in found.passages]
     return {"question": found.question, "why": found.why, "cut": found.cut, "passages": told}
 
 
