@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -232,9 +233,20 @@ class Database:
         if stored != HEAD:
             self._migrate()
         if self.file:
-            # Readers and the writer stop waiting for each other. A file system without shared memory says no: no harm.
             with closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                self._let_read_while_written(connection.cursor())
+
+    def _let_read_while_written(self, cursor: Any) -> None:
+        """Readers and the writer stop waiting for each other. A file system without shared memory says no: no harm."""
+        end = time.monotonic() + self._busy_s
+        while True:
+            try:
+                cursor.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:  # SQLite itself does not wait here, and others may start just now
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def _migrate(self) -> None:
         """All missing migrations in one transaction, under the write lock, so that two starts at once do it once."""

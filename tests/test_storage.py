@@ -295,6 +295,23 @@ def test_processes_that_start_at_once_migrate_once(file: Path) -> None:
     assert dataset_names(file) == []
 
 
+def test_a_start_waits_for_whoever_reads_before_the_journal_is_changed(file: Path) -> None:
+    Database.open(file).close()
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        assert other.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM datasets").fetchall()
+        with pytest.raises(StorageError) as refused:
+            Database.open(file, busy_s=0.1)
+        assert refused.value.key == "storage.locked"
+        ending = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        ending.start()
+        Database.open(file, busy_s=30).close()
+        ending.join()
+    with closing(sqlite3.connect(file)) as fresh:
+        assert fresh.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_threads_that_open_new_databases_at_once(tmp_path: Path) -> None:
     failed: list[BaseException] = []
 

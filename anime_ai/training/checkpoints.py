@@ -124,9 +124,9 @@ def _dress(chosen: Checkpoint, target: Path, notes: dict[str, Any]) -> None:
     for name in ADAPTER:
         shutil.copy2(chosen.folder / name, target / name)
     # PEFT writes the local path of the base, which is nobody's business and nowhere else true.
-    # And it writes a set of names, in another order each time: the same adapter is to be the same bytes.
-    told = read_json(target / ADAPTER[1])
-    told |= {"base_model_name_or_path": notes["base"], "target_modules": sorted(told["target_modules"])}
+    told = {**read_json(target / ADAPTER[1]), "base_model_name_or_path": notes["base"]}
+    if isinstance(names := told.get("target_modules"), list):  # a set, in another order each time: the same bytes again
+        told["target_modules"] = sorted(names)
     write_json(target / ADAPTER[1], told)
     write_json(target / CARD, notes)
 
