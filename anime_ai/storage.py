@@ -343,7 +343,7 @@ def _from_json(written: str | bytes) -> Any:
 
 
 _DIGITS = bytes(ord("0") if sign in b"0123456789" else ord(" ") for sign in range(256))
-"""To find a long number by: a regular expression takes ten times as long."""
+"""To find a long number by, as bytes are: a regular expression would look at every sign by itself."""
 _LONG = b"0" * 19
 _JSON: dict[str, Any] = {"json_serializer": _as_json, "json_deserializer": _from_json}
 

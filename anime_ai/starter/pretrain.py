@@ -189,7 +189,7 @@ def train(
     Ids below `plain` are text, the others are marks, which are never replaced nor foreseen where they are only read.
     """
     chance = random.Random(schedule.seed)
-    quick = device != "cpu" or cpu_device().bf16  # without its instructions a CPU takes several times as long in bf16
+    quick = device != "cpu" or cpu_device().bf16  # a CPU without the instructions would emulate them
     model.to(device=device, dtype=torch.bfloat16 if quick else torch.float32).train()
     # Only so does it tell its weights; and a CPU goes back through fused attention in bf16 at less than half the pace.
     model.set_attn_implementation("eager")
