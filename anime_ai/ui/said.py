@@ -256,7 +256,8 @@ def sources(found: dict[str, Any], language: str) -> str:
         lines.append(f"{line}\n{one['text']}" if one["used"] else line)
     title = text("ui.chat.sources" if number else "ui.chat.no_sources", language)
     told = escape("\n".join(lines))
-    return f'<details class="sources"><summary>{escape(title)}</summary><div>{told}</div></details>'
+    kind = "sources" if number else "sources unused"
+    return f'<details class="{kind}"><summary>{escape(title)}</summary><div>{told}</div></details>'
 
 
 def fired(found: dict[str, Any], language: str) -> str:
