@@ -11,8 +11,19 @@ import pytest
 
 from anime_ai.config import ASSETS
 from anime_ai.persona.feelings import CALM, DRAWN_OF, FEELINGS, NAMES, drawn, feeling_named
-from anime_ai.persona.tone import MOST, WEIGHTS, Tone, grams, is_chinese, marked, tone_of
-from anime_ai.starter.feelings import HELD_OUT, LABELS, Labelled, accuracy, figures, fit, labelled, macro_f1, write
+from anime_ai.persona.tone import LENGTHS, MOST, WEIGHTS, Tone, grams, is_chinese, marked, tone_of
+from anime_ai.starter.feelings import (
+    HELD_OUT,
+    LABELS,
+    RAREST,
+    Labelled,
+    accuracy,
+    figures,
+    fit,
+    labelled,
+    macro_f1,
+    write,
+)
 
 SILLYTAVERN = (
     "admiration amusement anger annoyance approval caring confusion curiosity desire disappointment disapproval "
@@ -142,7 +153,7 @@ def test_the_classifier_is_what_its_library_says(rows: list[Labelled]) -> None:
     from anime_ai.training.style import classifier
 
     some = [row for row in rows if not row.held_out][::4]
-    counting, regression = classifier(0, 2, 2, preprocessor=marked)
+    counting, regression = classifier(0, max(LENGTHS), RAREST, preprocessor=marked)
     fitted = OneVsRestClassifier(regression).fit(
         counting.fit_transform([row.text for row in some]), [FEELINGS.index(row.feeling) for row in some]
     )

@@ -3,8 +3,9 @@
 python -m anime_ai.starter --only feelings
 
 `assets/starter/feelings/labels.json` names a feeling for each answer of `data/dataset.json` (those in its histories
-too) and for some of `data/neutral.json`, by the hash of the answer, and holds lines that were written to have the
-feelings that are rare among them. A fifth of both is held out, by their hash, and never trained on.
+too) and for some of `data/neutral.json`, by the hash of the answer, and holds lines that were written in many voices,
+all eight feelings in each, so that a feeling is learned and not who shows it. A fifth of both is held out, by their
+hash, and never trained on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from anime_ai.persona.tone import LENGTHS, WEIGHTS, Tone, marked
 LABELS = ASSETS / "starter" / "feelings" / "labels.json"
 HELD_OUT = 5
 """One of so many is held out."""
-RAREST = 2
+RAREST = 3
 """Texts in which a stretch of characters stands that is counted."""
 HASHED = 12
 """Hexadecimal digits that name an answer."""
@@ -169,9 +170,9 @@ CARD = """# What an answer feels like
 
 Eight feelings, out of the words of a Chinese answer: logistic regression over TF-IDF of characters and pairs of
 them. `python -m anime_ai.starter --only feelings` makes it out of `labels.json`: answers of the project's own
-datasets that were read and labelled by hand, one feeling each, and lines written for the feelings that are rare
-there. A fifth is held out by its hash.
+datasets that were read and labelled by hand, one feeling each, and lines written for this in some twenty voices, all
+eight feelings in each. A fifth is held out by its hash.
 
-It knows no other language, no irony, and little of voices unlike the four that it was trained on: much of what it
-has learned is who speaks, because each of the four has a feeling that she shows most. The figures beside it say so:
-what one gets with the commonest feeling of all, and with the commonest of her who speaks, right (macro-F1)."""
+It knows no other language and no irony. In the datasets each of the four characters has a feeling that she shows most,
+so the figures beside it say what one gets with the commonest feeling of all, and with the commonest of her who speaks:
+right (macro-F1)."""
