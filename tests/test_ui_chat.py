@@ -322,6 +322,7 @@ def test_what_was_looked_up_says_whether_it_was_used(used: bool, title: str) -> 
     assert f"<summary>{title}</summary>" in panel
     assert "生日？" in panel
     assert ("像是闲聊" in panel) is not used
+    assert ('class="sources unused"' in panel) is not used, "what hides it above the last answer"
 
 
 def test_two_generations_of_one_name_never_run_together() -> None:
