@@ -24,7 +24,7 @@ from anime_ai.ui.portraits import portraits
 from anime_ai.ui.published_route import published_of
 from anime_ai.ui.sessions import keep_sessions_light
 from anime_ai.ui.shell import MARK
-from anime_ai.ui.theme import HEAD, STYLE, theme
+from anime_ai.ui.theme import HEAD, STYLES, theme
 from anime_ai.ui.transcript_route import conversations_of
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def launch(
         prevent_thread_lock=True,
         quiet=True,
         theme=theme(),
-        css_paths=STYLE,
+        css_paths=STYLES,
         head_paths=HEAD,
         auth_dependency=lambda request: person_of(request).id or None,
         app_kwargs={

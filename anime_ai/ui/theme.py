@@ -1,4 +1,4 @@
-"""The colours and shapes that Gradio asks for; `style.css` does the rest. Nothing comes from another host."""
+"""The colours and shapes that Gradio asks for; the files of `style/` do the rest. Nothing comes from another host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-STYLE = Path(__file__).with_name("style.css")
+STYLES = tuple(
+    Path(__file__).with_name("style") / f"{name}.css"
+    for name in (
+        *("base", "shell", "dataset", "training", "knowledge", "phone", "pictures", "personas", "chat", "beside"),
+        "models",
+    )
+)
+"""In this order: of two rules that are as exact the later one holds."""
 HEAD = Path(__file__).with_name("head.html")
 SANS = (
     "system-ui",
