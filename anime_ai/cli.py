@@ -112,6 +112,8 @@ def train(
 
     settings = Settings.load(output_dir=output_dir, model_name=model, dataset=dataset)
     folder = settings.output_dir
+    if resume and (given := _given(dataset=dataset, model=model, persona=persona, set=set_)):
+        raise SettingsError("settings.contradiction", name="--resume", other=given[0])
     check_writable(folder)
     if resume:
         if runs.read_run(folder).active:
@@ -130,17 +132,22 @@ def train(
         if dataset is not None or Manifest.read(folder / runs.DATA) is None:
             _preprocess(settings)
         manifest = Manifest.read(folder / runs.DATA)
-        if manifest is not None and recipe.persona not in manifest.personas:
+        if manifest is not None and not manifest.personas.get(recipe.persona):
             known = "、".join(name for name in manifest.personas if name) or "-"
             raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known)
         origin = manifest.dataset if manifest else ""
         runs.create(folder, recipe, run_id="cli", name=recipe.persona, dataset=origin, rows=None)
-    runs.launch(folder, accelerator_lock(settings), resume)
+    runs.launch(folder, accelerator_lock(settings), resume, runs.surroundings(settings))
     run = _follow(folder, quiet=as_json)
     if as_json:
         give({"state": run.state, "step": run.step, "total": run.total, "final_model": str(run.adapter or "")})
     elif run.adapter is not None:
         print(text("cli.trained", folder=run.adapter, step=run.step, total=run.total))
+
+
+def _given(**options: Any) -> list[str]:
+    """The options that were given, as they are typed."""
+    return [f"--{name}" for name, value in options.items() if value]
 
 
 def _persona_name(personas: Any, name: str) -> str:

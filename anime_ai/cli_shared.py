@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anime_ai.config import Settings
-from anime_ai.errors import ModelError
+from anime_ai.errors import DatasetError, ModelError
 from anime_ai.texts import text
 
 if TYPE_CHECKING:
@@ -98,16 +99,26 @@ def _shown(fetch: Fetch, quiet: bool) -> Path:
 
 
 def stored_dataset(name: str, settings: Settings) -> list[Row] | None:
-    """Rows of a dataset of the app by name; None where the name is that of a file, or the app was never started."""
-    path = Path(name)
-    if path.exists() or path.suffix or not (settings.studio_dir / "studio.db").exists():
+    """Rows of a dataset of the app by name; None where the name is that of a file, or might be one's and no dataset has
+    it, or the app was never started."""
+    if os.path.exists(name) or not has_database(settings):
         return None
     from anime_ai.dataset.store import Datasets
     from anime_ai.storage import Database
 
     with Database.open(settings) as database:
         datasets = Datasets(database)
-        return datasets.rows(datasets.find(name).id)
+        try:
+            return datasets.rows(datasets.find(name).id)
+        except DatasetError:
+            if Path(name).suffix or os.path.dirname(name):
+                return None
+            raise
+
+
+def has_database(settings: Settings) -> bool:
+    """Whether the app was started before."""
+    return bool(settings.database_url) or (settings.studio_dir / "studio.db").exists()
 
 
 def personas_of(settings: Settings) -> Personas:
@@ -116,7 +127,7 @@ def personas_of(settings: Settings) -> Personas:
     from anime_ai.persona.library import PersonaLibrary
     from anime_ai.storage import Database
 
-    if not (settings.studio_dir / "studio.db").exists() and not settings.database_url:
+    if not has_database(settings):
         return Personas()
     with Database.open(settings) as database:
         known = PersonaLibrary(database, settings.studio_dir / "personas").list()

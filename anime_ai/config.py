@@ -87,7 +87,6 @@ class Settings(BaseSettings):
     api_origins: str = Field("", description="web pages that may call the open endpoint, with commas; empty: none")
     answer_seconds: float = Field(300.0, ge=5, le=3600, description="seconds after which an answer is cut off")
     max_upload_mb: int = Field(50, ge=1, le=4096)
-    max_dataset_rows: int = Field(200_000, ge=1)
 
     @cached_property
     def studio_dir(self) -> Path:

@@ -25,6 +25,8 @@ from filelock import FileLock, Timeout
 from anime_ai.errors import AnimeAIError, StorageError
 
 WINDOWS = sys.platform == "win32"
+APART = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""How Windows starts a child that outlives this program: with this one's console it would end where that is closed."""
 
 
 class HeldError(StorageError):
@@ -69,7 +71,7 @@ def start(arguments: list[str], log: Path, cwd: Path | None = None, env: Mapping
                 cwd=cwd,
                 env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
                 start_new_session=not WINDOWS,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                creationflags=APART,
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error

@@ -236,8 +236,11 @@ class Studio:
         return launch_in_slices(lend)
 
     def _launch(self, folder: Path, lock: Path, resume: bool = False) -> None:
-        self.chat.make_room()
-        self._start_run(folder, lock, resume)
+        try:
+            self.chat.make_room()
+        except Exception:  # a broken driver: the trainer, a process of its own, may still do
+            log.exception("no room was made for a training")
+        self._start_run(folder, lock, resume, runs.surroundings(self.settings, self.downloads.chosen))
 
     def _starts(self, name: str) -> bool:
         return name == STARTER or (name == "auto" and not on_disk(DEFAULT))

@@ -108,6 +108,12 @@ def test_a_setting_that_makes_no_sense_is_one_line(call: Call, tmp_path: Path, p
     assert nothing_written(tmp_path / "out")
 
 
+@pytest.mark.parametrize("more", [["--set", "epochs=2"], ["--persona", "三无"], ["--model", "starter"]])
+def test_going_on_takes_no_other_settings(call: Call, tmp_path: Path, more: list[str]) -> None:
+    refused(call("train", "--resume", *more, "--output-dir", "out"), "--resume", more[0])
+    assert nothing_written(tmp_path / "out")
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     refused(call("preprocess", "--output-dir", "file/out"), "file")

@@ -172,3 +172,30 @@ def test_an_adapter_of_another_base_leaves_the_running_child_alone(
     assert one_line(caught.value) == "model.adapter_other_base"
     assert said(engine, "mine") == before
     assert engine._host._server is child
+
+
+def test_more_adapters_than_are_loaded_at_once_do_not_break_an_answer(
+    engine: LlamaCppEngine, starter: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are asked for between two slices of an answer."""
+    from anime_ai.models import llama_host
+
+    monkeypatch.setattr(llama_host, "KEPT_ADAPTERS", 1)
+    hers, others = (Adapter(make_adapter(tmp_path / name, starter, seed=seed)) for seed, name in enumerate("ab"))
+    long = replace(GREEDY, max_new_tokens=40)
+    told = [token for piece in engine.stream(ask(engine), hers, "a", long) for token in piece.ids]
+    answer = engine.stream(ask(engine), hers, "b", long)
+    again = list(next(answer).ids)
+    engine._host.known(others)
+    again += [token for piece in answer for token in piece.ids]
+    assert again == told
+    assert all(said(engine, name, one) for name, one in (("d", others), ("e", hers))), "each is loaded in its turn"
+
+
+def test_each_child_has_a_log_of_its_own(engine: LlamaCppEngine, starter: Base, ggufs: Ggufs, tmp_path: Path) -> None:
+    said(engine)
+    with closing(LlamaCppEngine(starter, ggufs, tmp_path / "llama", "f16")) as second:
+        said(second)
+        logs = list((tmp_path / "llama").glob("*.log"))
+        assert len(logs) == 2
+    assert len(list((tmp_path / "llama").glob("*.log"))) == 1

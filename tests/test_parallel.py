@@ -15,6 +15,7 @@ import pytest
 from anime_ai.config import Settings
 from anime_ai.dataset.preprocess import Manifest
 from anime_ai.dataset.rows import Row
+from anime_ai.errors import TrainingError
 from anime_ai.models.bases import Base
 from anime_ai.processes import kill_tree, start
 from anime_ai.training import parallel, runs, slices, trainer
@@ -77,10 +78,33 @@ def test_a_launcher_that_starts_one_process_for_two_is_found_out(
     assert runs.metrics(folder) == []
 
 
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("distributed_type: FSDP", "training.split_weights"),
+        ("distributed_type: DEEPSPEED", "training.split_weights"),
+        ("distributed_type: [", "training.accelerate_file"),
+        ("nonsense", "training.accelerate_file"),
+        ("", "training.accelerate_file"),
+        (None, "training.accelerate_file"),
+    ],
+)
+def test_a_file_that_splits_the_weights_or_is_none_is_refused(tmp_path: Path, said: str | None, key: str) -> None:
+    file = tmp_path / "accelerate.yaml"
+    if said is not None:
+        file.write_text(said, encoding="utf-8")
+    with pytest.raises(TrainingError) as caught:
+        parallel.check_whole(str(file))
+    assert caught.value.key == key
+    file.write_text("distributed_type: MULTI_GPU\nnum_machines: 2\n", encoding="utf-8")
+    parallel.check_whole(str(file))
+    parallel.check_whole("")
+
+
 def test_accelerate_reads_its_own_file() -> None:
-    told = parallel.command(Path("run"), 512, 4, "fsdp.yaml")
+    told = parallel.command(Path("run"), 512, 4, "accelerate.yaml")
     assert told[1:3] == ["-m", "accelerate.commands.launch"]
-    assert told[told.index("--config_file") + 1] == "fsdp.yaml"
+    assert told[told.index("--config_file") + 1] == "accelerate.yaml"
     assert told[-3:] == ["run", "512", "4"]
 
 

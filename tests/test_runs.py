@@ -252,3 +252,43 @@ def test_a_program_that_cannot_start_fails_the_run_with_a_reason(
     assert ended.state == "failed"
     assert ended.error is not None
     assert ended.error["key"] == "process.start"
+
+
+def test_what_nobody_foresaw_fails_the_run_and_the_queue_goes_on(settings: Settings) -> None:
+    told: list[Path] = []
+
+    def broken(folder: Path, lock: Path, resume: bool = False) -> None:
+        told.append(folder)
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    queue = RunQueue(settings, broken)
+    first, second = (queue.submit(ROWS, NOWHERE, name, "") for name in "ab")
+    (queue._folder / "odd").mkdir()
+    write_json(queue._folder / "odd" / runs.CONFIG, {"recipe": None})
+    write_json(queue._folder / "odd" / runs.STATUS, {"state": "queued"})
+    queue.start()
+    ended = [wait(run.folder) for run in (first, second)]
+    queue.close()
+    assert [run.state for run in ended] == ["failed", "failed"]
+    assert all(run.error and "device-side" in run.error["values"]["why"] for run in ended)
+    assert told == [first.folder, second.folder]
+
+
+def test_a_trainer_has_the_folder_and_the_source_of_the_app(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, str] = {}
+
+    def noted(module: str, arguments: list[str], log: Path, env: dict[str, str]) -> Any:
+        told.update(env)
+        return current()
+
+    monkeypatch.setattr(runs, "start_module", noted)
+    runs.create(tmp_path / "run", NOWHERE, run_id="x" * 32, name="", dataset="", rows=ROWS)
+    runs.launch(tmp_path / "run", tmp_path / "lock", False, runs.surroundings(settings, "modelscope"))
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    found = Settings.load()
+    assert found.runs_dir == settings.runs_dir.resolve()
+    assert found.hub == "modelscope"
+    assert runs.surroundings(settings)["ANIME_AI_HUB"] == settings.hub

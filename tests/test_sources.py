@@ -312,6 +312,36 @@ def test_parquet_that_unpacks_too_large_or_is_damaged(monkeypatch: pytest.Monkey
     assert refused(content).key == "dataset.unpacks_too_large"
 
 
+def test_a_text_that_stands_in_every_row_of_parquet_is_refused_before_it_is_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pyarrow
+
+    long = "啊" * 30_000
+    flat = as_parquet([{"input": long, "output": "b"}] * 1_000)
+    nested = as_parquet(
+        [{"messages": [{"role": "user", "content": long}, {"role": "assistant", "content": "b"}]}] * 900
+    )
+    assert len(flat) + len(nested) < 20_000
+    monkeypatch.setattr(files, "MAX_BYTES", 10_000_000)
+    pool = pyarrow.proxy_memory_pool(pyarrow.default_memory_pool())
+    usual = pyarrow.default_memory_pool()
+    pyarrow.set_memory_pool(pool)
+    try:
+        for content in (flat, nested):
+            assert refused(content).key == "dataset.unpacks_too_large"
+        assert pool.max_memory() < 5_000_000
+        reading = read(as_parquet([{"input": long, "output": "b"}] * 50), "x")
+    finally:
+        pyarrow.set_memory_pool(usual)
+    assert [row.input for row in reading.rows] == [long] * 50
+
+
+@pytest.mark.parametrize("content", [b"sep=,\n", b"sep=;\n\n\n"])
+def test_a_table_without_a_header_is_empty(content: bytes) -> None:
+    assert refused(content).key == "dataset.empty"
+
+
 def test_any_bytes_end_in_rows_or_a_refusal() -> None:
     rng = random.Random(11)
     seeds = [content for content, _ in CONTAINERS]

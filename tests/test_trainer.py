@@ -175,7 +175,7 @@ def test_a_loss_or_weight_that_is_no_number_ends_the_run_and_the_last_checkpoint
         trainer.train(folder, resume=False)
     assert caught.value.key == "training.not_finite"
     assert caught.value.values["step"] == 20
-    trainer.fail(folder, caught.value)
+    runs.fail(folder, caught.value)
     run = runs.read_run(folder)
     assert run.state == "failed"
     assert run.error is not None
@@ -213,7 +213,7 @@ def test_a_disk_that_takes_no_more_leaves_the_state_before_whole(
             trainer.train(folder, resume=False)
         except Exception as raised:  # of safetensors, of torch or of Python, whichever meets the limit first
             error = raised if isinstance(raised, AnimeAIError) else trainer.translate(raised)
-            trainer.fail(folder, error)
+            runs.fail(folder, error)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert error is not None
@@ -268,7 +268,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_where_there_is_room(
     assert trainer_error is not None
     assert trainer_error.key in ("training.disk_full", "storage.write")
     stuffing.unlink()
-    trainer.fail(folder, trainer_error)
+    runs.fail(folder, trainer_error)
     last = runs.last_checkpoint(folder)
     assert last is not None
     assert last.name == "checkpoint-10"

@@ -266,7 +266,10 @@ def _table(text: str, delimiter: str, part: Part) -> Part:
     problems: list[Problem] = []
     number, restored = 0, []
     try:
-        header = [name.strip() for name in next(row for row in reader if any(row))]
+        first = next((row for row in reader if any(row)), None)
+        if first is None:
+            raise DatasetError("dataset.empty", path=part.name)
+        header = [name.strip() for name in first]
         header = [name or f"#{place}" for place, name in enumerate(header, 1)]
         if len(set(header)) < len(header):
             doubled = next(name for name in header if header.count(name) > 1)
@@ -302,15 +305,19 @@ def _parquet(content: bytes, name: str) -> Part:
 
     records: list[Any] = []
     try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        check_count(file.metadata.num_rows, name)
-        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
-        size = sum(group.total_byte_size for group in groups)
-        if size > files.MAX_BYTES:
+        told = pyarrow.parquet.read_metadata(pyarrow.BufferReader(content))
+        check_count(told.num_rows, name)
+        groups = [told.row_group(number) for number in range(told.num_row_groups)]
+        values = sum(group.column(number).num_values for group in groups for number in range(group.num_columns))
+        if max(sum(group.total_byte_size for group in groups), 8 * values) > files.MAX_BYTES:
             raise DatasetError("dataset.unpacks_too_large", path=name, most=files.MAX_BYTES // 2**20)
+        # Texts stay one copy and places until their size is known: a text may stand in every row and once in the file.
+        leaves = [told.schema.column(number) for number in range(told.num_columns)]
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
         size = 0
         for batch in file.iter_batches(batch_size=1_000):
-            size += batch.nbytes
+            size += sum(_decoded(column) for column in batch.columns)
             if size > files.MAX_BYTES:
                 raise DatasetError("dataset.unpacks_too_large", path=name, most=files.MAX_BYTES // 2**20)
             records.extend(batch.to_pylist())
@@ -321,3 +328,18 @@ def _parquet(content: bytes, name: str) -> Part:
     if not records:
         raise DatasetError("dataset.empty", path=name)
     return Part(name, "parquet", Decoded("", ""), tuple(enumerate(records, 1)))
+
+
+def _decoded(array: Any) -> int:
+    """Bytes of an array once each text of it is a copy of its own."""
+    import pyarrow
+    import pyarrow.compute
+
+    if pyarrow.types.is_dictionary(array.type):
+        lengths = pyarrow.compute.binary_length(array.dictionary)
+        return pyarrow.compute.sum(lengths.take(array.indices).cast("int64")).as_py() or 0
+    if pyarrow.types.is_struct(array.type):
+        return sum(_decoded(part) for part in array.flatten())
+    if pyarrow.types.is_nested(array.type):
+        return _decoded(array.flatten())
+    return int(array.nbytes)

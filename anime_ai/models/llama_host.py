@@ -60,8 +60,6 @@ class Host:
             if name not in self._adapters:
                 check_adapter(adapter.path, self.base)
                 self._adapters[name] = self.ggufs.fit(self.base, adapter, self.kind)
-                while len(self._adapters) > KEPT_ADAPTERS:
-                    self._adapters.popitem(last=False)
             self._adapters.move_to_end(name)
         return name
 
@@ -70,6 +68,8 @@ class Host:
         to be ended for this. Raises ModelError."""
         with self._lock:
             wanted = self._adapters[name] if name else None
+            if name:  # others may have been asked for meanwhile
+                self._adapters.move_to_end(name)
             server = self._server
             if server is None or not server.alive or not _holds(server.loaded, self._model(wanted), wanted):
                 server = self._restart(wanted)
@@ -101,7 +101,8 @@ class Host:
         if not self.ggufs.file(self.base, self.kind).is_file():  # one that was cut takes its time: by a click
             self.ggufs.make(self.base, self.kind)
         model = self._model(wanted)
-        loras = () if wanted and wanted.merged else tuple(one.file for one in self._adapters.values() if not one.merged)
+        recent = list(self._adapters.values())[-KEPT_ADAPTERS:]
+        loras = () if wanted and wanted.merged else tuple(one.file for one in recent if not one.merged)
         shape = self._shape
         loaded = Loaded(model, loras, shape.cells, shape.slots, shape.gpu_layers)
         needed, free = needed_memory(self.base, loaded), free_memory()

@@ -22,6 +22,8 @@ from anime_ai.models.engine import Likelihood
 from anime_ai.models.llama_child import KEY
 from anime_ai.processes import Process, current, is_alive, kill_tree, start_module, usable_cpus
 
+STALE = 86_400.0
+"""Seconds after which a log that is not written any more is nobody's."""
 STARTED_WITHIN = 300.0
 """Seconds that a file of some gigabytes may take on a slow disk."""
 SILENT = 120.0
@@ -58,7 +60,8 @@ class LlamaServer:
     def __init__(self, loaded: Loaded, folder: Path) -> None:
         self.loaded, self.folder = loaded, folder
         self.states = folder / "states"
-        self._log = folder / "llama.log"
+        # Of this child alone: another program on the same folder has its own.
+        self._log = folder / f"llama-{secrets.token_hex(4)}.log"
         self._process: Process | None = None
         self._address = ""
         self._key = ""
@@ -72,7 +75,10 @@ class LlamaServer:
         self.states.mkdir(parents=True, exist_ok=True)
         ready = self.folder / f"ready-{secrets.token_hex(4)}.json"
         self._key = secrets.token_urlsafe(32)
-        self._log.unlink(missing_ok=True)
+        for log in self.folder.glob("llama-*.log"):  # of one that nobody closed
+            with suppress(OSError):
+                if time.time() - log.stat().st_mtime > STALE:
+                    log.unlink()
         told = {
             "model": str(self.loaded.model),
             "adapters": [str(path) for path in self.loaded.adapters],
@@ -98,6 +104,7 @@ class LlamaServer:
         """End the child, whatever it is doing."""
         if self._process is not None:
             kill_tree(self._process, grace_s=0.0)
+            self._log.unlink(missing_ok=True)
         self._process = None
 
     def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Generator[Said, None, None]:

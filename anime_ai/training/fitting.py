@@ -77,7 +77,7 @@ def data_of(job: Job, layout: Layout) -> Data:
         manifest = preprocess(rows, Personas.of_run(job.folder), layout, folder, origin=job.dataset, **limits)  # type: ignore[arg-type]
     if job.dataset_sha256 and manifest.dataset_sha256 != job.dataset_sha256:
         raise TrainingError("training.rows_changed", path=folder)
-    if recipe.persona not in manifest.personas:
+    if not manifest.personas.get(recipe.persona):
         known = "、".join(name for name in manifest.personas if name)
         raise TrainingError("dataset.no_persona_rows", persona=recipe.persona, known=known or "-")
     train, held_out = _pairs(job, layout) if recipe.method == "dpo" else _rows(folder, recipe.persona)
@@ -168,6 +168,8 @@ def fit(
         write_json(job.folder / checkpoints.NOTES, notes_of(job, layout, data, schedule, precision))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if reporter and not reporter.sliced.is_set():
+        if trainer.state.global_step == schedule.steps:
+            reporter.early.clear()  # the last evaluation asked for what was over
         finish(job, reporter, trainer.state.global_step, notice)
     return reporter is None or not reporter.sliced.is_set()
 

@@ -1,8 +1,9 @@
 """A training on several devices: the same fit in as many processes, by torch's or accelerate's own launcher.
 
 torchrun runs one process for every device of this machine (data parallelism); accelerate reads its own configuration
-file, which may say FSDP, DeepSpeed or several machines. `accelerate launch` silently starts one process on a CPU, so
-that the number of processes is looked at before the first step.
+file, which may say several machines. Weights are never split (FSDP, DeepSpeed): every process holds a small base whole,
+one of them asks the model questions meanwhile, and the optimiser keeps masters of its own. `accelerate launch` silently
+starts one process on a CPU, so that the number of processes is looked at before the first step.
 
 python -m torch.distributed.run --nproc_per_node 2 -m anime_ai.training.parallel RUN_FOLDER BUDGET PROCESSES
 """
@@ -21,6 +22,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from anime_ai.config import Settings
 from anime_ai.errors import AnimeAIError, TrainingError
 from anime_ai.processes import Process, current, is_alive, usable_cpus
@@ -28,6 +31,8 @@ from anime_ai.training import runs
 from anime_ai.training.fitting import Job, data_of, fit, layout_of
 from anime_ai.training.packing import Packer
 
+SPLIT = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""Kinds of accelerate's configuration in which no process holds the whole model."""
 TRAINER = "ANIME_AI_TRAINER"
 """The variable that tells the processes who started them."""
 LOOK = 1.0
@@ -51,6 +56,7 @@ def fit_parallel(job: Job, packer: Packer) -> None:
     # Encoded here, once: the processes would replace the folder under each other.
     data_of(job, layout_of(job))
     settings = Settings.load()
+    check_whole(settings.accelerate_config)
     told = command(job.folder, packer.budget, job.recipe.processes, settings.accelerate_config)
     threads = max(1, usable_cpus() // job.recipe.processes)
     env = {"OMP_NUM_THREADS": str(threads), **os.environ, TRAINER: json.dumps(astuple(current()))}
@@ -65,6 +71,20 @@ def fit_parallel(job: Job, packer: Packer) -> None:
         if isinstance(error, dict):
             raise TrainingError(str(error["key"]), **error.get("values", {}))
         raise TrainingError("training.crashed", why=f"exit status {done.returncode}")
+
+
+def check_whole(accelerate_config: str) -> None:
+    """Raise TrainingError where accelerate's file says that weights are to be split, or cannot be read."""
+    if not accelerate_config:
+        return
+    try:
+        told = yaml.safe_load(Path(accelerate_config).read_text(encoding="utf-8"))
+        kind = str(told.get("distributed_type", ""))
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise TrainingError("training.accelerate_file", path=accelerate_config, why=why) from error
+    if kind.upper() in SPLIT:
+        raise TrainingError("training.split_weights", path=accelerate_config, kind=kind)
 
 
 def leave_with(trainer: Process) -> None:
@@ -108,7 +128,7 @@ def main() -> int:
             runs.write_status(args.folder, out_of_memory=packer.largest)
             return OUT_OF_MEMORY
         if first:
-            trainer.fail(args.folder, error if isinstance(error, AnimeAIError) else trainer.translate(error))
+            runs.fail(args.folder, error if isinstance(error, AnimeAIError) else trainer.translate(error))
         return 1
     return 0
 

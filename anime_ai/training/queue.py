@@ -7,6 +7,7 @@ while the app was away is seen as soon as it is back.
 from __future__ import annotations
 
 import builtins
+import logging
 import shutil
 import threading
 import time
@@ -27,6 +28,7 @@ from anime_ai.training import runs
 from anime_ai.training.recipe import Recipe
 from anime_ai.training.runs import Run
 
+log = logging.getLogger(__name__)
 LOOK_EVERY = 0.5
 """Seconds between two looks at the queue."""
 
@@ -150,11 +152,16 @@ class RunQueue:
         self._starter.release()
 
     def _work(self) -> None:
+        said = ""
         while not self._closed.is_set():
-            # A look that fails (a full disk, a folder that is being deleted) must not end the queue.
-            with suppress(AnimeAIError, OSError):
+            # A look that fails (a full disk, a folder that is being deleted, a broken driver) must not end the queue.
+            try:
                 if self._starter.try_acquire():
                     self._start_next()
+            except Exception as error:
+                if repr(error) != said:  # every half a second anew, else
+                    log.exception("the queue of trainings could not look")
+                said = repr(error)
             self._wake.wait(LOOK_EVERY)
             self._wake.clear()
 
@@ -170,8 +177,10 @@ class RunQueue:
             try:
                 self._launch(oldest.folder, accelerator_lock(self.settings), resume=oldest.resumes)
             except AnimeAIError as error:
-                values = {name: str(value) for name, value in error.values.items()}
-                runs.write_status(oldest.folder, state="failed", error={"key": error.key, "values": values})
+                runs.fail(oldest.folder, error)
+            except Exception as error:
+                log.exception("the run %s could not be started", oldest.id)
+                runs.fail(oldest.folder, TrainingError("training.crashed", why=f"{type(error).__name__}: {error}"))
 
 
 def wait(folder: Path, every: float = 0.2) -> Run:

@@ -13,17 +13,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from anime_ai import __version__
+from anime_ai.config import Settings
 from anime_ai.dataset.files import write_rows
 from anime_ai.dataset.preprocess import Manifest, rows_sha256
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import StorageError, TrainingError
+from anime_ai.errors import AnimeAIError, StorageError, TrainingError
 from anime_ai.files import check_writable, read_json, read_json_again, restore_folder, write_bytes, write_json
 from anime_ai.processes import Process, current, is_alive, start_module
 from anime_ai.training.recipe import Recipe
@@ -106,15 +107,21 @@ def create(
     write_status(folder, state="queued", step=0, total=0, eta_s=None, error=None, notices=[], **owner)
 
 
-def launch(folder: Path, lock: Path, resume: bool = False) -> Process:
+def surroundings(settings: Settings, hub: str = "") -> dict[str, str]:
+    """Variables with which a trainer finds what this process would: other runs, and models where they are fetched from
+    (`hub`, as the settings name it)."""
+    return {"ANIME_AI_OUTPUT_DIR": str(settings.output_dir.resolve()), "ANIME_AI_HUB": hub or settings.hub}
+
+
+def launch(folder: Path, lock: Path, resume: bool = False, env: Mapping[str, str] | None = None) -> Process:
     """Start the trainer of a run as a child process that outlives this one.
 
-    `lock` is the file that stands for the accelerator: the trainer waits for it.
+    `lock` is the file that stands for the accelerator: the trainer waits for it. `env`: its `surroundings`.
     """
     with suppress(OSError):
         (folder / STOP).unlink(missing_ok=True)
     arguments = [str(folder.resolve()), str(lock.resolve()), *(["--resume"] if resume else [])]
-    child = start_module("anime_ai.training.trainer", arguments, folder / LOG)
+    child = start_module("anime_ai.training.trainer", arguments, folder / LOG, env)
     # The trainer writes the same once it is up; until then this is how it is found.
     write_status(folder, state="starting", pid=child.pid, started=child.started, error=None)
     return child
@@ -124,6 +131,14 @@ def write_status(folder: Path, **changes: Any) -> None:
     """Replace `status.json` by what it says with `changes`."""
     status = read_json(folder / STATUS) or {}
     write_json(folder / STATUS, {**status, **changes, "updated": time.time()})
+
+
+def fail(folder: Path, error: AnimeAIError) -> None:
+    """Say why a run failed, in its status."""
+    # On a full disk there is room for the last word only once the half-written checkpoint is gone.
+    drop_unfinished(folder)
+    values = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.values.items()}
+    write_status(folder, state="failed", error={"key": error.key, "values": values}, eta_s=None)
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -138,9 +153,9 @@ def read_run(folder: Path) -> Run:
     Raises TrainingError for a folder that holds no run.
     """
     config, status = read_json_again(folder / CONFIG), read_json_again(folder / STATUS)
-    if not isinstance(config, dict) or not isinstance(status, dict):
+    recipe = config.get("recipe", {}) if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(status, dict) or not isinstance(recipe, dict):
         raise TrainingError("training.no_run", path=folder)
-    recipe = config.get("recipe", {})
     state = str(status.get("state", "failed"))
     if state in ACTIVE and status.get("pid") and not _trainer_alive(status):
         state = "interrupted"

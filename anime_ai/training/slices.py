@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,9 @@ def train_in_slices(folder: Path, lock: Path, lent: Lent, resume: bool = False) 
         while not lent(folder, resume):
             resume = True
     except AnimeAIError as error:
-        trainer.fail(folder, error)
+        runs.fail(folder, error)
     except Exception as error:
-        trainer.fail(folder, trainer.translate(error))
+        runs.fail(folder, trainer.translate(error))
     finally:
         held.release()
 
@@ -70,10 +70,11 @@ def train_in_slices(folder: Path, lock: Path, lent: Lent, resume: bool = False) 
 def launch_in_slices(lend: Lend) -> Callable[..., Any]:
     """What starts a run of the queue in slices, beside the app, in the place of `runs.launch`.
 
-    The slice is lent here and now: a ZeroGPU Space that has lent nothing when its page opens is not started."""
+    The slice is lent here and now: a ZeroGPU Space that has lent nothing when its page opens is not started. It has the
+    variables of this process: on a Space they are all the settings that there are."""
     lent = lend(train_slice)
 
-    def launch(folder: Path, lock: Path, resume: bool = False) -> None:
+    def launch(folder: Path, lock: Path, resume: bool = False, env: Mapping[str, str] | None = None) -> None:
         me = current()
         (folder / runs.STOP).unlink(missing_ok=True)
         runs.write_status(folder, state="starting", pid=me.pid, started=me.started, error=None)

@@ -57,11 +57,11 @@ def main() -> int:
         train(folder, args.resume)
     except AnimeAIError as error:
         log.error("%s", error.say("en"))
-        fail(folder, error)
+        runs.fail(folder, error)
         return 1
     except Exception as error:
         log.exception("the run failed")
-        fail(folder, translate(error))
+        runs.fail(folder, translate(error))
         return 1
     return 0
 
@@ -71,13 +71,6 @@ def _wait_for_starter(folder: Path, pid: int) -> None:
     end = time.monotonic() + 3
     while (read_json(folder / runs.STATUS) or {}).get("pid") != pid and time.monotonic() < end:
         time.sleep(0.02)
-
-
-def fail(folder: Path, error: AnimeAIError) -> None:
-    # On a full disk there is room for the last word only once the half-written checkpoint is gone.
-    runs.drop_unfinished(folder)
-    values = {name: value if isinstance(value, (int, float)) else str(value) for name, value in error.values.items()}
-    runs.write_status(folder, state="failed", error={"key": error.key, "values": values}, eta_s=None)
 
 
 def translate(error: Exception) -> AnimeAIError:
