@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from test_models import hub_that_answers, silent_hub
 
-from anime_ai.config import DATA, ROOT
+from anime_ai.config import DATA, ROOT, Settings
+from anime_ai.dataset.rows import Row
+from anime_ai.errors import DatasetError
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base
 from anime_ai.training import runs
@@ -106,6 +108,23 @@ def test_a_training_on_a_bad_dataset_or_for_nobody_leaves_nothing(call: Call, tm
 def test_a_setting_that_makes_no_sense_is_one_line(call: Call, tmp_path: Path, pair: str, words: list[str]) -> None:
     refused(call("train", "--set", pair, "--output-dir", "out"), *words)
     assert nothing_written(tmp_path / "out")
+
+
+def test_a_dataset_of_the_app_goes_by_whatever_name_it_has(settings: Settings) -> None:
+    from anime_ai.cli_shared import stored_dataset
+    from anime_ai.dataset.store import Datasets
+    from anime_ai.storage import Database
+
+    assert stored_dataset("x.alpaca", settings) is None, "the app was never started"
+    rows = [Row("你好", "哼。", "傲娇")]
+    with Database.open(settings) as database:
+        Datasets(database).create("x.alpaca", rows)
+    assert stored_dataset("x.alpaca", settings) == rows
+    assert stored_dataset("no/such.json", settings) is None, "a file is said to be missing where it is read"
+    for name in ("对话", "很长" * 60):
+        with pytest.raises(DatasetError) as caught:
+            stored_dataset(name, settings)
+        assert caught.value.key == "dataset.unknown"
 
 
 @pytest.mark.parametrize("more", [["--set", "epochs=2"], ["--persona", "三无"], ["--model", "starter"]])
