@@ -331,10 +331,10 @@ def test_a_text_that_stands_in_every_row_of_parquet_is_refused_before_it_is_copi
         for content in (flat, nested):
             assert refused(content).key == "dataset.unpacks_too_large"
         assert pool.max_memory() < 5_000_000
-        reading = read(as_parquet([{"input": long, "output": "b"}] * 50), "x")
+        reading = read(as_parquet([{"input": long[:900], "output": "b"}] * 50), "x")
     finally:
         pyarrow.set_memory_pool(usual)
-    assert [row.input for row in reading.rows] == [long] * 50
+    assert [row.input for row in reading.rows] == [long[:900]] * 50
 
 
 @pytest.mark.parametrize("content", [b"sep=,\n", b"sep=;\n\n\n"])

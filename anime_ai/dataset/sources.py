@@ -317,7 +317,7 @@ def _parquet(content: bytes, name: str) -> Part:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=texts)
         size = 0
         for batch in file.iter_batches(batch_size=1_000):
-            size += sum(_decoded(column) for column in batch.columns)
+            size += sum(_unpacked(column) for column in batch.columns)
             if size > files.MAX_BYTES:
                 raise DatasetError("dataset.unpacks_too_large", path=name, most=files.MAX_BYTES // 2**20)
             records.extend(batch.to_pylist())
@@ -330,7 +330,7 @@ def _parquet(content: bytes, name: str) -> Part:
     return Part(name, "parquet", Decoded("", ""), tuple(enumerate(records, 1)))
 
 
-def _decoded(array: Any) -> int:
+def _unpacked(array: Any) -> int:
     """Bytes of an array once each text of it is a copy of its own."""
     import pyarrow
     import pyarrow.compute
@@ -339,7 +339,7 @@ def _decoded(array: Any) -> int:
         lengths = pyarrow.compute.binary_length(array.dictionary)
         return pyarrow.compute.sum(lengths.take(array.indices).cast("int64")).as_py() or 0
     if pyarrow.types.is_struct(array.type):
-        return sum(_decoded(part) for part in array.flatten())
+        return sum(_unpacked(part) for part in array.flatten())
     if pyarrow.types.is_nested(array.type):
-        return _decoded(array.flatten())
+        return _unpacked(array.flatten())
     return int(array.nbytes)
