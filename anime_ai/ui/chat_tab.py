@@ -71,20 +71,21 @@ class ChatTab:
         *knobs: Any,
     ) -> How:
         """How an answer is made, out of what the page sent. Raises SettingsError."""
-        policy = self.studio.chat.policy(conversation, str(adapter or ""))
+        chosen = self.studio.chat.choice(str(adapter or ""), who_asks(person))
+        policy = self.studio.chat.policy(conversation, chosen)
         if bool(think) == (policy == "silent"):  # this message goes another way than its conversation
             policy = "open" if think else "silent"
         elif conversation.members:  # each as her own adapter was trained
             policy = ""
-        return How(str(adapter or ""), SamplingForm.of(knobs), policy, stop)
+        return How(chosen.id, SamplingForm.of(knobs), policy, stop)
 
-    def answering_line(self, adapter: str, language: str, persona: str = "") -> str:
+    def answering_line(self, adapter: str, person: Person, persona: str = "") -> str:
         """The line that names the model that answers."""
-        notices = []
+        notices, language = [], person.language
         if persona and self.studio.personas.named(persona) is None:
             notices.append(text("talk.persona_gone", language, persona=persona))
         try:
-            answering = self.studio.chat.answering(adapter, language)
+            answering = self.studio.chat.answering(adapter, language, who_asks(person))
         except AnimeAIError as error:
             return f'<div class="who"><span class="notice">{escape(error.say(language))}</span></div>'
         kind = "dot starter" if answering.starter else "dot"
@@ -92,12 +93,12 @@ class ChatTab:
         notice = "".join(f'<span class="notice">{escape(one)}</span>' for one in notices)
         return f'<div class="who"><span class="{kind}"></span><b>{escape(answering.label)}</b>{notice}</div>'
 
-    def adapter_choices(self, persona: str, language: str) -> list[tuple[str, str]]:
+    def adapter_choices(self, persona: str, person: Person) -> list[tuple[str, str]]:
         """(shown, id) of everything that can answer, the persona's own first."""
         choices = []
-        for choice in self.studio.chat.adapters(persona):
+        for choice in self.studio.chat.adapters(persona, who_asks(person)):
             key = "ui.chat.adapter" if choice.id else "ui.chat.base_alone"
-            choices.append((text(key, language, label=choice.label, persona=choice.persona or "—"), choice.id))
+            choices.append((text(key, person.language, label=choice.label, persona=choice.persona or "—"), choice.id))
         return choices
 
     def beside(self, person: Person, conversation: Conversation) -> list[Any]:
@@ -121,7 +122,7 @@ class ChatTab:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
             return [*told, *(gr.skip() for _ in range(len(KNOBS) + 11 + SHOWN))]
         several = bool(conversation.members)
-        choices = self.adapter_choices(conversation.persona, person.language)
+        choices = self.adapter_choices(conversation.persona, person)
         known = [id for _, id in choices]
         last = next((said.meta.get("adapter") for said in conversation.messages[::-1] if "adapter" in said.meta), None)
         fitting = [
@@ -142,7 +143,7 @@ class ChatTab:
             gr.update(choices=choices, value=chosen, visible=not several),
             self.talking.shown(person, conversation),
             "",
-            self.answering_line("" if several else chosen, person.language, "" if several else conversation.persona),
+            self.answering_line("" if several else chosen, person, "" if several else conversation.persona),
             self._bases(person, conversation),
             *self._thinking(conversation, chosen),
             *self.sampling.shown(person, conversation),
@@ -197,10 +198,11 @@ class ChatTab:
     def choose_adapter(self, person: Person, adapter: str, conversation: str) -> list[Any]:
         found = self.studio.conversations.get(person.id, str(conversation))
         chosen = str(adapter or "")
-        self.studio.chat.warm(found, chosen)
-        line = self.answering_line(chosen, person.language, found.persona)
+        line = self.answering_line(chosen, person, found.persona)
         try:
-            return [line, self._thinking(found, chosen)[1]]
+            choice = self.studio.chat.choice(chosen, who_asks(person))
+            self.studio.chat.warm(found, chosen)
+            return [line, self.studio.chat.policy(found, choice) != "silent"]
         except AnimeAIError:
             return [line, False]
 
@@ -220,11 +222,11 @@ class ChatTab:
         """The tab is opened: adapters and documents may have come or gone meanwhile."""
         if not conversation:  # the page has not opened one yet, and will
             return [gr.skip(), gr.skip(), gr.skip()]
-        choices = self.adapter_choices(str(persona or ""), person.language)
+        choices = self.adapter_choices(str(persona or ""), person)
         chosen = adapter if adapter in [id for _, id in choices] else choices[0][1]
         return [
             gr.update(choices=choices, value=chosen),
-            self.answering_line(chosen, person.language, str(persona or "")),
+            self.answering_line(chosen, person, str(persona or "")),
             self._bases(person, self.studio.conversations.get(person.id, str(conversation))),
         ]
 

@@ -44,7 +44,7 @@ class Contrast:
     def sides(self, person: Person, persona: str, adapter: str, left: Any = None, right: Any = None) -> list[Any]:
         """Updates of both choosers: what they show where it is still there, else the base and what answers."""
         chat = self.studio.chat
-        offered = [*chat.adapters(persona), *(chat.checkpoints(persona) if person.is_owner else [])]
+        offered = [*chat.adapters(persona, who_asks(person)), *(chat.checkpoints(persona) if person.is_owner else [])]
         choices = []
         for one in offered:
             key = "ui.chat.adapter" if one.id else "ui.chat.base_alone"
@@ -83,7 +83,7 @@ class Contrast:
         engines = self._engines(person, ids, (str(left_engine or ""), str(right_engine or "")))
         if len(set(zip(ids, engines, strict=True))) == 1:
             raise AnimeAIError("compare.same_sides")
-        names = [self.studio.chat.answering(id, person.language).label for id in ids]
+        names = [self.studio.chat.answering(id, person.language, who_asks(person)).label for id in ids]
         answers = ["", ""]
         told: dict[str, Any] = {"persona": str(persona), "question": asked, "answers": answers}
 

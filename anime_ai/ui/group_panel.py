@@ -71,7 +71,7 @@ class GroupPanel:
             return gr.update(visible=False)
         member, language = conversation.members[place], person.language
         choices = [(text("group.own_adapter", language), OWN)]
-        for one in self.studio.chat.adapters(member.persona):
+        for one in self.studio.chat.adapters(member.persona, who_asks(person)):
             key = "ui.chat.adapter" if one.id else "ui.chat.base_alone"
             choices.append((text(key, language, label=one.label, persona=one.persona or "—"), one.id))
         value = OWN if member.adapter is None else member.adapter
