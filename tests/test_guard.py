@@ -348,6 +348,8 @@ def test_a_session_belongs_to_whom_used_it_first() -> None:
         assert site.ask("GET", path, cookies[1], client=AWAY)[0] == 403
         assert site.ask("GET", path, cookies[0], client=AWAY)[0] == 200
     assert site.ask("GET", "/gradio_api/heartbeat/" + "x" * 65, cookies[0], client=AWAY)[0] == 400
+    for two in ("session_hash=own&session_hash=mine", "session_hash=mine&session_hash="):
+        assert site.ask("GET", f"/gradio_api/queue/data?{two}", cookies[1], client=AWAY)[0] == 400, two
 
 
 def test_the_password_opens_after_a_right_try_and_five_wrong_ones_close_for_a_minute() -> None:

@@ -417,12 +417,16 @@ def is_page(scope: Scope) -> bool:
 
 
 def session_in_path(scope: Scope) -> str:
-    """The session hash that a heartbeat or an event stream names."""
+    """The session hash that a heartbeat or an event stream names. Raises Refused where it names several."""
     beat = API + "heartbeat/"
     if scope["path"].startswith(beat):
         return scope["path"].removeprefix(beat)
     if scope["path"] == API + "queue/data":
-        return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [""])[0]
+        query = scope.get("query_string", b"").decode("latin-1")
+        named = parse_qs(query, keep_blank_values=True).get("session_hash", [""])
+        if len(named) > 1:  # Gradio would listen to another one than is looked at here
+            raise Refused(400, "session")
+        return named[0]
     return ""
 
 
