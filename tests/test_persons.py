@@ -8,11 +8,12 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 from remote_servers import Asked, loopback
 from test_guard import AWAY, SECRET, Site
@@ -32,8 +33,9 @@ from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.guard import Hosts, Pictures
 from anime_ai.ui.launch import check_password, trust_proxies
 from anime_ai.ui.oauth import OAuth
+from anime_ai.ui.page import guarded
 from anime_ai.ui.passwords import Password
-from anime_ai.ui.persons import Persons
+from anime_ai.ui.persons import SCOPE_KEY, Person, Persons
 from anime_ai.ui.sampling_form import SamplingForm
 
 PNG = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n\x89PNG\r\n\x1a\n' + b"0" * 64
@@ -406,6 +408,41 @@ def test_a_comparison_answers_in_no_hidden_ones_words(studio: Studio) -> None:
     with pytest.raises(PersonaError):
         next(studio.chat.ask("早", hidden.name, person=VISITOR.id))
     assert list(studio.chat.ask("早", hidden.name))
+
+
+def asks(person: Person) -> Any:
+    """A request of somebody, as the page's handlers get it."""
+    return type("Request", (), {"scope": {SCOPE_KEY: person}})()
+
+
+def test_a_visitor_changes_so_much_an_hour_and_the_owner_as_much_as_they_like(studio: Studio) -> None:
+    limits, called = studio.settings, []
+    limits.visitor_changes_per_hour, limits.visitors_changes_per_hour = 2, 5
+    keep = guarded(lambda person, what: called.append(what), "visitor", None, False, studio.quotas.change)
+    for person, most in ((VISITOR, 2), (STRANGER, 2), (OWNER, 9), (Person("v3", "visitor"), 1)):
+        before = len(called)
+        for _ in range(9):
+            with suppress(gr.Error):
+                keep(asks(person), person.id)
+        assert called[before:] == [person.id] * most, "each so much, and all together not more"
+    with pytest.raises(QuotaError) as refused:
+        studio.quotas.change("v4")
+    assert refused.value.key == "serving.all_changes"
+
+
+def test_a_fresh_cookie_at_one_address_begins_no_more_conversations(studio: Studio) -> None:
+    limits, tab = studio.settings, ChatTab(studio)
+    limits.visitor_changes_per_hour, limits.visitors_per_address = 1, 3
+    persons = [Person(f"v{number}", "visitor") for number in range(4)]
+    for person in persons:
+        studio.quotas.at(person.id, "there")
+    for person in persons[:3]:
+        assert tab.arrive(person)
+    with pytest.raises(QuotaError) as refused:
+        tab.arrive(persons[3])
+    assert refused.value.key == "serving.address"
+    assert studio.conversations.list(persons[3].id) == []
+    assert tab.arrive(persons[0]), "who has a conversation is shown it"
 
 
 def test_an_adapter_of_a_hidden_one_is_the_owners(studio: Studio, tmp_path: Path) -> None:

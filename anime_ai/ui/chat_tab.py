@@ -186,6 +186,7 @@ class ChatTab:
         last = self.studio.conversations.last(person.id)
         if last is not None:
             return [*self.show(person, self.studio.chat.greeted(person.id, last.id)), importing]
+        self.studio.quotas.change(who_asks(person))  # a cookie costs nothing, and each fresh one begins a conversation
         names = [persona.name for persona in self.studio.personas.list(who_asks(person))]
         persona = self.studio.settings.persona
         opened = self.studio.chat.open(person.id, persona if persona in names else names[0])
@@ -319,8 +320,37 @@ class ChatTab:
             inputs=[self.persona, self.adapter, self.conversation],
             outputs=[self.adapter, self.line, self.knowledge],
         )
-        page.on(self.knowledge.input, self.choose_knowledge, role="visitor", inputs=[self.conversation, self.knowledge])
-        page.on(self.persona.input, self.choose_persona, role="visitor", inputs=[self.persona], outputs=opens)
+        self._connect_choices(page, opens)
+        self._connect_saying(page, asked, how)
+        page.on(
+            self.clear_button.click,
+            self.clear,
+            role="visitor",
+            writes=True,
+            inputs=[self.conversation, self.adapter],
+            outputs=opens,
+        )
+        page.on(talking.line.select, self.branch, role="visitor", writes=True, event=True, outputs=opens)
+        self.drawer.connect(page, self.conversation, self.persona, opens)
+        self.group.connect(page, self.conversation, opens, how)
+        self.sampling.connect(page, self.persona)
+        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
+        self.memory.connect(page, self.conversation, talking.line)
+        self.gathering.connect(page, self.persona, self.adapter)
+        self.context.connect(page, [talking.message, self.conversation, *how])
+
+    def _connect_choices(self, page: Page, opens: list[Any]) -> None:
+        """What is chosen for a conversation: her documents, who she is, what answers, how she thinks."""
+        page.on(
+            self.knowledge.input,
+            self.choose_knowledge,
+            role="visitor",
+            writes=True,
+            inputs=[self.conversation, self.knowledge],
+        )
+        page.on(
+            self.persona.input, self.choose_persona, role="visitor", writes=True, inputs=[self.persona], outputs=opens
+        )
         page.on(
             self.adapter.input,
             self.choose_adapter,
@@ -332,21 +362,10 @@ class ChatTab:
             self.policy.input,
             self.choose_think,
             role="visitor",
+            writes=True,
             inputs=[self.conversation, self.adapter, self.policy],
             outputs=[self.think],
         )
-        self._connect_saying(page, asked, how)
-        page.on(
-            self.clear_button.click, self.clear, role="visitor", inputs=[self.conversation, self.adapter], outputs=opens
-        )
-        page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
-        self.drawer.connect(page, self.conversation, self.persona, opens)
-        self.group.connect(page, self.conversation, opens, how)
-        self.sampling.connect(page, self.persona)
-        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
-        self.memory.connect(page, self.conversation, talking.line)
-        self.gathering.connect(page, self.persona, self.adapter)
-        self.context.connect(page, [talking.message, self.conversation, *how])
 
     def _connect_saying(self, page: Page, asked: list[Any], how: list[Any]) -> None:
         """What makes her answer, and what stops her."""
@@ -372,6 +391,7 @@ class ChatTab:
             talking.line.click,
             talking.act_on_message,
             role="visitor",
+            writes=True,
             event=True,
             inputs=[self.conversation, *how],
             outputs=talking.outputs,

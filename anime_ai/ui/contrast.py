@@ -188,8 +188,8 @@ class Contrast:
             concurrency_limit=16,
         )
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
-        page.on(self.left_button.click, self.pick_left, role="visitor", inputs=[self.told], outputs=picked)
-        page.on(self.right_button.click, self.pick_right, role="visitor", inputs=[self.told], outputs=picked)
+        for button, pick in ((self.left_button, self.pick_left), (self.right_button, self.pick_right)):
+            page.on(button.click, pick, role="visitor", writes=True, inputs=[self.told], outputs=picked)
 
 
 def _two(names: list[str], answers: list[str], seed: int | None, language: str) -> str:

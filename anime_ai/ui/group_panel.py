@@ -193,6 +193,7 @@ class GroupPanel:
             self.start_button.click,
             self.start_group,
             role="visitor",
+            writes=True,
             inputs=[self.wanted, self.wanted_order],
             outputs=[*opens, self.wanted],
         )
@@ -200,15 +201,21 @@ class GroupPanel:
             self.members.input,
             self.choose_members,
             role="visitor",
+            writes=True,
             inputs=[conversation, self.members],
             outputs=opens,
             trigger_mode="always_last",
         )
         page.on(
-            self.order.input, self.choose_order, role="visitor", inputs=[conversation, self.order], outputs=[self.bar]
+            self.order.input,
+            self.choose_order,
+            role="visitor",
+            writes=True,
+            inputs=[conversation, self.order],
+            outputs=[self.bar],
         )
         for one in self.adapters:
-            page.on(one.input, self.dress_members, role="visitor", inputs=[conversation, *self.adapters])
+            page.on(one.input, self.dress_members, role="visitor", writes=True, inputs=[conversation, *self.adapters])
         page.on(
             self.bar.click,
             self.let_speak,
