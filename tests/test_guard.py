@@ -165,6 +165,26 @@ def test_a_foreign_page_is_refused(origin: str, method: str, path: str) -> None:
     assert not site.inner.persons
 
 
+@pytest.mark.parametrize(
+    ("wanted", "allowed"),
+    [
+        ("authorization,content-type,x-stainless-lang,x-stainless-os", None),
+        ("", "authorization, content-type"),
+        ("*;é", "authorization, content-type"),
+        ("x" * 3000, "authorization, content-type"),
+    ],
+)
+def test_a_named_page_may_send_the_headers_that_its_client_has(wanted: str, allowed: str | None) -> None:
+    site = Site()
+    site.guard.origins = frozenset({"https://friend.example"})
+    ask = {"origin": "https://friend.example", "access-control-request-headers": wanted}
+    status, headers, _ = site.ask("OPTIONS", "/v1/chat/completions", ask)
+    assert (status, headers["access-control-allow-headers"]) == (200, allowed or wanted)
+    refused = site.ask("OPTIONS", "/v1/chat/completions", {**ask, "origin": "https://evil.example"})
+    assert refused[0] == 403
+    assert "access-control-allow-headers" not in refused[1]
+
+
 def test_our_own_page_may_call() -> None:
     assert Site().ask("POST", "/gradio_api/queue/join", {"origin": "http://127.0.0.1:7860"}, b"{}")[0] == 200
     other = {"host": "localhost:7860", "origin": "http://127.0.0.1:7860"}
