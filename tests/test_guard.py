@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -399,6 +401,13 @@ def test_without_a_password_nobody_logs_in() -> None:
     status, headers, _ = Site().ask("POST", "/login", {}, b"password=")
     assert status == 401
     assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize("shown_at", ["/login", "/login/hub", "/login/callback?code=x"])
+def test_the_form_goes_to_the_login_from_wherever_it_is_shown(shown_at: str) -> None:
+    page = Site(password="x").ask("GET", shown_at)[2]
+    (action,) = re.findall(r'action="([^"]*)"', page)
+    assert urljoin(f"http://here{shown_at}", action) == "http://here/login"
 
 
 def test_logging_out_needs_a_post() -> None:
