@@ -459,7 +459,7 @@ def test_an_adapter_of_a_hidden_one_is_the_owners(studio: Studio, tmp_path: Path
         lambda: list(chat.reply(VISITOR.id, alone.id, "早", How("final"))),
         lambda: list(tab.contrast.compare(VISITOR, *compared)),
         lambda: list(chat.ask("早", "傲娇", "final", person=VISITOR.id)),
-        lambda: tab.group.dress_members(VISITOR, group.id, "final"),
+        lambda: tab.group.dress_members(VISITOR, group.id, ["傲娇"], "final"),
         lambda: list(studio.completions.answer(asked, "key:x", threading.Event())),
     ):
         with pytest.raises(ModelError) as told:

@@ -129,10 +129,13 @@ class GroupPanel:
         self.studio.conversations.settle(person.id, str(conversation_id), order=chosen)
         return self.faces(person, self.studio.conversations.get(person.id, str(conversation_id)))
 
-    def dress_members(self, person: Person, conversation_id: str, *adapters: Any) -> None:
-        """What each member answers with."""
+    def dress_members(self, person: Person, conversation_id: str, personas: Any, *adapters: Any) -> None:
+        """What each member answers with. `personas`: those whom the page shows, in the order of their adapters; in
+        another window others may have come, or gone."""
         there = self.studio.conversations.get(person.id, str(conversation_id))
-        for member, chosen in zip(there.members, adapters, strict=False):
+        wanted = dict(zip(_names(personas), adapters, strict=False))
+        for member in there.members:
+            chosen = wanted.get(member.persona, member.adapter)
             adapter = None if chosen in (OWN, None) else str(chosen)
             if adapter != member.adapter:
                 self.studio.rounds.dress(person.id, there.id, member.persona, adapter)
@@ -215,7 +218,13 @@ class GroupPanel:
             outputs=[self.bar],
         )
         for one in self.adapters:
-            page.on(one.input, self.dress_members, role="visitor", writes=True, inputs=[conversation, *self.adapters])
+            page.on(
+                one.input,
+                self.dress_members,
+                role="visitor",
+                writes=True,
+                inputs=[conversation, self.members, *self.adapters],
+            )
         page.on(
             self.bar.click,
             self.let_speak,
