@@ -23,7 +23,7 @@ from anime_ai.ui.contrast import Contrast
 from anime_ai.ui.drawer import Drawer
 from anime_ai.ui.filling import ContextPanel
 from anime_ai.ui.gathering import Gathering
-from anime_ai.ui.generations import Generations
+from anime_ai.ui.generations import ANSWERS, Generations
 from anime_ai.ui.group_panel import SHOWN, GroupPanel
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
     from anime_ai.persona.cards import Persona
     from anime_ai.studio import Studio
-
-AT_ONCE = 32
-"""Answers that are written at once, below the forty threads that Gradio has; who asks beyond waits for one to end."""
 
 
 class ChatTab:
@@ -376,7 +373,7 @@ class ChatTab:
             role="visitor",
             inputs=[talking.message, *asked],
             outputs=talking.outputs,
-            concurrency_limit=AT_ONCE,
+            **ANSWERS,
         )
         for button in talking.examples:
             page.on(
@@ -385,7 +382,7 @@ class ChatTab:
                 role="visitor",
                 inputs=[button, *asked],
                 outputs=talking.outputs,
-                concurrency_limit=AT_ONCE,
+                **ANSWERS,
             )
         page.on(
             talking.line.click,
@@ -395,6 +392,6 @@ class ChatTab:
             event=True,
             inputs=[self.conversation, *how],
             outputs=talking.outputs,
-            concurrency_limit=AT_ONCE,
+            **ANSWERS,
         )
         page.on(talking.stop_button.click, talking.stop, role="visitor", inputs=[self.conversation])

@@ -19,7 +19,7 @@ from anime_ai.chat.feedback import Said
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
-from anime_ai.ui.generations import Generations, paced
+from anime_ai.ui.generations import ANSWERS, Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
@@ -185,7 +185,7 @@ class Contrast:
             role="visitor",
             inputs=[self.question, persona, *sides, *self.engines, *knobs],
             outputs=[self.answers, self.ask_button, self.halt_button, *picked],
-            concurrency_limit=16,
+            **ANSWERS,
         )
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
         for button, pick in ((self.left_button, self.pick_left), (self.right_button, self.pick_right)):

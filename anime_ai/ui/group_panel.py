@@ -16,6 +16,7 @@ from anime_ai.chat.members import MOST
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import avatar_url, who_asks
+from anime_ai.ui.generations import ANSWERS
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
@@ -232,7 +233,7 @@ class GroupPanel:
             event=True,
             inputs=[conversation, *how],
             outputs=self.talking.outputs,
-            concurrency_limit=16,
+            **ANSWERS,
         )
 
 
