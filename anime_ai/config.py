@@ -75,9 +75,14 @@ class Settings(BaseSettings):
     visitor_messages_per_hour: int = Field(120, ge=0)
     visitor_tokens_per_day: int = Field(100_000, ge=0, description="read and written for one visitor")
     visitor_pictures_per_day: int = Field(40, ge=0)
+    visitor_changes_per_hour: int = Field(
+        300, ge=0, description="what one visitor begins, edits, throws away or sets; answers have limits of their own"
+    )
+    visitor_conversations: int = Field(100, ge=0, description="how many one visitor may keep")
     visitor_upload_mb: int = Field(10, ge=1, le=4096, description="the largest picture that a visitor may show")
     visitors_messages_per_minute: int = Field(60, ge=0, description="of all visitors together")
     visitors_tokens_per_day: int = Field(2_000_000, ge=0, description="for all visitors together")
+    visitors_changes_per_hour: int = Field(3000, ge=0, description="of all visitors together")
     visitors_per_address: int = Field(
         3, ge=0, description="how many visitors' limits one network address has, whatever cookies come from it"
     )

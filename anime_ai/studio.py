@@ -79,7 +79,7 @@ class Studio:
             settings.model_name = self.shelf.base
         self.datasets = Datasets(database)
         self.snapshots = Snapshots(database)
-        self.conversations = Conversations(database)
+        self.conversations = Conversations(database, settings.visitor_conversations)
         self.personas = PersonaLibrary(database, settings.studio_dir / "personas")
         self.worlds = WorldBooks(database)
         self.samplings = Samplings(database)

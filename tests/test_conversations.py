@@ -12,8 +12,10 @@ import pytest
 
 from anime_ai.chat.branches import Branches
 from anime_ai.chat.conversations import TITLE, Conversation, Conversations
+from anime_ai.chat.members import Member
 from anime_ai.chat.tree import Message
-from anime_ai.errors import AccessError
+from anime_ai.config import OWNER
+from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.storage import ConversationRecord, Database, new_id
 
 
@@ -51,6 +53,38 @@ def test_persons_and_personas_have_conversations_of_their_own(conversations: Con
     assert len(ids) == 4
     assert len(conversations.list("a")) == 2
     assert conversations.list("nobody") == []
+
+
+def test_a_visitor_keeps_so_many_conversations_and_loses_none_that_they_spoke_in(database: Database) -> None:
+    few = Conversations(database, most=3)
+    ways: list[Callable[[str], str]] = [
+        lambda person: few.start(person, "傲娇").id,
+        lambda person: few.open(person, f"别人{new_id()}").id,
+        lambda person: few.start_group(person, [Member("傲娇"), Member("活泼")], []).id,
+        lambda person: few.branches.branch(person, few.get(person, few.list(person)[-1].id).messages[0].id),
+    ]
+    spoken = few.start("v", "傲娇", ["早。"]).id
+    few.append("v", spoken, "user", "早")
+    few.rename("v", spoken, "")
+    empty = few.start_group("v", [Member("傲娇"), Member("活泼")], [("傲娇", "早。")]).id
+    for begin in ways[:3] * 2:
+        latest = begin("v")
+        there = [one.id for one in few.list("v")]
+        assert {spoken, latest} <= set(there), "an unused one gives way"
+        assert len(there) <= 3
+    assert empty not in there
+    for id in there:
+        few.append("v", id, "user", "早")
+    for begin in ways:
+        with pytest.raises(AnimeAIError) as refused:
+            begin("v")
+        assert refused.value.key == "chat.many_talks"
+    assert sorted(one.id for one in few.list("v")) == sorted(there)
+    few.remove("v", spoken)
+    assert few.start("v", "傲娇")
+    for _ in range(5):
+        few.append(OWNER, few.start(OWNER, "傲娇").id, "user", "早")
+    assert len(few.list(OWNER)) == 5
 
 
 def test_a_new_conversation_leaves_the_old_one_whole(conversations: Conversations) -> None:

@@ -331,12 +331,20 @@ def test_one_picture_is_for_the_feeling_that_is_chosen(tab: PersonaTab, tmp_path
     assert set(tab.library.get(made.id).sprites) == {"shy"}
 
 
-def test_several_pictures_and_packs_are_told_by_their_names(tab: PersonaTab, tmp_path: Path) -> None:
+def test_several_pictures_and_packs_are_told_by_their_names(
+    tab: PersonaTab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = tab.library.create("小花")
-    files = [put(tmp_path, "joy.png", coloured("red")), put(tmp_path, "IMG_2.png", coloured("red"))]
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(sent))
+    files = [put(sent, "joy.png", coloured("red")), put(sent, "IMG_2.png", coloured("red"))]
     pack = zipped({"小花/anger.png": coloured("blue"), "小花/害羞.png": coloured("lime"), "小花/read me.txt": b"x"})
     tab.faces.upload_faces(OWNER, state(made), "calm", files)
-    tab.faces.upload_faces(OWNER, state(made), "calm", [put(tmp_path, "pack.zip", pack)])
+    tab.faces.upload_faces(OWNER, state(made), "calm", [put(sent, "pack.zip", pack)])
+    with pytest.raises(PersonaError):
+        tab.faces.upload_faces(OWNER, {"id": "genki"}, "sad", [put(sent, "a.png", coloured("red"))])
+    assert list(sent.iterdir()) == [], "what was sent is gone"
     assert set(tab.library.get(made.id).sprites) == {"happy", "angry", "shy"}
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -165,6 +167,26 @@ def test_a_foreign_page_is_refused(origin: str, method: str, path: str) -> None:
     assert not site.inner.persons
 
 
+@pytest.mark.parametrize(
+    ("wanted", "allowed"),
+    [
+        ("authorization,content-type,x-stainless-lang,x-stainless-os", None),
+        ("", "authorization, content-type"),
+        ("*;é", "authorization, content-type"),
+        ("x" * 3000, "authorization, content-type"),
+    ],
+)
+def test_a_named_page_may_send_the_headers_that_its_client_has(wanted: str, allowed: str | None) -> None:
+    site = Site()
+    site.guard.origins = frozenset({"https://friend.example"})
+    ask = {"origin": "https://friend.example", "access-control-request-headers": wanted}
+    status, headers, _ = site.ask("OPTIONS", "/v1/chat/completions", ask)
+    assert (status, headers["access-control-allow-headers"]) == (200, allowed or wanted)
+    refused = site.ask("OPTIONS", "/v1/chat/completions", {**ask, "origin": "https://evil.example"})
+    assert refused[0] == 403
+    assert "access-control-allow-headers" not in refused[1]
+
+
 def test_our_own_page_may_call() -> None:
     assert Site().ask("POST", "/gradio_api/queue/join", {"origin": "http://127.0.0.1:7860"}, b"{}")[0] == 200
     other = {"host": "localhost:7860", "origin": "http://127.0.0.1:7860"}
@@ -314,6 +336,10 @@ def test_a_visitor_keeps_one_id_by_a_signed_cookie_and_a_forged_one_is_worth_not
     _, headers, _ = site.ask("GET", "/", {"cookie": cookie}, client=AWAY)
     assert site.last.id == first.id
     assert "set-cookie" not in headers
+    for foreign in ('x={"a":1}; ', "[y]=1; ", "é=é;", "=; ", 'z="; ', "plain; "):  # another program's
+        _, headers, _ = site.ask("GET", "/", {"cookie": foreign + cookie}, client=AWAY)
+        assert site.last.id == first.id, foreign
+        assert "set-cookie" not in headers
     name, _, value = cookie.partition("=")
     for forged in (value.replace("v", "w", 1), value.partition(".")[0] + ".", value[:-1] + "~", "", "x.y", "é.é"):
         site.ask("GET", "/", {"cookie": f"{name}={forged}"}, client=AWAY)
@@ -344,6 +370,8 @@ def test_a_session_belongs_to_whom_used_it_first() -> None:
         assert site.ask("GET", path, cookies[1], client=AWAY)[0] == 403
         assert site.ask("GET", path, cookies[0], client=AWAY)[0] == 200
     assert site.ask("GET", "/gradio_api/heartbeat/" + "x" * 65, cookies[0], client=AWAY)[0] == 400
+    for two in ("session_hash=own&session_hash=mine", "session_hash=mine&session_hash="):
+        assert site.ask("GET", f"/gradio_api/queue/data?{two}", cookies[1], client=AWAY)[0] == 400, two
 
 
 def test_the_password_opens_after_a_right_try_and_five_wrong_ones_close_for_a_minute() -> None:
@@ -373,6 +401,13 @@ def test_without_a_password_nobody_logs_in() -> None:
     status, headers, _ = Site().ask("POST", "/login", {}, b"password=")
     assert status == 401
     assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize("shown_at", ["/login", "/login/hub", "/login/callback?code=x"])
+def test_the_form_goes_to_the_login_from_wherever_it_is_shown(shown_at: str) -> None:
+    page = Site(password="x").ask("GET", shown_at)[2]
+    (action,) = re.findall(r'action="([^"]*)"', page)
+    assert urljoin(f"http://here{shown_at}", action) == "http://here/login"
 
 
 def test_logging_out_needs_a_post() -> None:

@@ -269,7 +269,11 @@ def test_world_books(database: Database) -> None:
     assert [one.name for one in worlds.of("三无")] == ["世界"]
     worlds.bind(everybody.id, "", False)
     assert [one.name for one in worlds.of("傲娇")] == ["她的"]
-    assert worlds.save(hers.id, {"entries": [{"keys": "猫", "content": 5}]}).book["entries"][0]["keys"] == ["猫"]
+    saved = worlds.save(hers.id, hers.updated, {"entries": [{"keys": "猫", "content": 5}]})
+    assert saved.book["entries"][0]["keys"] == ["猫"]
+    with pytest.raises(PersonaError) as refused:
+        worlds.save(hers.id, hers.updated, {"entries": []})
+    assert refused.value.key == "persona.conflict"
     worlds.remove(hers.id)
     assert [one.name for one in worlds.list()] == ["世界"]
     for lost in (lambda: worlds.get(hers.id), lambda: worlds.remove("x"), lambda: worlds.restore("x")):

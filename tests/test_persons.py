@@ -8,27 +8,35 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 from remote_servers import Asked, loopback
 from test_guard import AWAY, SECRET, Site
+from test_serving import request
 from ui_fakes import OWNER, STRANGER, VISITOR, open_studio
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from anime_ai.chat.turns import How
 from anime_ai.config import Settings
-from anime_ai.errors import AnimeAIError, PersonaError, SettingsError
+from anime_ai.errors import AnimeAIError, ModelError, PersonaError, SettingsError
+from anime_ai.files import write_json
+from anime_ai.models.adapters import CARD
+from anime_ai.models.engine import Sampling
 from anime_ai.serving.meter import QuotaError
 from anime_ai.studio import Studio
+from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.guard import Hosts, Pictures
 from anime_ai.ui.launch import check_password, trust_proxies
 from anime_ai.ui.oauth import OAuth
+from anime_ai.ui.page import guarded
 from anime_ai.ui.passwords import Password
-from anime_ai.ui.persons import Persons
+from anime_ai.ui.persons import SCOPE_KEY, Person, Persons
+from anime_ai.ui.sampling_form import SamplingForm
 
 PNG = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n\x89PNG\r\n\x1a\n' + b"0" * 64
 
@@ -400,6 +408,70 @@ def test_a_comparison_answers_in_no_hidden_ones_words(studio: Studio) -> None:
     with pytest.raises(PersonaError):
         next(studio.chat.ask("早", hidden.name, person=VISITOR.id))
     assert list(studio.chat.ask("早", hidden.name))
+
+
+def asks(person: Person) -> Any:
+    """A request of somebody, as the page's handlers get it."""
+    return type("Request", (), {"scope": {SCOPE_KEY: person}})()
+
+
+def test_a_visitor_changes_so_much_an_hour_and_the_owner_as_much_as_they_like(studio: Studio) -> None:
+    limits, called = studio.settings, []
+    limits.visitor_changes_per_hour, limits.visitors_changes_per_hour = 2, 5
+    keep = guarded(lambda person, what: called.append(what), "visitor", None, False, studio.quotas.change)
+    for person, most in ((VISITOR, 2), (STRANGER, 2), (OWNER, 9), (Person("v3", "visitor"), 1)):
+        before = len(called)
+        for _ in range(9):
+            with suppress(gr.Error):
+                keep(asks(person), person.id)
+        assert called[before:] == [person.id] * most, "each so much, and all together not more"
+    with pytest.raises(QuotaError) as refused:
+        studio.quotas.change("v4")
+    assert refused.value.key == "serving.all_changes"
+
+
+def test_a_fresh_cookie_at_one_address_begins_no_more_conversations(studio: Studio) -> None:
+    limits, tab = studio.settings, ChatTab(studio)
+    limits.visitor_changes_per_hour, limits.visitors_per_address = 1, 3
+    persons = [Person(f"v{number}", "visitor") for number in range(4)]
+    for person in persons:
+        studio.quotas.at(person.id, "there")
+    for person in persons[:3]:
+        assert tab.arrive(person)
+    with pytest.raises(QuotaError) as refused:
+        tab.arrive(persons[3])
+    assert refused.value.key == "serving.address"
+    assert studio.conversations.list(persons[3].id) == []
+    assert tab.arrive(persons[0]), "who has a conversation is shown it"
+
+
+def test_an_adapter_of_a_hidden_one_is_the_owners(studio: Studio, tmp_path: Path) -> None:
+    """Her name, and her way to speak, which the adapter has whatever card stands before it."""
+    hidden, tab, chat = studio.personas.create("深藏"), ChatTab(studio), studio.chat
+    write_json(tmp_path / "final_model" / "adapter_config.json", {"base_model_name_or_path": "starter"})
+    write_json(tmp_path / "final_model" / CARD, {"base": "starter", "persona": hidden.name})
+    alone, group = chat.start(VISITOR.id, "傲娇"), studio.rounds.begin(VISITOR.id, ["傲娇", "活泼"])
+    knobs = SamplingForm._set(Sampling())[1:]
+    compared = ["早", "傲娇", "", "final", "", "", *knobs]
+    asked = request(anime_ai={"adapter": "final"})
+    for refused in (
+        lambda: tab.how(VISITOR, alone, None, "final", False, *knobs),
+        lambda: list(chat.reply(VISITOR.id, alone.id, "早", How("final"))),
+        lambda: list(tab.contrast.compare(VISITOR, *compared)),
+        lambda: list(chat.ask("早", "傲娇", "final", person=VISITOR.id)),
+        lambda: tab.group.dress_members(VISITOR, group.id, ["傲娇"], "final"),
+        lambda: list(studio.completions.answer(asked, "key:x", threading.Event())),
+    ):
+        with pytest.raises(ModelError) as told:
+            refused()
+        assert told.value.key == "model.unknown_adapter"
+    line, _ = tab.choose_adapter(VISITOR, "final", alone.id)
+    shown = [tab.show(VISITOR, alone), tab.show(VISITOR, group), tab.contrast.sides(VISITOR, "傲娇", ""), line]
+    assert hidden.name not in str(shown)
+    assert hidden.name in str(tab.contrast.sides(OWNER, "傲娇", ""))
+    studio.personas.publish(hidden.id, True)
+    assert hidden.name in str(tab.contrast.sides(VISITOR, "傲娇", ""))
+    assert list(chat.ask("早", "傲娇", "final", person=VISITOR.id))
 
 
 def test_a_visitor_shows_so_many_pictures_a_day(

@@ -391,8 +391,17 @@ def test_bad_rows_are_named_and_the_good_ones_wait_for_a_word(tab: DatasetTab, s
     assert "第 3 行" in box
     assert good_only["visible"]
     assert len(studio.datasets.list()) == 1, "nothing is imported before"
-    tab.importing.make(OWNER, pending, "三", True, *asked())
+    done = tab.importing.make(OWNER, pending, "三", True, *asked())
     assert studio.datasets.find("三").rows == 1
+    # The word holds for this file alone: hidden and ticked, it would leave rows of the next one out unasked.
+    next_file = [tab.importing.upload(OWNER, uploaded(tmp_path, one)) for one in (rows, b"[]")]
+    other_way = tab.importing.look_again(OWNER, next_file[0][0], *asked())
+    tickings = [
+        done[-2],
+        *(one[-3] for one in (*next_file, other_way)),
+        tab.importing.forget(OWNER, next_file[0][0])[-1],
+    ]
+    assert [(one["value"], one["visible"]) for one in tickings] == [(False, False)] * 5
     assert list(tab.importing.uploads.iterdir()) == []
 
 

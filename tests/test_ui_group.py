@@ -122,7 +122,8 @@ def test_members_order_and_adapters_are_changed_later(
     shown = tab.group.choose_members(OWNER, conversation, ["傲娇", "温柔", "三无"])
     assert [one.persona for one in studio.conversations.get(OWNER.id, conversation).members] == ["傲娇", "温柔", "三无"]
     assert "点头像" in tab.group.choose_order(OWNER, conversation, "hand")
-    tab.group.dress_members(OWNER, conversation, OWN, "", "shipped:genki", None)
+    three = ["傲娇", "温柔", "三无"]
+    tab.group.dress_members(OWNER, conversation, three, OWN, "", "shipped:genki", None)
     there = studio.conversations.get(OWNER.id, conversation)
     assert [one.adapter for one in there.members] == [None, "", "shipped:genki"]
     assert there.settings["order"] == "hand"
@@ -131,7 +132,11 @@ def test_members_order_and_adapters_are_changed_later(
     assert shown[MEMBERS]["value"] == ["傲娇", "温柔", "三无"]
     assert len(said) == 1
     with pytest.raises(AnimeAIError):
-        tab.group.dress_members(OWNER, conversation, "run:nothing", "", "", None)
+        tab.group.dress_members(OWNER, conversation, ["傲娇"], "run:nothing", "", "", None)
+    studio.rounds.gather(OWNER.id, conversation, ["三无", "活泼", "傲娇"])  # in another window
+    tab.group.dress_members(OWNER, conversation, three, "", OWN, OWN, None)
+    members = studio.conversations.get(OWNER.id, conversation).members
+    assert [(one.persona, one.adapter) for one in members] == [("三无", None), ("活泼", None), ("傲娇", "")]
 
 
 def test_a_visitor_gets_nobody_they_may_not_talk_to(tab: ChatTab, studio: Studio) -> None:
@@ -147,7 +152,7 @@ def test_a_visitor_gets_nobody_they_may_not_talk_to(tab: ChatTab, studio: Studio
     for call in (
         lambda: tab.group.choose_members(STRANGER, conversation, BOTH),
         lambda: tab.group.choose_order(STRANGER, conversation, "hand"),
-        lambda: tab.group.dress_members(STRANGER, conversation, OWN, OWN),
+        lambda: tab.group.dress_members(STRANGER, conversation, BOTH, OWN, OWN),
         lambda: list(tab.group.let_speak(STRANGER, pressed(persona="傲娇"), conversation, "", *PLAIN)),
     ):
         with pytest.raises(AccessError):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from ui_fakes import OWNER, VISITOR, built
 
@@ -89,3 +90,20 @@ def test_a_tab_that_cannot_be_built_says_so_and_the_others_work(
     names = {block.api_name.rstrip("_0123456789") for block in demo.fns.values()}
     marks = {"chat": "send", "dataset": "keep_theirs", "training": "weigh", "knowledge": "try_out"}
     assert {name: mark in names for name, mark in marks.items()} == {name: name != broken for name in marks}
+
+
+def test_whatever_answers_has_one_limit_together(studio: Studio) -> None:
+    """Gradio has forty threads; each name alone would have a limit of its own."""
+    answering = ("send", "act_on_message", "let_speak", "compare")
+    visitors = [block for block in built(studio).fns.values() if block.fn.role == "visitor"]
+    found = [block for block in visitors if block.fn.__name__ in answering]
+    assert {block.fn.__name__ for block in found} == set(answering)
+    assert {block.concurrency_id for block in found} == {"answers"}
+    assert all(block.concurrency_limit < 40 for block in found)
+
+
+def test_no_two_tabs_have_one_name(studio: Studio) -> None:
+    """The page presses a tab by its name, wherever it stands."""
+    names = [str(block.id) for block in built(studio).blocks.values() if isinstance(block, gr.Tab)]
+    assert len(names) > 15
+    assert sorted(names) == sorted(set(names))

@@ -194,18 +194,39 @@ def test_dialogues_and_greetings_become_rows(tab: PersonaTab, studio: Studio, tm
 def test_world_books_are_bound_switched_and_edited(tab: PersonaTab, studio: Studio) -> None:
     panel = tab.worlds
     world = panel.create_world(OWNER)[0]
-    panel.add_world_entry(OWNER, world)
+    world, id = panel.add_world_entry(OWNER, world)[0], world["id"]
     entry = {"keys": "海", "content": "临潮市靠海。", "enabled": True, "insertion_order": 3, "position": "before_char"}
-    panel.save_world_entry(OWNER, world, 0, *(entry.get(name) for name in ENTRY_FIELDS))
+    world = panel.save_world_entry(OWNER, world, 0, *(entry.get(name) for name in ENTRY_FIELDS))[0]
     panel.bind_world(OWNER, world, "三无", True)
-    assert [one.id for one in studio.worlds.of("三无")] == [world]
+    assert [one.id for one in studio.worlds.of("三无")] == [id]
     assert studio.worlds.of("傲娇") == []
     panel.bind_world(OWNER, world, "没有这个人", False)
-    assert (studio.worlds.get(world).persona, studio.worlds.get(world).enabled) == ("三无", False)
+    assert (studio.worlds.get(id).persona, studio.worlds.get(id).enabled) == ("三无", False)
     removed, undo, *_ = panel.remove_world(OWNER, world)
     assert undo["visible"]
     panel.undo_world(OWNER, removed)
-    assert studio.worlds.get(world).book["entries"][0]["content"] == "临潮市靠海。"
+    assert studio.worlds.get(id).book["entries"][0]["content"] == "临潮市靠海。"
+
+
+def test_a_world_book_that_was_changed_in_another_window_is_not_overwritten(tab: PersonaTab, studio: Studio) -> None:
+    panel = tab.worlds
+    named = [{"keys": [name], "content": name} for name in ("山", "海", "城")]
+    id = studio.worlds.add({"entries": named}, "世界").id
+    here = panel.shown(OWNER, id, 1)[0]
+    there = panel.remove_world_entry(OWNER, here, 0)[0]
+    river = {"keys": "河", "content": "河"}
+    for late in (
+        lambda: panel.save_world_entry(OWNER, here, 1, *(river.get(name) for name in ENTRY_FIELDS)),
+        lambda: panel.remove_world_entry(OWNER, here, 1),
+        lambda: panel.add_world_entry(OWNER, here),
+        lambda: panel.save_world(OWNER, here, 5, 100, False),
+    ):
+        with pytest.raises(PersonaError) as refused:
+            late()
+        assert refused.value.key == "persona.conflict"
+    assert [one["content"] for one in studio.worlds.get(id).book["entries"]] == ["海", "城"]
+    panel.remove_world_entry(OWNER, there, 0)
+    assert [one["content"] for one in studio.worlds.get(id).book["entries"]] == ["城"]
 
 
 def test_a_visitor_is_offered_what_is_published(tab: PersonaTab, studio: Studio, tmp_path: Path) -> None:

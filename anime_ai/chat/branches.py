@@ -10,19 +10,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from anime_ai.chat import tree
 from anime_ai.chat.members import Member, members_of, seat
-from anime_ai.chat.tree import Message, Tree, erase, owned, owned_message, told, turn_to
+from anime_ai.chat.tree import Message, Tree, begin, erase, owned, owned_message, told, turn_to
 from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord, new_id
 
 
 class Branches:
-    """The trees of all conversations."""
+    """The trees of all conversations. `most`: how many conversations a visitor may have."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, most: int = 0) -> None:
+        self._database, self._most = database, most
 
     def message(self, person: str, message_id: str) -> Message:
         with self._database.reading() as session:
@@ -112,7 +113,7 @@ class Branches:
             wanted = select(MessageRecord).where(MessageRecord.conversation_id == record.id)
             records = {one.id: one for one in session.scalars(wanted)}
             line = [told(records[id]) for id in found.line(message_id)]
-            fresh = _copied(session, record)
+            fresh = self._copied(session, record)
             parent = ""
             for one in line:
                 parent = tree.add(session, fresh.id, parent, one).id
@@ -131,9 +132,8 @@ class Branches:
         """A new conversation out of messages from elsewhere, parents before children, and its id. Their ids count
         among themselves only; `leaf` is one of them."""
         with self._database.session() as session:
-            record = ConversationRecord(person=person, persona=persona, title=title, settings={"greeted": True})
-            session.add(record)
-            session.flush()
+            settings = {"greeted": True}
+            record = begin(session, person, self._most, persona=persona, title=title, settings=settings)
             ids: dict[str, str] = {"": ""}
             now = time.time()
             for number, one in enumerate(messages):
@@ -158,16 +158,9 @@ class Branches:
             turn_to(session, record, Tree.of(session, record.id), ids.get(leaf, ""))
             return record.id
 
-
-def _copied(session: Any, record: ConversationRecord) -> ConversationRecord:
-    fresh = ConversationRecord(
-        person=record.person,
-        persona=record.persona,
-        title=record.title,
-        knowledge=record.knowledge,
-        settings=dict(record.settings),
-    )
-    session.add(fresh)
-    session.flush()
-    seat(session, fresh, members_of(session, record.id))
-    return fresh
+    def _copied(self, session: Session, record: ConversationRecord) -> ConversationRecord:
+        same = {"persona": record.persona, "title": record.title, "knowledge": record.knowledge}
+        members = members_of(session, record.id)
+        fresh = begin(session, record.person, self._most, settings=dict(record.settings), **same)
+        seat(session, fresh, members)
+        return fresh

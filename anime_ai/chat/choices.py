@@ -9,7 +9,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from anime_ai.config import Settings
+from anime_ai.config import OWNER, Settings
 from anime_ai.errors import ModelError
 from anime_ai.models.adapters import base_of, fingerprint, read_card
 from anime_ai.models.bases import DEFAULT, STARTER, Base, find_base, names_gguf, on_disk
@@ -60,6 +60,15 @@ def offered(
     found.sort(key=lambda choice: choice.persona != persona)
     # A server need not have loaded what was trained here: its own model comes first.
     return [_alone(settings), *found] if settings.engine == "remote" else [*found, _alone(settings)]
+
+
+def is_open(choice: AdapterChoice, personas: Personas, person: str) -> bool:
+    """Whether a person may be answered with this: the owner with all, others with those of nobody and of personas whom
+    they may talk to."""
+    if person == OWNER or not choice.persona:
+        return True
+    her = personas.named(choice.persona)
+    return her is not None and her.published
 
 
 def chosen(

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from anime_ai.chat import tree
 from anime_ai.chat.branches import Branches
 from anime_ai.chat.members import MOST, Member, all_members, alone, cache_keys, members_of, seat, with_members
-from anime_ai.chat.tree import AT_ONCE, Message, Tree, erase, owned, storable
+from anime_ai.chat.tree import AT_ONCE, Message, Tree, begin, discard, owned, storable
 from anime_ai.errors import AccessError
 from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
@@ -98,11 +98,12 @@ class Conversation:
 
 
 class Conversations:
-    """All conversations. Every call is one transaction and raises AccessError for what is not this person's."""
+    """All conversations, of each visitor `most` (0: no limit). Every call is one transaction and raises AccessError for
+    what is not this person's."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.branches = Branches(database)
+    def __init__(self, database: Database, most: int = 0) -> None:
+        self._database, self._most = database, most
+        self.branches = Branches(database, most)
 
     def together(self) -> AbstractContextManager[None]:
         """What is read in the block, not of conversations alone, is read of one state: `Database.together`."""
@@ -118,23 +119,21 @@ class Conversations:
                 .limit(1)
             ).first()
             if record is None:
-                return _new(session, person, persona, ())
+                return _new(session, person, self._most, persona, ())
             record.opened = time.time()
             return _conversation(session, record)
 
     def start(self, person: str, persona: str, greetings: Sequence[str] = ()) -> Conversation:
         """A new conversation; the greetings are its first alternatives, and the first of them is shown."""
         with self._database.session() as session:
-            return _new(session, person, persona, greetings)
+            return _new(session, person, self._most, persona, greetings)
 
     def start_group(
         self, person: str, members: Sequence[Member], greetings: Sequence[tuple[str, str]], **settings: Any
     ) -> Conversation:
         """A new conversation of several; `greetings`: (persona, what she says first), one behind the other."""
         with self._database.session() as session:
-            record = ConversationRecord(person=person, persona=members[0].persona, settings=settings)
-            session.add(record)
-            session.flush()
+            record = begin(session, person, self._most, persona=members[0].persona, settings=settings)
             seat(session, record, members)
             for persona, said in greetings:
                 meta = {"greeting": True, "feeling": tone_of(said)}
@@ -279,15 +278,11 @@ class Conversations:
     def remove(self, person: str, conversation_id: str) -> None:
         """Delete a conversation with all its messages for good."""
         with self._database.session() as session:
-            record = owned(session, person, conversation_id, lock=True)
-            erase(session, builtins.list(Tree.of(session, conversation_id).nodes))
-            session.delete(record)
+            discard(session, owned(session, person, conversation_id, lock=True))
 
 
-def _new(session: Session, person: str, persona: str, greetings: Sequence[str]) -> Conversation:
-    record = ConversationRecord(person=person, persona=persona, settings={})
-    session.add(record)
-    session.flush()
+def _new(session: Session, person: str, most: int, persona: str, greetings: Sequence[str]) -> Conversation:
+    record = begin(session, person, most, persona=persona, settings={})
     if greetings:
         _greet(session, record, greetings)
     return _conversation(session, record)

@@ -30,7 +30,7 @@ def converse(
     messages = [Message("", role, text) for role, text in said]
     begun = messages.pop().content.rstrip() if messages[-1].role == "assistant" else ""
     question = messages.pop().content
-    choice = chat.choice(how.adapter_id)
+    choice = chat.choice(how.adapter_id, person)
     talk = Conversation("", persona, "", tuple(one for one in messages if one.role != "system"), 0.0)
     lore = chat.lore_of(talk, question, choice) if LORE in brings else Lore()
     small = chat._reads_little(choice)

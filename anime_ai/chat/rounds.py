@@ -56,7 +56,7 @@ class Rounds:
         there."""
         there = self.conversations.get(person, conversation_id)
         if adapter:
-            self.chat.choice(adapter)
+            self.chat.choice(adapter, person)
         changed = [replace(one, adapter=adapter) if one.persona == persona else one for one in there.members]
         self.conversations.gather(person, there.id, changed)
 
@@ -169,7 +169,7 @@ class Rounds:
         order = str(there.settings.get("order", ""))
         speakers = self.cast(there).speakers(question, order, there.messages) or [there.members[0].persona]
         asked = (Message("", "user", question),) if question else ()
-        choice = self.chat.choice(self.adapter(there, speakers[0]))
+        choice = self.chat.choice(self.adapter(there, speakers[0]), person)
         view, said = self._view(replace(there, messages=(*there.messages, *asked)), speakers[0], choice)
         facts = self.chat._remembered(person, view, view.messages, choice)
         turn = Turn(said.content, str(said.meta.get("brought", "")), view.messages, facts=facts)
@@ -219,8 +219,8 @@ class Rounds:
         """One speaker's answer at the end of a line; the first reply says who it is. `turn`: what it brought along when
         it was given before."""
         yield Reply("", "", speaker=persona)
-        choice = self.chat.choice(self.adapter(there, persona))
         self.chat._check_there(persona, person)
+        choice = self.chat.choice(self.adapter(there, persona), person)
         view, asked = self._view(there, persona, choice)
         if turn is None:
             turn = self._looked_up(person, view, asked, choice)

@@ -17,7 +17,7 @@ from typing import Any
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
 from anime_ai.chat.busy import Busy
-from anime_ai.chat.choices import AdapterChoice, base_name, checkpoints_of, chosen, is_starter, offered
+from anime_ai.chat.choices import AdapterChoice, base_name, checkpoints_of, chosen, is_open, is_starter, offered
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING
@@ -30,7 +30,7 @@ from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
 from anime_ai.config import ASSETS, OWNER, Settings
-from anime_ai.errors import AnimeAIError, PersonaError
+from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter, Engine, Sampling
@@ -83,13 +83,14 @@ class Chat:
         self.ahead = Ahead()
         self.allowance: Allowance = Everything()
 
-    def adapters(self, persona: str = "") -> list[AdapterChoice]:
-        """What can answer: `anime_ai.chat.choices.offered`."""
-        return offered(self.settings, self.personas, self.runs(), SHIPPED, persona)
+    def adapters(self, persona: str = "", person: str = OWNER) -> list[AdapterChoice]:
+        """What can answer a person: `anime_ai.chat.choices.offered`."""
+        found = offered(self.settings, self.personas, self.runs(), SHIPPED, persona)
+        return [one for one in found if is_open(one, self.personas, person)]
 
-    def answering(self, adapter_id: str = "", language: str | None = None) -> Answering:
+    def answering(self, adapter_id: str = "", language: str | None = None, person: str = OWNER) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
-        choice = self.choice(adapter_id)
+        choice = self.choice(adapter_id, person)
         name = base_name(self.settings) if choice.base == "auto" else choice.base
         server = server_name(self.settings)
         starter = is_starter(self.settings, name) and not server
@@ -115,9 +116,12 @@ class Chat:
         """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
         return checkpoints_of(self.runs(), persona)
 
-    def choice(self, adapter_id: str) -> AdapterChoice:
-        """The choice with this id. Raises ModelError when it is gone."""
-        return chosen(self.settings, self.personas, self.runs, SHIPPED, adapter_id)
+    def choice(self, adapter_id: str, person: str = OWNER) -> AdapterChoice:
+        """The choice with this id. Raises ModelError when it is gone, and to whom it is not open."""
+        found = chosen(self.settings, self.personas, self.runs, SHIPPED, adapter_id)
+        if not is_open(found, self.personas, person):
+            raise ModelError("model.unknown_adapter", adapter=adapter_id)
+        return found
 
     def start(self, person: str, persona: str) -> Conversation:
         """A new conversation with a persona; her greetings are its first alternatives."""
@@ -162,7 +166,7 @@ class Chat:
         the user can mend; one conversation answers one message at a time.
         """
         said = self.worded(message, picture)
-        choice = self.choice(how.adapter_id)
+        choice = self.choice(how.adapter_id, person)
         with self._alone(person, conversation_id):
             with self.conversations.together():
                 conversation = self.conversations.get(person, conversation_id)
@@ -174,7 +178,7 @@ class Chat:
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
         """Ask in other words: an alternative to a question, with its picture, and her answer to it."""
         said = self.worded(text)
-        choice = self.choice(how.adapter_id)
+        choice = self.choice(how.adapter_id, person)
         branches = self.conversations.branches
         old = branches.message(person, message_id)
         if old.role != "user":
@@ -195,7 +199,7 @@ class Chat:
         branches = self.conversations.branches
         message = branches.message(person, message_id)
         asked = message if message.role == "user" else self._question_of(person, message)
-        choice = self.choice(how.adapter_id)
+        choice = self.choice(how.adapter_id, person)
         conversation_id = branches.conversation_of(person, message_id)
         with self._alone(person, conversation_id):
             branches.rewind(person, conversation_id, asked.id)
@@ -211,7 +215,7 @@ class Chat:
         branches = self.conversations.branches
         message = branches.message(person, message_id)
         asked = self._question_of(person, message)
-        choice = self.choice(how.adapter_id)
+        choice = self.choice(how.adapter_id, person)
         conversation_id = branches.conversation_of(person, message_id)
         with self._alone(person, conversation_id):
             branches.rewind(person, conversation_id, message_id)
@@ -284,10 +288,11 @@ class Chat:
             raise AnimeAIError("chat.blank")
         if person != OWNER:
             persona = self.personas.find(persona, person).name
+        choice = self.choice(adapter_id, person)
         self.allowance.message(person)
         fresh = Conversation("", persona, "", (), 0.0)
         how = How(adapter_id, sampling, stop=stop)
-        spoken = self._speak(fresh, Turn(question.strip()), self.choice(adapter_id), how)
+        spoken = self._speak(fresh, Turn(question.strip()), choice, how)
         pieces = counted(self.allowance, person, spoken)
         total = None
         with self.busy.answering(), closing(pieces):
@@ -310,7 +315,7 @@ class Chat:
         """What fills the context when a question is asked in a conversation now. What it would look up first is not
         among it. Loads the tokenizer."""
         conversation = self.conversations.get(person, conversation_id)
-        choice = self.choice(how.adapter_id)
+        choice = self.choice(how.adapter_id, person)
         facts = self._remembered(person, conversation, conversation.messages, choice)
         turn = Turn(question, before=conversation.messages, facts=facts)
         model, values = self._asked(conversation, turn, choice, how)

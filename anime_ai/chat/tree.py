@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from anime_ai.errors import AccessError
+from anime_ai.config import OWNER
+from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.storage import ConversationRecord, MessageRecord, new_id
 
 AT_ONCE = 500
@@ -129,6 +130,29 @@ def owned(session: Session, person: str, conversation_id: str, lock: bool = Fals
     if record is None:
         raise AccessError("chat.not_yours")
     return record
+
+
+def begin(session: Session, person: str, most: int, **values: Any) -> ConversationRecord:
+    """A new conversation. Of a visitor who has `most` (0: no limit), the one goes that they opened longest ago and
+    never said a word in: the page lists none such. Raises AnimeAIError where there is none."""
+    mine = ConversationRecord.person == person
+    if most and person != OWNER and (session.scalar(select(func.count()).where(mine)) or 0) >= most:
+        said = exists().where(MessageRecord.conversation_id == ConversationRecord.id, MessageRecord.role == "user")
+        empty = select(ConversationRecord).where(mine, ~said, ConversationRecord.pinned.is_(False))
+        oldest = session.scalars(empty.order_by(ConversationRecord.opened).limit(1)).first()
+        if oldest is None:
+            raise AnimeAIError("chat.many_talks", most=most)
+        discard(session, oldest)
+    record = ConversationRecord(person=person, **values)
+    session.add(record)
+    session.flush()
+    return record
+
+
+def discard(session: Session, record: ConversationRecord) -> None:
+    """Delete a conversation with all its messages."""
+    erase(session, list(Tree.of(session, record.id).nodes))
+    session.delete(record)
 
 
 def owned_message(

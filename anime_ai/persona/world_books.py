@@ -82,11 +82,13 @@ class WorldBooks:
             session.flush()
             return _world(record)
 
-    def save(self, book_id: str, book: Mapping[str, Any]) -> WorldBook:
-        """Replace a book's content."""
+    def save(self, book_id: str, updated: float, book: Mapping[str, Any]) -> WorldBook:
+        """Replace a book's content. Raises PersonaError where somebody else has changed it since `updated`."""
         value, _ = book_of(book)
         with self._database.session() as session:
             record = _standing(session, book_id)
+            if record.updated != updated:
+                raise PersonaError("persona.conflict", name=record.name)
             record.book, record.updated = value, time.time()
             return _world(record)
 

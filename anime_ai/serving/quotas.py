@@ -70,6 +70,15 @@ class Quotas:
         most = UPLOADS_A_PICTURE * self.settings.visitor_pictures_per_day
         self._take(person, "uploads", DAY, most, "serving.visitor_pictures")
 
+    def change(self, person: str) -> None:
+        """Something more is begun, edited, thrown away or set: what is kept of somebody has to end somewhere."""
+        if person == OWNER:
+            return
+        limits = self.settings
+        self.meter.require(ALL, "changes", HOUR, limits.visitors_changes_per_hour, "serving.all_changes")
+        self._take(person, "changes", HOUR, limits.visitor_changes_per_hour, "serving.visitor_changes")
+        self.meter.add(ALL, "changes", HOUR, 1)
+
     def _take(self, person: str, kind: str, seconds: int, most: int, key: str) -> None:
         """Count one more for a visitor and for where they are, unless it would be too much for either."""
         if person == OWNER:

@@ -38,7 +38,7 @@ def create_app(studio: Studio, health: Health | None = None) -> gr.Blocks:
     from anime_ai.ui.shell import Gate, build_header
     from anime_ai.ui.training_tab import TrainingTab
 
-    page, gate = Page(), Gate(health)
+    page, gate = Page(studio.quotas.change), Gate(health)
     tabs = {
         "chat": ChatTab,
         "personas": PersonaTab,

@@ -23,7 +23,7 @@ from anime_ai.ui.contrast import Contrast
 from anime_ai.ui.drawer import Drawer
 from anime_ai.ui.filling import ContextPanel
 from anime_ai.ui.gathering import Gathering
-from anime_ai.ui.generations import Generations
+from anime_ai.ui.generations import ANSWERS, Generations
 from anime_ai.ui.group_panel import SHOWN, GroupPanel
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from anime_ai.chat.conversations import Conversation
     from anime_ai.persona.cards import Persona
     from anime_ai.studio import Studio
-
-AT_ONCE = 32
-"""Answers that are written at once, below the forty threads that Gradio has; who asks beyond waits for one to end."""
 
 
 class ChatTab:
@@ -71,20 +68,21 @@ class ChatTab:
         *knobs: Any,
     ) -> How:
         """How an answer is made, out of what the page sent. Raises SettingsError."""
-        policy = self.studio.chat.policy(conversation, str(adapter or ""))
+        chosen = self.studio.chat.choice(str(adapter or ""), who_asks(person))
+        policy = self.studio.chat.policy(conversation, chosen)
         if bool(think) == (policy == "silent"):  # this message goes another way than its conversation
             policy = "open" if think else "silent"
         elif conversation.members:  # each as her own adapter was trained
             policy = ""
-        return How(str(adapter or ""), SamplingForm.of(knobs), policy, stop)
+        return How(chosen.id, SamplingForm.of(knobs), policy, stop)
 
-    def answering_line(self, adapter: str, language: str, persona: str = "") -> str:
+    def answering_line(self, adapter: str, person: Person, persona: str = "") -> str:
         """The line that names the model that answers."""
-        notices = []
+        notices, language = [], person.language
         if persona and self.studio.personas.named(persona) is None:
             notices.append(text("talk.persona_gone", language, persona=persona))
         try:
-            answering = self.studio.chat.answering(adapter, language)
+            answering = self.studio.chat.answering(adapter, language, who_asks(person))
         except AnimeAIError as error:
             return f'<div class="who"><span class="notice">{escape(error.say(language))}</span></div>'
         kind = "dot starter" if answering.starter else "dot"
@@ -92,12 +90,12 @@ class ChatTab:
         notice = "".join(f'<span class="notice">{escape(one)}</span>' for one in notices)
         return f'<div class="who"><span class="{kind}"></span><b>{escape(answering.label)}</b>{notice}</div>'
 
-    def adapter_choices(self, persona: str, language: str) -> list[tuple[str, str]]:
+    def adapter_choices(self, persona: str, person: Person) -> list[tuple[str, str]]:
         """(shown, id) of everything that can answer, the persona's own first."""
         choices = []
-        for choice in self.studio.chat.adapters(persona):
+        for choice in self.studio.chat.adapters(persona, who_asks(person)):
             key = "ui.chat.adapter" if choice.id else "ui.chat.base_alone"
-            choices.append((text(key, language, label=choice.label, persona=choice.persona or "—"), choice.id))
+            choices.append((text(key, person.language, label=choice.label, persona=choice.persona or "—"), choice.id))
         return choices
 
     def beside(self, person: Person, conversation: Conversation) -> list[Any]:
@@ -121,7 +119,7 @@ class ChatTab:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
             return [*told, *(gr.skip() for _ in range(len(KNOBS) + 11 + SHOWN))]
         several = bool(conversation.members)
-        choices = self.adapter_choices(conversation.persona, person.language)
+        choices = self.adapter_choices(conversation.persona, person)
         known = [id for _, id in choices]
         last = next((said.meta.get("adapter") for said in conversation.messages[::-1] if "adapter" in said.meta), None)
         fitting = [
@@ -142,7 +140,7 @@ class ChatTab:
             gr.update(choices=choices, value=chosen, visible=not several),
             self.talking.shown(person, conversation),
             "",
-            self.answering_line("" if several else chosen, person.language, "" if several else conversation.persona),
+            self.answering_line("" if several else chosen, person, "" if several else conversation.persona),
             self._bases(person, conversation),
             *self._thinking(conversation, chosen),
             *self.sampling.shown(person, conversation),
@@ -185,6 +183,7 @@ class ChatTab:
         last = self.studio.conversations.last(person.id)
         if last is not None:
             return [*self.show(person, self.studio.chat.greeted(person.id, last.id)), importing]
+        self.studio.quotas.change(who_asks(person))  # a cookie costs nothing, and each fresh one begins a conversation
         names = [persona.name for persona in self.studio.personas.list(who_asks(person))]
         persona = self.studio.settings.persona
         opened = self.studio.chat.open(person.id, persona if persona in names else names[0])
@@ -197,10 +196,11 @@ class ChatTab:
     def choose_adapter(self, person: Person, adapter: str, conversation: str) -> list[Any]:
         found = self.studio.conversations.get(person.id, str(conversation))
         chosen = str(adapter or "")
-        self.studio.chat.warm(found, chosen)
-        line = self.answering_line(chosen, person.language, found.persona)
+        line = self.answering_line(chosen, person, found.persona)
         try:
-            return [line, self._thinking(found, chosen)[1]]
+            choice = self.studio.chat.choice(chosen, who_asks(person))
+            self.studio.chat.warm(found, chosen)
+            return [line, self.studio.chat.policy(found, choice) != "silent"]
         except AnimeAIError:
             return [line, False]
 
@@ -220,11 +220,11 @@ class ChatTab:
         """The tab is opened: adapters and documents may have come or gone meanwhile."""
         if not conversation:  # the page has not opened one yet, and will
             return [gr.skip(), gr.skip(), gr.skip()]
-        choices = self.adapter_choices(str(persona or ""), person.language)
+        choices = self.adapter_choices(str(persona or ""), person)
         chosen = adapter if adapter in [id for _, id in choices] else choices[0][1]
         return [
             gr.update(choices=choices, value=chosen),
-            self.answering_line(chosen, person.language, str(persona or "")),
+            self.answering_line(chosen, person, str(persona or "")),
             self._bases(person, self.studio.conversations.get(person.id, str(conversation))),
         ]
 
@@ -317,8 +317,37 @@ class ChatTab:
             inputs=[self.persona, self.adapter, self.conversation],
             outputs=[self.adapter, self.line, self.knowledge],
         )
-        page.on(self.knowledge.input, self.choose_knowledge, role="visitor", inputs=[self.conversation, self.knowledge])
-        page.on(self.persona.input, self.choose_persona, role="visitor", inputs=[self.persona], outputs=opens)
+        self._connect_choices(page, opens)
+        self._connect_saying(page, asked, how)
+        page.on(
+            self.clear_button.click,
+            self.clear,
+            role="visitor",
+            writes=True,
+            inputs=[self.conversation, self.adapter],
+            outputs=opens,
+        )
+        page.on(talking.line.select, self.branch, role="visitor", writes=True, event=True, outputs=opens)
+        self.drawer.connect(page, self.conversation, self.persona, opens)
+        self.group.connect(page, self.conversation, opens, how)
+        self.sampling.connect(page, self.persona)
+        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
+        self.memory.connect(page, self.conversation, talking.line)
+        self.gathering.connect(page, self.persona, self.adapter)
+        self.context.connect(page, [talking.message, self.conversation, *how])
+
+    def _connect_choices(self, page: Page, opens: list[Any]) -> None:
+        """What is chosen for a conversation: her documents, who she is, what answers, how she thinks."""
+        page.on(
+            self.knowledge.input,
+            self.choose_knowledge,
+            role="visitor",
+            writes=True,
+            inputs=[self.conversation, self.knowledge],
+        )
+        page.on(
+            self.persona.input, self.choose_persona, role="visitor", writes=True, inputs=[self.persona], outputs=opens
+        )
         page.on(
             self.adapter.input,
             self.choose_adapter,
@@ -330,21 +359,10 @@ class ChatTab:
             self.policy.input,
             self.choose_think,
             role="visitor",
+            writes=True,
             inputs=[self.conversation, self.adapter, self.policy],
             outputs=[self.think],
         )
-        self._connect_saying(page, asked, how)
-        page.on(
-            self.clear_button.click, self.clear, role="visitor", inputs=[self.conversation, self.adapter], outputs=opens
-        )
-        page.on(talking.line.select, self.branch, role="visitor", event=True, outputs=opens)
-        self.drawer.connect(page, self.conversation, self.persona, opens)
-        self.group.connect(page, self.conversation, opens, how)
-        self.sampling.connect(page, self.persona)
-        self.contrast.connect(page, self.compare_tab, self.persona, self.adapter, self.sampling.inputs)
-        self.memory.connect(page, self.conversation, talking.line)
-        self.gathering.connect(page, self.persona, self.adapter)
-        self.context.connect(page, [talking.message, self.conversation, *how])
 
     def _connect_saying(self, page: Page, asked: list[Any], how: list[Any]) -> None:
         """What makes her answer, and what stops her."""
@@ -355,7 +373,7 @@ class ChatTab:
             role="visitor",
             inputs=[talking.message, *asked],
             outputs=talking.outputs,
-            concurrency_limit=AT_ONCE,
+            **ANSWERS,
         )
         for button in talking.examples:
             page.on(
@@ -364,15 +382,16 @@ class ChatTab:
                 role="visitor",
                 inputs=[button, *asked],
                 outputs=talking.outputs,
-                concurrency_limit=AT_ONCE,
+                **ANSWERS,
             )
         page.on(
             talking.line.click,
             talking.act_on_message,
             role="visitor",
+            writes=True,
             event=True,
             inputs=[self.conversation, *how],
             outputs=talking.outputs,
-            concurrency_limit=AT_ONCE,
+            **ANSWERS,
         )
         page.on(talking.stop_button.click, talking.stop, role="visitor", inputs=[self.conversation])

@@ -19,7 +19,7 @@ from anime_ai.chat.feedback import Said
 from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import who_asks
-from anime_ai.ui.generations import Generations, paced
+from anime_ai.ui.generations import ANSWERS, Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
@@ -44,7 +44,7 @@ class Contrast:
     def sides(self, person: Person, persona: str, adapter: str, left: Any = None, right: Any = None) -> list[Any]:
         """Updates of both choosers: what they show where it is still there, else the base and what answers."""
         chat = self.studio.chat
-        offered = [*chat.adapters(persona), *(chat.checkpoints(persona) if person.is_owner else [])]
+        offered = [*chat.adapters(persona, who_asks(person)), *(chat.checkpoints(persona) if person.is_owner else [])]
         choices = []
         for one in offered:
             key = "ui.chat.adapter" if one.id else "ui.chat.base_alone"
@@ -83,7 +83,7 @@ class Contrast:
         engines = self._engines(person, ids, (str(left_engine or ""), str(right_engine or "")))
         if len(set(zip(ids, engines, strict=True))) == 1:
             raise AnimeAIError("compare.same_sides")
-        names = [self.studio.chat.answering(id, person.language).label for id in ids]
+        names = [self.studio.chat.answering(id, person.language, who_asks(person)).label for id in ids]
         answers = ["", ""]
         told: dict[str, Any] = {"persona": str(persona), "question": asked, "answers": answers}
 
@@ -185,11 +185,11 @@ class Contrast:
             role="visitor",
             inputs=[self.question, persona, *sides, *self.engines, *knobs],
             outputs=[self.answers, self.ask_button, self.halt_button, *picked],
-            concurrency_limit=16,
+            **ANSWERS,
         )
         page.on(self.halt_button.click, self.stop_comparing, role="visitor")
-        page.on(self.left_button.click, self.pick_left, role="visitor", inputs=[self.told], outputs=picked)
-        page.on(self.right_button.click, self.pick_right, role="visitor", inputs=[self.told], outputs=picked)
+        for button, pick in ((self.left_button, self.pick_left), (self.right_button, self.pick_right)):
+            page.on(button.click, pick, role="visitor", writes=True, inputs=[self.told], outputs=picked)
 
 
 def _two(names: list[str], answers: list[str], seed: int | None, language: str) -> str:

@@ -174,7 +174,15 @@ class Drawer:
     def connect(self, page: Page, conversation: Any, persona: Any, opens: Sequence[Any]) -> None:
         """`opens`: what shows a conversation."""
         page.on(self.file.upload, self.take, role="owner", inputs=[self.file, persona], outputs=opens)
-        page.on(self.list.click, self.act_on_talk, role="visitor", event=True, inputs=[conversation], outputs=opens)
+        page.on(
+            self.list.click,
+            self.act_on_talk,
+            role="visitor",
+            writes=True,
+            event=True,
+            inputs=[conversation],
+            outputs=opens,
+        )
         # Gradio's `input` of a text box comes with a key press, before its letter, and with none of an input method.
         page.on(
             [self.search.submit, self.search.change],

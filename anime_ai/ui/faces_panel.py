@@ -17,6 +17,7 @@ from anime_ai.ui.card_routes import avatar_url, face_urls
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, note
 from anime_ai.ui.persons import Person
+from anime_ai.ui.uploads import read_once
 from anime_ai.vision.pictures import SUFFIXES
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ class FacesPanel:
 
     def upload_faces(self, person: Person, state: Any, feeling: str, files: Sequence[str] | None) -> list[Any]:
         """One picture for the feeling that is chosen; several, or a zip, by their names."""
-        found = self.own(state)
-        named = _named([Path(str(file)) for file in files or ()])
+        paths = [Path(str(file)) for file in files or ()]
+        with read_once(*paths):
+            found = self.own(state)
+            named = _named(paths)
         if not named:
             raise PersonaError("persona.no_pictures")
         alone = len(named) == 1 and not (_is_zip(files) and feeling_named(named[0][0]))

@@ -13,6 +13,9 @@ from anime_ai.errors import AnimeAIError
 EVERY = 0.08
 """Seconds between two updates of a page: each costs it some milliseconds, whatever is in it, and a page that is told of
 every token of a fast model does nothing else."""
+ANSWERS: dict[str, Any] = {"concurrency_limit": 32, "concurrency_id": "answers"}
+"""Of handlers that answer: so many are written at once, by all of them together, below the forty threads that Gradio
+has; who asks beyond waits for one to end."""
 Told = TypeVar("Told")
 
 

@@ -16,6 +16,7 @@ from anime_ai.chat.members import MOST
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.card_routes import avatar_url, who_asks
+from anime_ai.ui.generations import ANSWERS
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser, note
 from anime_ai.ui.persons import Person
@@ -71,7 +72,7 @@ class GroupPanel:
             return gr.update(visible=False)
         member, language = conversation.members[place], person.language
         choices = [(text("group.own_adapter", language), OWN)]
-        for one in self.studio.chat.adapters(member.persona):
+        for one in self.studio.chat.adapters(member.persona, who_asks(person)):
             key = "ui.chat.adapter" if one.id else "ui.chat.base_alone"
             choices.append((text(key, language, label=one.label, persona=one.persona or "—"), one.id))
         value = OWN if member.adapter is None else member.adapter
@@ -129,10 +130,13 @@ class GroupPanel:
         self.studio.conversations.settle(person.id, str(conversation_id), order=chosen)
         return self.faces(person, self.studio.conversations.get(person.id, str(conversation_id)))
 
-    def dress_members(self, person: Person, conversation_id: str, *adapters: Any) -> None:
-        """What each member answers with."""
+    def dress_members(self, person: Person, conversation_id: str, personas: Any, *adapters: Any) -> None:
+        """What each member answers with. `personas`: those whom the page shows, in the order of their adapters; in
+        another window others may have come, or gone."""
         there = self.studio.conversations.get(person.id, str(conversation_id))
-        for member, chosen in zip(there.members, adapters, strict=False):
+        wanted = dict(zip(_names(personas), adapters, strict=False))
+        for member in there.members:
+            chosen = wanted.get(member.persona, member.adapter)
             adapter = None if chosen in (OWN, None) else str(chosen)
             if adapter != member.adapter:
                 self.studio.rounds.dress(person.id, there.id, member.persona, adapter)
@@ -193,6 +197,7 @@ class GroupPanel:
             self.start_button.click,
             self.start_group,
             role="visitor",
+            writes=True,
             inputs=[self.wanted, self.wanted_order],
             outputs=[*opens, self.wanted],
         )
@@ -200,15 +205,27 @@ class GroupPanel:
             self.members.input,
             self.choose_members,
             role="visitor",
+            writes=True,
             inputs=[conversation, self.members],
             outputs=opens,
             trigger_mode="always_last",
         )
         page.on(
-            self.order.input, self.choose_order, role="visitor", inputs=[conversation, self.order], outputs=[self.bar]
+            self.order.input,
+            self.choose_order,
+            role="visitor",
+            writes=True,
+            inputs=[conversation, self.order],
+            outputs=[self.bar],
         )
         for one in self.adapters:
-            page.on(one.input, self.dress_members, role="visitor", inputs=[conversation, *self.adapters])
+            page.on(
+                one.input,
+                self.dress_members,
+                role="visitor",
+                writes=True,
+                inputs=[conversation, self.members, *self.adapters],
+            )
         page.on(
             self.bar.click,
             self.let_speak,
@@ -216,7 +233,7 @@ class GroupPanel:
             event=True,
             inputs=[conversation, *how],
             outputs=self.talking.outputs,
-            concurrency_limit=16,
+            **ANSWERS,
         )
 
 

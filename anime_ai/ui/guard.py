@@ -62,6 +62,7 @@ READS = ("startup-events", "app_id", "user", "login_check", "info", "heartbeat/"
 
 HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?")
 SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+HEADER_NAMES = re.compile(r"[A-Za-z0-9_, -]{1,2000}")
 
 
 class Hosts:
@@ -336,7 +337,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = [(name, value) for name, value in message.get("headers", ()) if name not in self.policy]
                 headers += self.policy.items()
-                headers += cors(self._named_origin(scope))
+                headers += cors(self._named_origin(scope), header(scope, "access-control-request-headers"))
                 if page:
                     headers.append((b"cache-control", b"no-store"))
                     headers += [(b"set-cookie", value.encode("ascii")) for value in self._new_cookies(scope)]
@@ -385,16 +386,18 @@ def security_headers(shared: bool) -> dict[bytes, bytes]:
     }
 
 
-def cors(origin: str) -> list[tuple[bytes, bytes]]:
-    """What lets a page of `origin` call the endpoint; nothing for ""."""
+def cors(origin: str, wanted: str = "") -> list[tuple[bytes, bytes]]:
+    """What lets a page of `origin` call the endpoint; nothing for "". `wanted`: the headers that it asks to send.
+    Clients have some of their own (OpenAI's the x-stainless-…); they open nothing, and it may send them."""
     if not origin:
         return []
+    allowed = wanted if HEADER_NAMES.fullmatch(wanted) else "authorization, content-type"
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-        (b"access-control-allow-headers", b"authorization, content-type"),
+        (b"access-control-allow-headers", allowed.encode("ascii")),
         (b"access-control-max-age", b"600"),
-        (b"vary", b"Origin"),
+        (b"vary", b"Origin, Access-Control-Request-Headers"),
     ]
 
 
@@ -417,12 +420,16 @@ def is_page(scope: Scope) -> bool:
 
 
 def session_in_path(scope: Scope) -> str:
-    """The session hash that a heartbeat or an event stream names."""
+    """The session hash that a heartbeat or an event stream names. Raises Refused where it names several."""
     beat = API + "heartbeat/"
     if scope["path"].startswith(beat):
         return scope["path"].removeprefix(beat)
     if scope["path"] == API + "queue/data":
-        return parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [""])[0]
+        query = scope.get("query_string", b"").decode("latin-1")
+        named = parse_qs(query, keep_blank_values=True).get("session_hash", [""])
+        if len(named) > 1:  # Gradio would listen to another one than is looked at here
+            raise Refused(400, "session")
+        return named[0]
     return ""
 
 

@@ -101,7 +101,7 @@ class Importing:
     def upload(self, person: Person, file: str | None) -> list[Any]:
         """Take a file in and say what it is."""
         if not file:
-            return list(skipped(11 + len(FIELDS)))
+            return list(skipped(12 + len(FIELDS)))
         return [*self._looked(person, self._take(Path(file)), None), None]
 
     def paste(self, person: Person, written: str) -> list[Any]:
@@ -132,7 +132,7 @@ class Importing:
                 pending = {}
             encoding = gr.update(visible=ask_encoding)
             still = [gr.skip() for _ in range(4 + len(FIELDS))]
-            return [pending, box, gr.update(visible=bool(pending)), encoding, *still, hidden, gr.skip()]
+            return [pending, box, gr.update(visible=bool(pending)), encoding, *still, hidden, unticked(), gr.skip()]
         offered = [("", ""), *((column, column) for column in found.columns)]
         columns = [
             gr.update(choices=offered, value=getattr(found.mapping, field), visible=bool(found.columns))
@@ -152,6 +152,7 @@ class Importing:
             gr.skip(),
             *columns,
             gr.update(visible=bool(found.columns)),
+            unticked(),
             Path(name).stem[:200],
         ]
 
@@ -185,7 +186,7 @@ class Importing:
     def forget(self, person: Person, pending: Any) -> list[Any]:
         with suppress(DatasetError):
             self._waiting(pending)[0].unlink(missing_ok=True)
-        return [{}, "", gr.update(visible=False)]
+        return [{}, "", gr.update(visible=False), unticked()]
 
     def _asked(self, person: Person, reading: Reading, good_only: Any) -> list[Any]:
         """Updates that ask whether the good rows are enough, where there are bad ones and nobody has said so."""
@@ -208,7 +209,7 @@ class Importing:
         box = f'<div class="plain">{escape(said)}</div>'
         closed = gr.update(visible=False)
         opened = gr.update(selected="rows")
-        return [*shown, *self.editing.editor.shown(None, person.language), {}, box, closed, closed, opened]
+        return [*shown, *self.editing.editor.shown(None, person.language), {}, box, closed, unticked(), opened]
 
     # Components
 
@@ -269,7 +270,7 @@ class Importing:
     def outputs(self) -> list[Any]:
         shown = [self.pending, self.box, self.asking, self.encoding, self.kind, self.her, self.each]
         shown.append(self.persona)
-        return [*shown, *self.columns, self.mapping, self.name, self.file]
+        return [*shown, *self.columns, self.mapping, self.good_only, self.name, self.file]
 
     def connect(self, page: Page) -> None:
         editing = self.editing
@@ -303,8 +304,13 @@ class Importing:
             self.forget,
             role="owner",
             inputs=[self.pending],
-            outputs=[self.pending, self.box, self.asking],
+            outputs=[self.pending, self.box, self.asking, self.good_only],
         )
+
+
+def unticked() -> Any:
+    """Update of the box that lets bad rows be left out: who has said so of one file has not said it of the next."""
+    return gr.update(value=False, visible=False)
 
 
 def fault(error: AnimeAIError, name: str, language: str) -> str:

@@ -32,6 +32,10 @@ AWAY, BACK = "/login/hub", "/login/callback"
 PAGE = Path(__file__).with_name("login.html")
 
 
+FORM, FORM_BELOW = "login", "../login"
+"""Where the form goes to, from its own address and from those below it."""
+
+
 async def answer_login(
     persons: Persons, scope: MutableMapping[str, Any], body: bytes, send: Send, on_space: bool
 ) -> None:
@@ -69,7 +73,7 @@ async def _by_hub(persons: Persons, scope: MutableMapping[str, Any], send: Send,
     """Send the browser to Hugging Face, or take it back with a code, for which its name is asked."""
     language = language_of(scope)
     if persons.oauth is None or scope["method"] != "GET":
-        await _send(send, 404, _form(persons, language, "login.no_hub", fault=True))
+        await _send(send, 404, _form(persons, language, "login.no_hub", FORM_BELOW, fault=True))
         return
     if scope["path"] == AWAY:
         visit = Visit.begin()
@@ -84,14 +88,14 @@ async def _by_hub(persons: Persons, scope: MutableMapping[str, Any], send: Send,
             raise AccessError("login.state")
         name = await asyncio.to_thread(persons.oauth.name, visit_of, code, state)
     except AccessError as error:
-        await _send(send, 403, _form(persons, language, error.say(language), fault=True))
+        await _send(send, 403, _form(persons, language, error.say(language), FORM_BELOW, fault=True))
         return
     user = set_cookie(USER_COOKIE, persons.user_cookie(name), MONTH, on_space)
     gone = set_cookie(VISIT_COOKIE, "", 0, on_space)
     await _send(send, 303, "", [("location", "../"), ("set-cookie", user), ("set-cookie", gone)])
 
 
-def _form(persons: Persons, language: str, line: str, fault: bool = False) -> str:
+def _form(persons: Persons, language: str, line: str, action: str = FORM, fault: bool = False) -> str:
     """The page; `line`: a text's key, or what an error says."""
 
     def say(key: str) -> str:
@@ -104,6 +108,7 @@ def _form(persons: Persons, language: str, line: str, fault: bool = False) -> st
     return PAGE.read_text(encoding="utf-8").format(
         language=language,
         title=say("login.title"),
+        action=action,
         line=shown,
         password=say("login.password"),
         enter=say("login.enter"),

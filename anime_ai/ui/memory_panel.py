@@ -219,19 +219,24 @@ class MemoryPanel:
             trigger_mode="always_last",
         )
         page.on(self.timer.tick, self.wait_for_facts, role="visitor", quiet=True, inputs=talk, outputs=outputs)
-        page.on(self.list.click, self.act_on_fact, role="visitor", event=True, inputs=talk, outputs=outputs)
+        page.on(
+            self.list.click, self.act_on_fact, role="visitor", writes=True, event=True, inputs=talk, outputs=outputs
+        )
         page.on(
             [self.add_button.click, self.fact.submit],
             self.add_fact,
             role="visitor",
+            writes=True,
             inputs=[conversation, self.fact, self.whose],
             outputs=[self.fact, *outputs],
         )
-        page.on(self.way.input, self.choose_way, role="visitor", inputs=[conversation, self.way, self.whose])
+        way = [conversation, self.way, self.whose]
+        page.on(self.way.input, self.choose_way, role="visitor", writes=True, inputs=way)
         page.on(
             self.summary_button.click,
             self.keep_summary,
             role="visitor",
+            writes=True,
             inputs=[conversation, self.summary, self.whose],
             outputs=outputs,
         )
@@ -239,6 +244,7 @@ class MemoryPanel:
             self.all_button.click,
             self.forget_everything,
             role="visitor",
+            writes=True,
             inputs=[conversation, self.sure, self.whose],
             outputs=[self.sure, *outputs],
         )

@@ -24,7 +24,12 @@ log = logging.getLogger("anime_ai.ui")
 
 
 class Page:
-    """Registers handlers, called as `handler(person, *values)`; with `event=True` the event stands before them."""
+    """Registers handlers, called as `handler(person, *values)`; with `event=True` the event stands before them.
+
+    `change` is told of a person before a handler that `writes` runs for them; it raises where that is too often."""
+
+    def __init__(self, change: Callable[[str], None] = lambda person: None) -> None:
+        self.change = change
 
     def on(
         self,
@@ -36,15 +41,17 @@ class Page:
         outputs: Sequence[Any] = (),
         quiet: bool = False,
         event: bool = False,
+        writes: bool = False,
         **options: Any,
     ) -> Any:
         """Run `handler` on one trigger or a list of them; a generator handler streams.
 
         `quiet`: a person without the role gets no message and no change, for what runs by itself (loading, a timer).
+        `writes`: it keeps something of a visitor's without asking for an answer, and counts.
         """
         if role not in ("owner", "visitor"):
             raise ValueError(f"{handler.__name__}: no such role: {role!r}")
-        call = guarded(handler, role, skipped(len(outputs)) if quiet else None, event)
+        call = guarded(handler, role, skipped(len(outputs)) if quiet else None, event, self.change if writes else None)
         settings = {"show_progress": "hidden", "concurrency_limit": 8, "api_visibility": "private", **options}
         listed = triggers if isinstance(triggers, list) else [triggers]
         return gr.on(listed, call, inputs=list(inputs), outputs=list(outputs), **settings)
@@ -70,12 +77,21 @@ def skipped(count: int) -> Any:
     return [gr.skip() for _ in range(count)] if count > 1 else (gr.skip() if count else None)
 
 
-def guarded(handler: Callable[..., Any], role: Role, refused: Any, event: bool) -> Callable[..., Any]:
-    """`handler` behind the role check, in the shape that Gradio looks for. `refused` None: a refusal is said."""
+def guarded(
+    handler: Callable[..., Any],
+    role: Role,
+    refused: Any,
+    event: bool,
+    change: Callable[[str], None] | None = None,
+) -> Callable[..., Any]:
+    """`handler` behind the role check and its count, in the shape that Gradio looks for. `refused` None: a refusal is
+    said."""
 
     def admitted(request: Any) -> Person | None:
         person = person_of(request)
         if person.id and (role == "visitor" or person.is_owner):
+            if change is not None:
+                change(person.id)
             return person
         if refused is not None:
             return None
@@ -101,7 +117,7 @@ def guarded(handler: Callable[..., Any], role: Role, refused: Any, event: bool) 
     streams = inspect.isgeneratorfunction(handler)
     call: Any = (stream_event if event else stream) if streams else (run_event if event else run)
     call.__name__ = handler.__name__
-    call.role = role
+    call.role, call.writes = role, change is not None
     return call
 
 

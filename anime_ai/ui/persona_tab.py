@@ -316,7 +316,7 @@ class PersonaTab:
                 self.book.build()
             with gr.Tab(label("ui.preview"), id="preview"):
                 self._build_preview()
-            with gr.Tab(label("ui.rows"), id="rows"):
+            with gr.Tab(label("ui.rows"), id="dialogues"):
                 self._build_rows()
             with gr.Tab(label("ui.persona.revisions"), id="revisions"):
                 self.revision = chooser(label=label("ui.persona.revisions"), info=label("ui.persona.revisions.help"))

@@ -93,6 +93,7 @@ class SamplingForm:
                 knob.blur,
                 self.keep_knobs,
                 role="visitor",
+                writes=True,
                 inputs=[persona, self.whose, *self.inputs],
                 outputs=[self.chosen],
                 trigger_mode="always_last",
@@ -101,6 +102,7 @@ class SamplingForm:
             self.chosen.input,
             self.choose_preset,
             role="visitor",
+            writes=True,
             inputs=[persona, self.whose, self.chosen],
             outputs=shown,
         )

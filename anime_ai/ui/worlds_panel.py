@@ -15,11 +15,13 @@ from anime_ai.ui.persona_view import CHOOSE, world_list
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
+    from anime_ai.persona.world_books import WorldBook
     from anime_ai.studio import Studio
 
 
 class WorldsPanel:
-    """Handlers of the panel, and its components after `build`."""
+    """Handlers of the panel, and its components after `build`. Its state is the id of the book that is open, and when
+    what is shown of it was changed last."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
@@ -36,7 +38,7 @@ class WorldsPanel:
         if persona and persona not in [name for _, name in names]:
             names.append((persona, persona))
         return [
-            found.id if found else "",
+            {"id": found.id, "updated": found.updated} if found else {},
             world_list(known, person.language, world),
             gr.update(visible=found is not None),
             gr.update(choices=names, value=persona),
@@ -44,6 +46,16 @@ class WorldsPanel:
             _link(found.id, person.language) if found else "",
             *self.book.shown(found.book if found else None, person.language, entry),
         ]
+
+    def _asked(self, world: Any) -> WorldBook:
+        """The book that the page has open. Raises PersonaError."""
+        return self.worlds.get(str(world.get("id", "")) if isinstance(world, dict) else "")
+
+    def _saved(self, person: Person, world: Any, book: dict[str, Any], entry: int = -1) -> list[Any]:
+        """Keep what was changed of the open book. Raises PersonaError where it was changed elsewhere meanwhile: an
+        entry's place would be another one's."""
+        saved = self.worlds.save(self._asked(world).id, float(world.get("updated", 0)), book)
+        return self.shown(person, saved.id, entry)
 
     # Handlers.
 
@@ -55,16 +67,16 @@ class WorldsPanel:
         made = self.worlds.add({"entries": []}, text("ui.world.new_name", person.language))
         return self.shown(person, made.id)
 
-    def bind_world(self, person: Person, world: str, persona: str | None, enabled: bool) -> list[Any]:
+    def bind_world(self, person: Person, world: Any, persona: str | None, enabled: bool) -> list[Any]:
         known = [one.name for one in self.studio.personas.list()]
-        old = self.worlds.get(str(world))
+        old = self._asked(world)
         bound = str(persona or "")
         self.worlds.bind(old.id, bound if bound in ("", old.persona, *known) else old.persona, bool(enabled))
         return self.shown(person, old.id)
 
-    def remove_world(self, person: Person, world: str) -> list[Any]:
+    def remove_world(self, person: Person, world: Any) -> list[Any]:
         """Updates of the undo button and its state, then of `outputs`."""
-        found = self.worlds.get(str(world))
+        found = self._asked(world)
         self.worlds.remove(found.id)
         undo = text("ui.persona.undo", person.language, name=found.name[:30])
         return [found.id, gr.update(visible=True, value=undo), *self.shown(person)]
@@ -72,27 +84,28 @@ class WorldsPanel:
     def undo_world(self, person: Person, removed: str) -> list[Any]:
         return ["", gr.update(visible=False), *self.shown(person, self.worlds.restore(str(removed)).id)]
 
-    def choose_world_entry(self, person: Person, happened: gr.EventData, world: str) -> list[Any]:
+    def choose_world_entry(self, person: Person, happened: gr.EventData, world: Any) -> list[Any]:
         data = happened._data if isinstance(happened._data, dict) else {}
         place = str(data.get("entry") or "")
-        return self.shown(person, str(world), int(place) if place.isdigit() else -1)
+        return self.shown(person, self._asked(world).id, int(place) if place.isdigit() else -1)
 
-    def add_world_entry(self, person: Person, world: str) -> list[Any]:
-        book = with_entry(self.worlds.get(str(world)).book, person.language)
-        return self.shown(person, self.worlds.save(str(world), book).id, len(book["entries"]) - 1)
+    def add_world_entry(self, person: Person, world: Any) -> list[Any]:
+        book = with_entry(self._asked(world).book, person.language)
+        return self._saved(person, world, book, len(book["entries"]) - 1)
 
-    def save_world_entry(self, person: Person, world: str, place: Any, *fields: Any) -> list[Any]:
+    def save_world_entry(self, person: Person, world: Any, place: Any, *fields: Any) -> list[Any]:
         number = place if isinstance(place, int) else -1
-        book = entry_changed(self.worlds.get(str(world)).book, number, self.book.told(fields))
-        return self.shown(person, self.worlds.save(str(world), book).id, number)
+        return self._saved(
+            person, world, entry_changed(self._asked(world).book, number, self.book.told(fields)), number
+        )
 
-    def remove_world_entry(self, person: Person, world: str, place: Any) -> list[Any]:
-        book = without_entry(self.worlds.get(str(world)).book, place if isinstance(place, int) else -1)
-        return self.shown(person, self.worlds.save(str(world), book).id)
+    def remove_world_entry(self, person: Person, world: Any, place: Any) -> list[Any]:
+        number = place if isinstance(place, int) else -1
+        return self._saved(person, world, without_entry(self._asked(world).book, number))
 
-    def save_world(self, person: Person, world: str, depth: Any, budget: Any, recursive: Any) -> list[Any]:
+    def save_world(self, person: Person, world: Any, depth: Any, budget: Any, recursive: Any) -> list[Any]:
         told = {"scan_depth": depth, "token_budget": budget, "recursive_scanning": recursive}
-        return self.shown(person, self.worlds.save(str(world), book_changed(self.worlds.get(str(world)).book, told)).id)
+        return self._saved(person, world, book_changed(self._asked(world).book, told))
 
     # Components.
 
@@ -101,7 +114,7 @@ class WorldsPanel:
         return [self.world, self.list, self.inside, self.whose, self.enabled, self.link, *self.book.outputs]
 
     def build(self) -> None:
-        self.world, self.removed = gr.State(""), gr.State("")
+        self.world, self.removed = gr.State({}), gr.State("")
         gr.HTML(f'<div class="who">{label("ui.world.help")}</div>')
         self.undo_button = gr.Button(visible=False, size="sm")
         self.list = gr.HTML(elem_id="worlds-list", js_on_load=CHOOSE)

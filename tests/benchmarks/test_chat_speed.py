@@ -46,6 +46,7 @@ QUESTION = "今天天气真好，出去走走吗？"
 UNLIMITED = (
     *("visitor_messages_per_minute", "visitor_messages_per_hour", "visitor_tokens_per_day"),
     *("visitors_messages_per_minute", "visitors_tokens_per_day"),
+    *("visitor_changes_per_hour", "visitors_changes_per_hour", "visitor_conversations"),
 )
 OWNER = Person("owner", "owner", "zh", "session")
 

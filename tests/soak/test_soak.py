@@ -36,6 +36,7 @@ ASKED_AFTER = 10
 LIMITS = dict.fromkeys(
     (
         *("VISITORS_MESSAGES_PER_MINUTE", "VISITORS_TOKENS_PER_DAY", "VISITOR_MESSAGES_PER_HOUR"),
+        *("VISITOR_CHANGES_PER_HOUR", "VISITORS_CHANGES_PER_HOUR"),
         "VISITORS_PER_ADDRESS",  # they all come from this machine
     ),
     "0",
