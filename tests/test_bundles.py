@@ -17,7 +17,7 @@ from PIL import Image
 
 from anime_ai.chat.service import SHIPPED
 from anime_ai.config import OWNER, Settings
-from anime_ai.errors import AnimeAIError, PublishError
+from anime_ai.errors import AnimeAIError, PublishError, StorageError
 from anime_ai.files import read_json
 from anime_ai.models.adapters import read_card
 from anime_ai.models.bases import STARTER, find_base
@@ -66,6 +66,8 @@ def state_of(studio: Studio) -> list[Any]:
     library = studio.knowledge.library
     return [
         [one.name for one in studio.personas.list()],
+        [one.name for one in studio.personas.removed()],
+        sorted(path.name for path in (studio.settings.studio_dir / "personas").rglob("*")),
         [(one.name, one.documents) for one in library.bases()],
         [(one.name, one.pictures) for one in studio.vision.album.characters(OWNER)],
         [run.id for run in studio.runs.list()],
@@ -244,10 +246,13 @@ def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, 
 def test_what_fails_late_is_undone(bundle: Path, other: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state_of(other)
 
-    def full(*args: Any) -> Any:
-        raise OSError(28, "No space left on device")
+    def full(*args: Any, **more: Any) -> Any:
+        raise StorageError("storage.write", path="/", why="No space left on device")
 
-    monkeypatch.setattr(other.vision.album, "enrol", full)
-    with pytest.raises(OSError, match="No space"):
-        other.bundles.take(bundle)
-    assert state_of(other) == before
+    for owner, verb in ((other.vision.album, "enrol"), (other.personas.faces, "put")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, verb, full)
+            with pytest.raises(StorageError):
+                other.bundles.take_once(bundle)
+        assert state_of(other) == before, verb
+    assert other.bundles.take_once(bundle) is not None, "it is no persona that somebody removed"

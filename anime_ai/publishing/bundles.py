@@ -174,7 +174,7 @@ class Bundles:
             takes = found.notes is not None and known_base(str(found.notes["base"]))
             with _undoing() as undo:
                 persona = self.personas.add(found.card, source)
-                undo(lambda: self.personas.remove(persona.id))
+                undo(lambda: self.personas.erase(persona.id))
                 run_id = self._take_adapter(archive, found, persona.name) if takes else ""
                 if run_id:
                     undo(lambda: shutil.rmtree(self.settings.runs_dir / run_id, ignore_errors=True))
