@@ -228,6 +228,23 @@ def test_an_adapter_for_an_unknown_base_stays_outside_and_nothing_is_fetched(
     assert known_base("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"), "the catalogue's are taken before they are here"
 
 
+def test_an_adapter_is_taken_once_its_base_is_known(
+    bundle: Path, other: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = changed(bundle, tmp_path / "later.zip", edit("adapter/anime_ai.json", base="somebody/later-base"))
+    first, second = other.bundles.take(file), other.bundles.take(file)
+    assert (second.again, second.adapter, second.left_out) == (True, "", "publishing.unknown_base")
+    monkeypatch.setattr("anime_ai.publishing.bundles.known_base", lambda name: True)
+    rest = state_of(other)[:-2]
+    third = other.bundles.take(file)
+    (run,) = other.runs.list()
+    assert (third.again, third.adapter, third.left_out) == (True, f"run:{run.id}", "")
+    assert third.persona.id == first.persona.id
+    assert other.bundles.take(file).adapter == "", "it is here now"
+    assert len(other.runs.list()) == 1
+    assert state_of(other)[:-2] == rest, "nothing else comes twice"
+
+
 def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, other: Studio, tmp_path: Path) -> None:
     scores = {"style": {"base": 0.1, "adapter": 0.9, "low": 0.8, "high": 0.95}, "<b>": {}, "drift": {"base": "NaN"}}
     file = changed(bundle, tmp_path / "scores.zip", edit("bundle.json", scores=scores))
