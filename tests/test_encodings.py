@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from test_sources import GOOD, as_json, refused
 
+from anime_ai.config import Settings
 from anime_ai.dataset.intake import Choices, look, read
 from anime_ai.dataset.rows import Row
 from anime_ai.encodings import decode
+from anime_ai.errors import SettingsError
 
 SIMPLIFIED = "今天放学以后要不要一起去图书馆？我找到一本很有意思的书，你一定会喜欢的。"
 TRADITIONAL = "今天放學以後要不要一起去圖書館？我找到一本很有意思的書，你一定會喜歡的。"
@@ -92,3 +95,16 @@ def test_nothing_is_ever_replaced() -> None:
             continue
         assert "\ufffd" not in decoded.text or "\ufffd".encode() in content or decoded.encoding.startswith("utf-16")
         assert decoded.text == bytes(content).decode(decoded.encoding).removeprefix("\ufeff")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_settings_as_windows_saves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    Path(".env").write_text("ANIME_AI_PERSONA=三无\r\nANIME_AI_SEED=7\r\n", encoding=encoding)
+    if encoding.startswith("utf-8"):
+        assert (Settings.load().persona, Settings.load().seed) == ("三无", 7)
+        return
+    with pytest.raises(SettingsError, match=r"UTF-8") as refused:
+        Settings.load()
+    assert str(tmp_path / ".env") in refused.value.say("en")
