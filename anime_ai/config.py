@@ -28,8 +28,9 @@ AVATARS = ASSETS / "personas"
 class Settings(BaseSettings):
     """What the original project called its configuration, and what the app needs beside it."""
 
+    # Editors of Windows begin UTF-8 with a mark, which an older python-dotenv takes for part of the first name.
     model_config = SettingsConfigDict(
-        env_prefix="ANIME_AI_", env_file=".env", env_file_encoding="utf-8", extra="ignore"
+        env_prefix="ANIME_AI_", env_file=".env", env_file_encoding="utf-8-sig", extra="ignore"
     )
 
     model_name: str = Field("auto", description="base model: auto, a Hub id, a folder, or a GGUF file")
@@ -109,7 +110,7 @@ class Settings(BaseSettings):
     def load(cls, **named: object) -> Settings:
         """Settings from the environment, with `named` values (None means: not named) above it.
 
-        Raises SettingsError that names the setting, its value and what is allowed.
+        Raises SettingsError that names the setting, its value and what is allowed, or a file that is not UTF-8.
         """
         try:
             return cls(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
@@ -117,3 +118,5 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"]).upper()
             raise SettingsError("settings.invalid", name=name, value=first.get("input"), why=first["msg"]) from error
+        except UnicodeDecodeError as error:
+            raise SettingsError("settings.file_encoding", path=Path(".env").absolute()) from error

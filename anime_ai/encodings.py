@@ -41,6 +41,8 @@ def decode(content: bytes, encoding: str | None = None) -> Decoded:
     if encoding:
         return Decoded(content.decode(encoding).removeprefix("\ufeff"), encoding)
     unicode = json.detect_encoding(content)
+    if unicode.startswith("utf-16-"):  # told by a zero at the beginning, which may also be that of 一 (U+4E00)
+        unicode = _without_mark(content) or unicode
     if not unicode.startswith("utf-8"):
         return Decoded(content.decode(unicode).removeprefix("\ufeff"), unicode)
     try:
@@ -63,13 +65,13 @@ def guess(content: bytes) -> str:
 
 
 def zipped_name(entry: ZipInfo) -> str:
-    """A zip that Windows wrote in Chinese has its names in GBK, which Python reads as code page 437."""
-    if entry.flag_bits & 0x800:
-        return entry.filename
-    try:
-        return entry.filename.encode("cp437").decode("gb18030")
-    except UnicodeError:
-        return entry.filename
+    """Names without the mark of UTF-8, which Python reads as code page 437: macOS writes UTF-8 all the same, a Chinese
+    Windows GBK. Few names in GBK are UTF-8 by chance, but nearly all in UTF-8 are GB 18030."""
+    if not entry.flag_bits & 0x800:
+        for encoding in ("utf-8", "gb18030"):
+            with suppress(UnicodeError):
+                return entry.filename.encode("cp437").decode(encoding)
+    return entry.filename
 
 
 @dataclass(frozen=True)
@@ -98,18 +100,18 @@ def _candidates(content: bytes) -> list[_Candidate]:
 def _without_mark(content: bytes) -> str:
     """Which UTF-16 it is where that can be told without a mark, else "".
 
-    Where it begins with a Chinese character, there is no zero among its first bytes, but a line break has one.
+    Where it begins with a Chinese character, there is no zero among its first bytes, but a line break has one, and so
+    has 一 (U+4E00), in the other half: the order of the bytes is the one that makes more everyday characters.
     """
-    sample = content[:65_536]
-    zeros = [sample[half::2].count(0) for half in (0, 1)]
-    if len(content) % 2 or (zeros[0] == 0) == (zeros[1] == 0):
+    if len(content) % 2 or 0 not in content[:65_536]:
         return ""
-    named = "utf-16-be" if zeros[0] else "utf-16-le"
-    with suppress(UnicodeDecodeError):
-        text = content.decode(named)
-        if all(character >= " " or character in "\t\r\n" for character in text[:10_000]):
-            return named
-    return ""
+    found = []
+    for named in ("utf-16-le", "utf-16-be"):
+        with suppress(UnicodeDecodeError):
+            begun = content.decode(named)[:10_000]
+            if all(character >= " " or character in "\t\r\n" for character in begun):
+                found.append((sum(one < "\x7f" or _everyday(one, *GUESSES["gb18030"]) for one in begun), named))
+    return max(found)[1] if found else ""
 
 
 def _beginning(text: str) -> str:

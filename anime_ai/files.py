@@ -53,6 +53,13 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
 
 
+def files_of(source: Path) -> tuple[Path, list[Path]]:
+    """A file and the folder that it lies in, or a folder and every file in it; (folder, files)."""
+    if source.is_file():
+        return source.parent, [source]
+    return source, sorted(file for file in source.rglob("*") if file.is_file())
+
+
 def read_json(path: Path) -> Any:
     """The JSON value of `path`, None where there is no such file or it is not whole."""
     try:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from anime_ai.chat.service import SHIPPED
 from anime_ai.config import OWNER, Settings
-from anime_ai.errors import AnimeAIError, PublishError
+from anime_ai.errors import AnimeAIError, PublishError, StorageError
 from anime_ai.files import read_json
 from anime_ai.models.adapters import read_card
 from anime_ai.models.bases import STARTER, find_base
@@ -66,6 +66,8 @@ def state_of(studio: Studio) -> list[Any]:
     library = studio.knowledge.library
     return [
         [one.name for one in studio.personas.list()],
+        [one.name for one in studio.personas.removed()],
+        sorted(path.name for path in (studio.settings.studio_dir / "personas").rglob("*")),
         [(one.name, one.documents) for one in library.bases()],
         [(one.name, one.pictures) for one in studio.vision.album.characters(OWNER)],
         [run.id for run in studio.runs.list()],
@@ -226,6 +228,23 @@ def test_an_adapter_for_an_unknown_base_stays_outside_and_nothing_is_fetched(
     assert known_base("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"), "the catalogue's are taken before they are here"
 
 
+def test_an_adapter_is_taken_once_its_base_is_known(
+    bundle: Path, other: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = changed(bundle, tmp_path / "later.zip", edit("adapter/anime_ai.json", base="somebody/later-base"))
+    first, second = other.bundles.take(file), other.bundles.take(file)
+    assert (second.again, second.adapter, second.left_out) == (True, "", "publishing.unknown_base")
+    monkeypatch.setattr("anime_ai.publishing.bundles.known_base", lambda name: True)
+    rest = state_of(other)[:-2]
+    third = other.bundles.take(file)
+    (run,) = other.runs.list()
+    assert (third.again, third.adapter, third.left_out) == (True, f"run:{run.id}", "")
+    assert third.persona.id == first.persona.id
+    assert other.bundles.take(file).adapter == "", "it is here now"
+    assert len(other.runs.list()) == 1
+    assert state_of(other)[:-2] == rest, "nothing else comes twice"
+
+
 def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, other: Studio, tmp_path: Path) -> None:
     scores = {"style": {"base": 0.1, "adapter": 0.9, "low": 0.8, "high": 0.95}, "<b>": {}, "drift": {"base": "NaN"}}
     file = changed(bundle, tmp_path / "scores.zip", edit("bundle.json", scores=scores))
@@ -244,10 +263,13 @@ def test_the_configuration_is_written_anew_and_scores_are_figures(bundle: Path, 
 def test_what_fails_late_is_undone(bundle: Path, other: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state_of(other)
 
-    def full(*args: Any) -> Any:
-        raise OSError(28, "No space left on device")
+    def full(*args: Any, **more: Any) -> Any:
+        raise StorageError("storage.write", path="/", why="No space left on device")
 
-    monkeypatch.setattr(other.vision.album, "enrol", full)
-    with pytest.raises(OSError, match="No space"):
-        other.bundles.take(bundle)
-    assert state_of(other) == before
+    for owner, verb in ((other.vision.album, "enrol"), (other.personas.faces, "put")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, verb, full)
+            with pytest.raises(StorageError):
+                other.bundles.take_once(bundle)
+        assert state_of(other) == before, verb
+    assert other.bundles.take_once(bundle) is not None, "it is no persona that somebody removed"

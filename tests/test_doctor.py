@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import runpy
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +47,13 @@ def test_a_whole_package_says_its_version() -> None:
     reports = probe(("numpy", "gguf"))
     checks = [package_check(name, reports[name], SAY) for name in ("numpy", "gguf")]
     assert checks == [Check(name, True, installed(name)) for name in ("numpy", "gguf")]
+
+
+def test_what_looks_at_pictures_and_reads_markdown_is_checked_too() -> None:
+    named = ("onnxruntime", "PIL", "markdown_it")
+    assert set(named) <= set(PACKAGES)
+    assert broken_packages(named) == {}
+    assert all(installed(name) for name in named)
 
 
 def test_a_missing_package_leads_to_the_requirements() -> None:
@@ -169,6 +178,36 @@ def test_the_build_fits_driver_and_card(card: Card, build: str) -> None:
     assert cuda_command(card).endswith(f"/{build}")
 
 
+def test_a_precision_is_listed_where_a_product_comes_out_right() -> None:
+    import torch
+
+    asked = runpy.run_path(str(ROOT / "anime_ai" / "doctor" / "probe.py"))["_device"]
+    here = ["float32", "bfloat16", "float16"]
+    assert asked(cpu_only(torch))["precisions"] == here
+
+    def ones(*size: int, dtype: Any, device: str) -> Any:
+        if dtype is torch.bfloat16:
+            raise RuntimeError("no kernel image")
+        return torch.ones(*size, dtype=dtype)
+
+    about = SimpleNamespace(name="an old card", total_memory=2**31)
+    card = SimpleNamespace(
+        is_available=lambda: True,
+        get_device_properties=lambda number: about,
+        device_count=lambda: 1,
+        is_bf16_supported=lambda **more: False,
+    )
+    old = SimpleNamespace(**{**vars(cpu_only(torch)), "cuda": card, "ones": ones})
+    assert asked(old)["precisions"] == ["float32", "float16"]
+
+
+def cpu_only(torch: Any) -> SimpleNamespace:
+    """What the probe asks of torch, on the processor, whatever card is here."""
+    nothing = SimpleNamespace(is_available=lambda: False)
+    kinds = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "version", "ones")}
+    return SimpleNamespace(cuda=nothing, backends=SimpleNamespace(mps=nothing), **kinds)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for nvidia-smi is a shell script")
 def test_a_card_is_found_by_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
@@ -265,6 +304,15 @@ def test_a_hub_that_answers_is_there(
     assert machine.hub(settings, SAY) == Check("hub", True, f"{hub} answers")
 
 
+@pytest.mark.parametrize(("name", "setting"), [("mirror", "hub_mirror"), ("modelscope", "modelscope")])
+def test_the_source_of_the_settings_is_asked(
+    hub: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, setting: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    there = settings.model_copy(update={"hub": name, setting: f"{hub}/"})
+    assert machine.hub(there, SAY).found == f"{hub} answers"
+
+
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "not an address", "http://hub.invalid"])
 def test_a_hub_that_does_not_answer_is_no_fault(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, endpoint: str
@@ -325,8 +373,8 @@ with Studio.open(settings) as studio:
                       "page": "gradio_config" in page, "said": said, "again": again}))
     demo.close(verbose=False)
 """
-# What the page itself is made of cannot be missing: Gradio (which needs huggingface_hub) and the database.
-WITHOUT = [name for name in PACKAGES if name not in ("gradio", "huggingface_hub", "sqlalchemy", "alembic")]
+# What the page itself is made of cannot be missing: Gradio (which needs huggingface_hub and Pillow) and the database.
+WITHOUT = [name for name in PACKAGES if name not in ("gradio", "huggingface_hub", "PIL", "sqlalchemy", "alembic")]
 # One by one what every answer needs; the rest all at once.
 ALONE = ("torch", "transformers", "langchain_core")
 TOGETHER = tuple(name for name in WITHOUT if name not in ALONE)

@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -20,12 +23,14 @@ from anime_ai.config import Settings
 from anime_ai.errors import KnowledgeError, ModelError
 from anime_ai.knowledge import semantic, trust
 from anime_ai.knowledge.chunks import Block
-from anime_ai.knowledge.embedding import HASHED, PREFIXES, Embedding, Hashed, Vectors, find_embedding
+from anime_ai.knowledge.embedding import HASHED, PREFIXES, Embedding, Hashed, Transformer, Vectors, find_embedding
+from anime_ai.knowledge.rerank import Reranker
 from anime_ai.knowledge.semantic import Dense, fused
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.knowledge.trust import Trial, measure
 from anime_ai.knowledge.vectors import VectorStore
 from anime_ai.models.fetching import LOCK, home
+from anime_ai.models.imports import one_at_a_time
 from anime_ai.processes import hold
 from anime_ai.storage import Database
 
@@ -277,6 +282,66 @@ def told_of(knowledge: Knowledge) -> tuple[str, list[str]]:
     for number, text in enumerate(said):
         knowledge.library.put(base, f"{number}.txt", str(number), [Block("text", text)])
     return base, said
+
+
+class Loads:
+    """What stands for a model of sentence-transformers: keeps whether others could load meanwhile, then fails."""
+
+    def __init__(self) -> None:
+        self.free: list[bool] = []
+        self.asked = 0
+
+    def __call__(self, *args: object, **more: object) -> Loads:
+        def another() -> None:
+            self.free.append(one_at_a_time.acquire(blocking=False))
+            if self.free[-1]:
+                one_at_a_time.release()
+
+        other = threading.Thread(target=another)
+        other.start()
+        other.join()
+        return self
+
+    def predict(self, asked: object) -> list[float]:
+        self.asked += 1
+        raise IndexError("index out of range in self")
+
+    encode = predict
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
+    made = Loads()
+    there = SimpleNamespace(CrossEncoder=made, SentenceTransformer=lambda *args, **more: made())
+    monkeypatch.setitem(sys.modules, "sentence_transformers", there)
+    return made
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_reranker_that_cannot_be_used_stops_no_answer(loads: Loads, tmp_path: Path, here: bool) -> None:
+    settings = Settings(output_dir=tmp_path / "out")
+    folder = tmp_path / "model"
+    if here:
+        folder.mkdir()
+    plain, knowledge = opened(settings), opened(settings.model_copy(update={"reranker": str(folder)}))
+    base, _ = told_of(plain)
+    with pytest.raises(KnowledgeError) as told:
+        knowledge.search("雪见喜欢草莓吗？", [base])
+    assert told.value.key == "knowledge.reranker", "who searches by hand is told"
+    for _ in range(2):
+        assert knowledge.retrieve("雪见喜欢草莓吗？", [base]) == plain.retrieve("雪见喜欢草莓吗？", [base])
+    assert loads.asked == (2 if here else 0), "it rests after it failed"
+    for one in (plain, knowledge):
+        one.close()
+
+
+def test_one_model_is_loaded_at_a_time_and_once(loads: Loads, tmp_path: Path) -> None:
+    embedding, reranker = Transformer(str(tmp_path)), Reranker(str(tmp_path))
+    calls = [partial(embedding.documents, ["雪见"]), partial(reranker.scores, "雪见", ["雪见"])] * 2
+    with ThreadPoolExecutor(4) as pool:
+        errors = [one.exception() for one in [pool.submit(call) for call in calls]]
+    assert all(isinstance(one, KnowledgeError) for one in errors)
+    assert loads.free == [False, False]
 
 
 @pytest.mark.slow

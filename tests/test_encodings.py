@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import zipfile
+from pathlib import Path
 
 import pytest
 from test_sources import GOOD, as_json, refused
 
+from anime_ai.config import Settings
 from anime_ai.dataset.intake import Choices, look, read
 from anime_ai.dataset.rows import Row
-from anime_ai.encodings import decode
+from anime_ai.encodings import decode, zipped_name
+from anime_ai.errors import SettingsError
 
 SIMPLIFIED = "今天放学以后要不要一起去图书馆？我找到一本很有意思的书，你一定会喜欢的。"
 TRADITIONAL = "今天放學以後要不要一起去圖書館？我找到一本很有意思的書，你一定會喜歡的。"
@@ -19,7 +23,13 @@ JAPANESE = "今日の放課後、いっしょに図書館へ行きませんか�
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize(
-    "text", [json.dumps(GOOD, ensure_ascii=False), "问,答\n在吗,哼\n", "小明：在吗\n雪见：哼\n小明：好\n雪见：嗯\n"]
+    "text",
+    [
+        json.dumps(GOOD, ensure_ascii=False),
+        "问,答\n在吗,哼\n",
+        "小明：在吗\n雪见：哼\n小明：好\n雪见：嗯\n",
+        "小明：一起走一走？\n雪见：一步也不走。\n小明：就一会儿，一条街\n雪见：一个人去\n",
+    ],
 )
 def test_unicode_is_recognised_with_and_without_a_mark(encoding: str, text: str) -> None:
     decoded = decode(text.encode(encoding))
@@ -92,3 +102,25 @@ def test_nothing_is_ever_replaced() -> None:
             continue
         assert "\ufffd" not in decoded.text or "\ufffd".encode() in content or decoded.encoding.startswith("utf-16")
         assert decoded.text == bytes(content).decode(decoded.encoding).removeprefix("\ufeff")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_settings_as_windows_saves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    Path(".env").write_text("ANIME_AI_PERSONA=三无\r\nANIME_AI_SEED=7\r\n", encoding=encoding)
+    if encoding.startswith("utf-8"):
+        assert (Settings.load().persona, Settings.load().seed) == ("三无", 7)
+        return
+    with pytest.raises(SettingsError, match=r"UTF-8") as refused:
+        Settings.load()
+    assert str(tmp_path / ".env") in refused.value.say("en")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("name", ["资料.txt", "设定/海棠 (一).md", "plain.txt"])
+def test_a_name_in_a_zip_of_macos_or_a_chinese_windows(name: str, encoding: str) -> None:
+    entry = zipfile.ZipInfo(name.encode(encoding).decode("cp437"))
+    assert zipped_name(entry) == name
+    entry.flag_bits |= 0x800
+    assert zipped_name(entry) == entry.filename, "a name that is marked as UTF-8 is one"

@@ -85,6 +85,12 @@ def test_a_broken_file_is_said_plainly(name: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scratch", "upload"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("said", ["一步也不走。\n\n就一会儿。", "不走。\n\n就一会儿，一条街。"])
+def test_utf_16_without_a_mark_is_text(said: str, encoding: str) -> None:
+    assert [block.text for block in read(said.encode(encoding), "a.txt")] == said.split("\n\n")
+
+
 def test_broken_lines_of_a_page_are_joined() -> None:
     page = "这一行被纸张的宽度\r\n断开了，其实是一句话。\n完。\n下一段。"
     assert parsing._reflowed(page) == ["这一行被纸张的宽度断开了，其实是一句话。完。", "下一段。"]

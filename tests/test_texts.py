@@ -192,6 +192,33 @@ def test_no_text_is_left_over() -> None:
     assert [key for key in catalogue("zh") if not used(key)] == []
 
 
+NAMED = {
+    "ui.row.rejected": (
+        *("ui.import.field.rejected", "error.dataset.no_pairs", "recipe.method.help", "error.training.no_pairs"),
+        *("problem.other_question", "dataset.note.rows_left_out"),
+    ),
+    "ui.tab.personas": ("ui.publish.about.bundle",),
+    "recipe.base": ("ui.setting.model_name",),
+}
+"""Texts that name a field or a tab, by its label."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_field_has_one_name(language: str) -> None:
+    said = catalogue(language)
+    named = ((label, key) for label, keys in NAMED.items() for key in keys)
+    assert [key for label, key in named if said[label].casefold() not in said[key].casefold()] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_text_promises_what_does_not_hold(language: str) -> None:
+    said = catalogue(language)
+    assert not re.search("两分钟|two minutes|2 ?分", said["ui.walk.3"] + said["ui.training.empty"])
+    assert "ANIME_AI_VISITOR_UPLOAD_MB" in said["ui.refused.upload"], "the limit of visitors is another one"
+    for key in ("error.publishing.stopped", "error.publishing.failed"):
+        assert re.search("空仓库|empty repository|空のリポジトリ", said[key]), "it may have been made by then"
+
+
 @pytest.mark.parametrize(
     ("accept", "language"),
     [

@@ -112,6 +112,18 @@ def test_a_bundle_is_made_proved_sent_and_dropped_elsewhere(
         assert 'class="bad"' in cards.import_files(OWNER, [str(bad)], {})[1]
 
 
+def test_a_bundle_is_sent_without_those_that_were_made_before(tab: PublishingTab, hub: WritableHub) -> None:
+    for name in ("傲娇", "三无"):
+        persona = tab.studio.personas.find(name).id
+        (tab.publisher.folder / "bundle").mkdir(parents=True, exist_ok=True)
+        (tab.publisher.folder / "bundle" / f".{name}.partial").write_bytes(b"what a dead process left")
+        tab.start(OWNER, "bundle", *values(tab, adapter=None, persona=persona, repository=persona[:8], token=TOKEN))
+        now = finished(tab)
+        assert now.state == "finished", now.error
+        assert now.made is not None
+        assert set(hub.repo("model", f"haitang/{persona[:8]}").files) == {now.made.name}
+
+
 def test_a_dataset_is_sent_as_a_dataset(tab: PublishingTab, hub: WritableHub) -> None:
     tab.start(OWNER, "dataset", *values(tab, repository="rows", public=True, token=TOKEN))
     assert finished(tab).state == "finished", finished(tab).error

@@ -241,6 +241,7 @@ def test_a_space_is_whole_and_names_what_it_needs(filled: Studio, tmp_path: Path
     space = space_of(filled, tmp_path)
     matter = front_matter(space / "README.md")
     assert (matter["sdk"], matter["app_file"]) == ("gradio", "app.py")
+    assert matter["hf_oauth"] == "true", "its author becomes the owner by logging in"
     assert all((space / name).is_file() for name in ("app.py", "requirements.txt", "persona.zip", "studio_app.py"))
     assert not list(space.rglob("__pycache__"))
     assert max(file.stat().st_size for file in space.rglob("*") if file.is_file()) < 10 * 10**6

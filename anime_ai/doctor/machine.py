@@ -19,6 +19,7 @@ from anime_ai.config import Settings
 from anime_ai.doctor.check import Check, Speaker
 from anime_ai.errors import AnimeAIError
 from anime_ai.files import check_writable
+from anime_ai.models.sources import source
 from anime_ai.processes import usable_cpus, usable_memory
 
 LEAST_PYTHON = (3, 10)
@@ -134,8 +135,10 @@ def base_model(settings: Settings, say: Speaker) -> Check:
 
 
 def hub(settings: Settings, say: Speaker) -> Check:
-    """Whether the model hub answers within HUB_TIMEOUT. Nothing but downloads needs it."""
-    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+    """Whether what models are fetched from answers within HUB_TIMEOUT. Nothing but downloads needs it."""
+    # The Hub's own library may be what is broken here: its address is read without it.
+    named = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
+    endpoint = named if settings.hub == "hub" else source(settings).endpoint
     answer: list[str] = []
 
     def ask() -> None:

@@ -48,6 +48,9 @@ OTHER_GROUP = {
     "bs4": "",
     "lxml": ".etree",
     "pysubs2": "",
+    "markdown_it": "",
+    "PIL": ".Image",
+    "onnxruntime": "",
     "xllamacpp": "",
     "gguf": "",
     "huggingface_hub": "",
@@ -66,6 +69,7 @@ _OTHER_NAMES = {
     "sklearn": "scikit-learn",
     "open_clip": "open-clip-torch",
     "PIL": "pillow",
+    "markdown_it": "markdown-it-py",
     "yaml": "PyYAML",
 }
 _PROGRAM = Path(__file__).with_name("probe.py")

@@ -6,8 +6,9 @@ Knows no database.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,6 +76,8 @@ class Transformer:
 
     name: str
     timeout: float = 8.0
+    # Python has given `cached_property` no lock of its own since 3.12.
+    _loading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         return self._read(texts)
@@ -91,17 +94,22 @@ class Transformer:
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise KnowledgeError("knowledge.embedding", name=self.name, why=why) from error
 
-    @cached_property
+    @property
     def _model(self) -> Any:
-        with one_at_a_time:
-            from sentence_transformers import SentenceTransformer
+        with self._loading:
+            return self._loaded
 
+    @cached_property
+    def _loaded(self) -> Any:
         folder = folder_of(self.name)
         if folder is None:
             one = entry(self.name, "embedding")
             folder = fetch(one.id, one.files, self.timeout, needed=one.needed)
-        how = {"use_safetensors": True}
-        return SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs=how)
+        with one_at_a_time:
+            from sentence_transformers import SentenceTransformer
+
+            how = {"use_safetensors": True}
+            return SentenceTransformer(str(folder), trust_remote_code=False, model_kwargs=how)
 
 
 def find_embedding(name: str, timeout: float = 8.0) -> Embedding:

@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from anime_ai import processes
-from anime_ai.encodings import guess
+from anime_ai.encodings import decode
 from anime_ai.errors import KnowledgeError
 from anime_ai.files import read_json, write_json
 from anime_ai.knowledge.chunks import MOST, Block
@@ -364,17 +364,12 @@ READERS.update({f".{kind}": partial(_subtitles, kind=kind) for kind in ("srt", "
 
 
 def decoded(content: bytes) -> str:
-    """Text in UTF-8, UTF-16 or UTF-32, else in what it is most likely in (GB 18030, Big5, Shift JIS).
-
-    Raises KnowledgeError for what is none of these.
-    """
-    named = json.detect_encoding(content)
-    for encoding in (named, guess(content)):
-        with suppress(UnicodeDecodeError):
-            if encoding:
-                text = content.decode(encoding).removeprefix("\ufeff")
-                return text.replace("\r\n", "\n").replace("\r", "\n")
-    raise KnowledgeError("knowledge.not_text")
+    """Text in what `anime_ai.encodings` finds it to be in. Raises KnowledgeError for what is no text."""
+    try:
+        text = decode(content).text
+    except UnicodeDecodeError as error:
+        raise KnowledgeError("knowledge.not_text") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _checked(content: bytes) -> zipfile.ZipFile:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anime_ai.errors import KnowledgeError, ModelError
+from anime_ai.errors import AnimeAIError, KnowledgeError, ModelError
 from anime_ai.models.bases import check_folder
 from anime_ai.models.catalogue import BASE_FILES
 from anime_ai.models.fetching import fetch
@@ -42,26 +42,26 @@ class Reranker:
     def scores(self, question: str, texts: Sequence[str]) -> list[float]:
         """How well each text answers; none while the model is on its way here already. Raises KnowledgeError where it
         cannot be used, ModelError where it cannot be fetched."""
-        model = self._loaded() if texts else None
-        return [float(score) for score in model.predict([(question, text) for text in texts])] if model else []
+        try:
+            asked = [(question, text) for text in texts]
+            return [float(score) for score in self._loaded().predict(asked)] if asked else []
+        except AnimeAIError as error:
+            if error.key == "model.arriving_elsewhere":
+                return []
+            raise
+        except Exception as error:  # the libraries' own errors share no base
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise KnowledgeError("knowledge.reranker", name=self.name, why=why) from error
 
     def _loaded(self) -> Any:
-        with one_at_a_time:
-            from sentence_transformers import CrossEncoder
-
         with self._loading:
             if self._model is None:
-                try:
-                    folder = self.folder or self._fetched()
+                folder = self.folder or self._fetched()
+                with one_at_a_time:
+                    from sentence_transformers import CrossEncoder
+
                     how = {"use_safetensors": True}
                     self._model = CrossEncoder(str(folder), trust_remote_code=False, model_kwargs=how)
-                except ModelError as error:
-                    if error.key == "model.arriving_elsewhere":
-                        return None
-                    raise
-                except (OSError, ValueError, RuntimeError) as error:
-                    why = (str(error) or type(error).__name__).split("\n")[0]
-                    raise KnowledgeError("knowledge.reranker", name=self.name, why=why) from error
             return self._model
 
     def _fetched(self) -> Path:

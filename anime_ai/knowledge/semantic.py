@@ -25,7 +25,7 @@ from anime_ai.knowledge.vectors import VectorStore
 DEPTH = 50
 """How far down the ranking by words and the one by vectors are read."""
 PAUSE = 60.0
-"""Seconds for which vectors that could not be asked are left alone: a model that is gone costs a wait each time."""
+"""Seconds for which a model that could not be asked is left alone: one that is gone costs a wait each time."""
 _SMOOTHING = 60
 log = logging.getLogger("anime_ai.knowledge")
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import threading
+import time
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,7 +25,7 @@ from anime_ai.knowledge.index import Index
 from anime_ai.knowledge.lexical import Hit
 from anime_ai.knowledge.passages import Citation, Passage, Rarity, cited, narrowed, of_chunk
 from anime_ai.knowledge.rerank import Reranker
-from anime_ai.knowledge.semantic import DEPTH, Semantic, fused
+from anime_ai.knowledge.semantic import DEPTH, PAUSE, Semantic, fused
 from anime_ai.knowledge.store import Library, StoredChunk
 from anime_ai.knowledge.talk import asks, features
 from anime_ai.knowledge.uploads import Entry, unpacked
@@ -36,6 +38,7 @@ RERANKED = 20
 """Passages that a reranker looks at."""
 NARROW, WIDE = 120, 800
 """Characters of a passage that a small model is given, and any other."""
+log = logging.getLogger("anime_ai.knowledge")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Knowledge:
         self.reranker = Reranker(settings.reranker, settings.hub_timeout) if settings.reranker else None
         self._indexes: dict[str, Index] = {}
         self._opening = threading.Lock()
+        self._rested = 0.0
 
     def close(self) -> None:
         self.semantic.close()
@@ -145,7 +149,15 @@ class Knowledge:
             self.semantic.drop_others()
 
     def search(self, question: str, base_ids: Sequence[str], count: int = 5) -> list[Passage]:
-        """The best passages of some bases, best first, each with its ranks and score."""
+        """The best passages of some bases, best first, each with its ranks and score.
+
+        Raises KnowledgeError or ModelError where the reranker of the settings cannot be used.
+        """
+        found = self._found(question, base_ids, count)
+        return (self._reranked(question, found) or found)[:count]
+
+    def _found(self, question: str, base_ids: Sequence[str], count: int) -> list[Passage]:
+        """The best passages by words and vectors, and as many more as a reranker looks at."""
         words: dict[str, Hit] = {}
         near: dict[str, float] = {}
         depth = max(DEPTH, count)
@@ -164,7 +176,7 @@ class Knowledge:
         chunks: dict[str, StoredChunk] = {}
         for index in indexes.values():
             chunks |= index.chunks([id for id in ranked if id in index])
-        found = [
+        return [
             replace(
                 of_chunk(chunks[id]),
                 score=words[id].score if id in words else 0.0,
@@ -175,11 +187,22 @@ class Knowledge:
             for id in ranked
             if id in chunks
         ]
-        if self.reranker:
-            scores = self.reranker.scores(question, [passage.told() for passage in found])
-            if scores:
-                found = [found[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
-        return found[:count]
+
+    def _reranked(self, question: str, found: Sequence[Passage]) -> list[Passage]:
+        """What was found in the reranker's order; nothing where there is none, or it is on its way here."""
+        scores = self.reranker.scores(question, [passage.told() for passage in found]) if self.reranker else []
+        return [found[place] for place in sorted(range(len(scores)), key=lambda place: -scores[place])]
+
+    def _reranked_for_chat(self, question: str, found: Sequence[Passage]) -> list[Passage]:
+        """`_reranked`; a reranker that cannot be used stops no answer, and is left alone for a while."""
+        if time.monotonic() < self._rested:
+            return []
+        try:
+            return self._reranked(question, found)
+        except AnimeAIError as error:
+            log.warning("nothing is ranked again: %s", error)
+            self._rested = time.monotonic() + PAUSE
+            return []
 
     def retrieve(
         self, question: str, base_ids: Sequence[str], small: bool = False, legible: int | None = None
@@ -188,13 +211,15 @@ class Knowledge:
         `legible`: characters that are read in the time that somebody waits; the passages share them."""
         if not base_ids:
             return Retrieval(question)
-        found = self.search(question, base_ids, MOST_PASSAGES + 2)
+        found = self._found(question, base_ids, MOST_PASSAGES + 2)
+        again = self._reranked_for_chat(question, found)
+        found = (again or found)[: MOST_PASSAGES + 2]
         if not found:
             return Retrieval(question, (), "knowledge.why.nothing")
         if not asks(self._features(question, found, base_ids)):
             why = "knowledge.why.small_talk"
             return Retrieval(question, tuple(replace(one, used=False, why=why) for one in found), why)
-        cut = 0.0 if self.reranker else BEHIND * max(passage.score for passage in found)
+        cut = 0.0 if again else BEHIND * max(passage.score for passage in found)
         whys = []
         for place, passage in enumerate(found):
             near = passage.dense_rank is not None and passage.dense_rank <= MOST_PASSAGES

@@ -153,10 +153,10 @@ SOURCES = ("hub", "mirror", "modelscope")
 
 def source(settings: Settings, name: str = "") -> Source:
     """A source by its name, "" for that of the settings. Raises ModelError for another name."""
-    from huggingface_hub import constants
-
     name = name or settings.hub
     if name == "hub":
+        from huggingface_hub import constants
+
         return Hub(constants.ENDPOINT.rstrip("/"))
     if name == "mirror":
         return Hub(settings.hub_mirror.rstrip("/"), "mirror")

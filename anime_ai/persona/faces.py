@@ -108,6 +108,16 @@ class FaceBook:
             self._change(persona_id, lambda kept: {name: stem for name, stem in kept.items() if name != feeling})
         )
 
+    def forget(self, persona_id: str) -> None:
+        """Delete all of hers for good."""
+        with self._database.session() as session:
+            record = session.get(PersonaFacesRecord, persona_id)
+            stems = list(record.sprites.values()) if record else []
+            if record:
+                session.delete(record)
+        self._looked = (0.0, (), {})
+        self._drop(stems)
+
     def show(self, persona_id: str, shown: bool) -> None:
         """Let her face change, or no longer."""
         with self._database.session() as session:

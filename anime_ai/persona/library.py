@@ -260,6 +260,19 @@ class PersonaLibrary(Personas):
             _touch(session, record)
         self._forget_cache()
 
+    def erase(self, persona_id: str) -> None:
+        """Delete a persona and her pictures for good, as if she had never come."""
+        with self._database.session() as session:
+            record = _standing(session, persona_id)
+            session.execute(delete(PersonaRevisionRecord).where(PersonaRevisionRecord.persona_id == persona_id))
+            session.delete(record)
+        self._forget_cache()
+        self.faces.forget(persona_id)
+        pictures = [f"{record.avatar}.png", f"{record.avatar}.webp"] if record.avatar else []
+        for name in [*pictures, *([record.files] if record.files else [])]:
+            with suppress(OSError):
+                (self._pictures / name).unlink(missing_ok=True)
+
     def restore(self, persona_id: str) -> Persona:
         """Bring a removed persona back, under another name where hers is taken."""
         with self._database.session() as session:
@@ -291,7 +304,11 @@ class PersonaLibrary(Personas):
             )
             session.add(record)
             _touch(session, record)
-        self.faces.put(record.id, sprites or {}, strict=False)
+        try:
+            self.faces.put(record.id, sprites or {}, strict=False)
+        except AnimeAIError:
+            self.erase(record.id)
+            raise
         return self._fresh(record.id)
 
     def _forget_sprite(self, persona_id: str, feeling: str) -> None:

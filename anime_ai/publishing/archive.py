@@ -60,6 +60,11 @@ class Archive:
     def names(self) -> list[str]:
         return [name for name in self._entries if name != self.form.manifest]
 
+    def told(self, name: str) -> tuple[int, str]:
+        """A file's bytes and hash as the listing tells them; 0 and "" where there is none of this name."""
+        entry, told = self._entries.get(name), self.manifest["files"].get(name)
+        return (entry.file_size, str(told.get("sha256"))) if entry and isinstance(told, dict) else (0, "")
+
     def read(self, name: str) -> bytes:
         """A whole small file."""
         return b"".join(self._pieces(name))

@@ -61,14 +61,14 @@ FORM = Form(
 @dataclass(frozen=True)
 class Taken:
     """What a bundle brought. `adapter`: the id of its choice in the chat, "" for none; `base`: what that was trained
-    on; `left_out`: a text key under "notice." that says why the adapter was not taken; `again`: it was here already."""
+    on; `left_out`: a text key under "notice." that says why the adapter was not taken; `again`: she was here before."""
 
     persona: Persona
     adapter: str = ""
     base: str = ""
+    left_out: str = ""
     documents: int = 0
     characters: int = 0
-    left_out: str = ""
     again: bool = False
 
 
@@ -81,6 +81,11 @@ class _Read:
     scores: Mapping[str, Any]
     knowledge: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]
     gallery: tuple[tuple[str, tuple[bytes, ...]], ...]
+
+    @property
+    def base(self) -> str:
+        """What the adapter was trained on, "" where there is none."""
+        return str(self.notes["base"]) if self.notes else ""
 
 
 def is_bundle(file: Path) -> bool:
@@ -162,29 +167,29 @@ class Bundles:
     def take(self, file: Path, published: bool = False) -> Taken:
         """Everything in a bundle, or nothing: a persona, her adapter as a finished run, her documents, her gallery.
 
-        The same file again brings nothing new. Raises PublishError, PersonaError, ModelError, VisionError and
-        StorageError that say what is wrong; nothing of it stays then.
+        The same file again brings nothing new but an adapter whose base was unknown before. Raises PublishError,
+        PersonaError, ModelError, VisionError and StorageError that say what is wrong; nothing of it stays then.
         """
         source = f"bundle:{sha256_of(file)}"
         there, removed = self.personas.from_source(source)
-        if there and not removed:
-            return Taken(self.personas.get(there), again=True)
         with opened(file, FORM) as archive:
             found = _understood(archive)
-            takes = found.notes is not None and known_base(str(found.notes["base"]))
+            if there and not removed:
+                persona = self.personas.get(there)
+                held = found.base and self._holds(archive)
+                run_id = "" if held else self._take_adapter(archive, found, persona.name)
+                return Taken(persona, *_choice(found, run_id), again=True)
             with _undoing() as undo:
                 persona = self.personas.add(found.card, source)
-                undo(lambda: self.personas.remove(persona.id))
-                run_id = self._take_adapter(archive, found, persona.name) if takes else ""
+                undo(lambda: self.personas.erase(persona.id))
+                run_id = self._take_adapter(archive, found, persona.name)
                 if run_id:
                     undo(lambda: shutil.rmtree(self.settings.runs_dir / run_id, ignore_errors=True))
                 documents = self._take_knowledge(found, persona.name, undo)
                 characters = self._take_gallery(found, undo)
                 if published:
                     persona = self.personas.publish(persona.id, True)
-        base = str(found.notes["base"]) if found.notes else ""
-        left_out = "publishing.unknown_base" if found.notes and not takes else ""
-        return Taken(persona, f"run:{run_id}" if run_id else "", base, documents, characters, left_out)
+        return Taken(persona, *_choice(found, run_id), documents, characters)
 
     def take_once(self, file: Path) -> Persona | None:
         """Like `take`, for a file that is named at every start: None where its persona was removed since."""
@@ -194,7 +199,9 @@ class Bundles:
         return self.take(file, published=True).persona
 
     def _take_adapter(self, archive: Archive, found: _Read, persona: str) -> str:
-        """A finished run that holds the adapter; its id."""
+        """A finished run that holds the adapter; its id, "" where there is none or its base is unknown."""
+        if not found.base or not known_base(found.base):
+            return ""
         run_id = uuid.uuid4().hex
         with replaced_folder(self.settings.runs_dir / run_id) as folder:
             for name in (WEIGHTS, CONFIG, CARD):
@@ -211,6 +218,12 @@ class Bundles:
                 told = {"state": "done", "checkpoint": steps, "figures": found.scores}
                 write_json(folder / evaluating.FILE, told)
         return run_id
+
+    def _holds(self, archive: Archive) -> bool:
+        """Whether a run has the archive's adapter already."""
+        size, sha256 = archive.told(f"adapter/{WEIGHTS}")
+        held = self.settings.runs_dir.glob(f"*/{runs.FINAL}/{WEIGHTS}")
+        return any(one.stat().st_size == size and sha256_of(one) == sha256 for one in held)
 
     def _take_knowledge(self, found: _Read, persona: str, undo: Callable[[Callable[[], None]], None]) -> int:
         library, count = self.knowledge.library, 0
@@ -257,6 +270,12 @@ def _understood(archive: Archive) -> _Read:
     if unused := sorted(set(archive.names) - used):
         raise PublishError("publishing.foreign", name=unused[0])
     return _Read(card, notes, checked_scores(told.get("scores")), tuple(knowledge), tuple(gallery))
+
+
+def _choice(found: _Read, run_id: str) -> tuple[str, str, str]:
+    """What is to be told of the adapter: its choice in the chat, its base, and why it was left out."""
+    unknown = found.base and not known_base(found.base)
+    return f"run:{run_id}" if run_id else "", found.base, "publishing.unknown_base" if unknown else ""
 
 
 def _list(told: object, most: int) -> list[dict[str, Any]]:

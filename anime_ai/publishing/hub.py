@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anime_ai.errors import PublishError
+from anime_ai.files import files_of
 
 Kind = Literal["model", "dataset", "space"]
 Tell = Callable[[int, int], None]
@@ -64,21 +65,22 @@ class HubAccount:
 
     def push(
         self,
-        folder: Path,
+        source: Path,
         to: Repository,
         tell: Tell | None = None,
         stop: threading.Event | None = None,
         must_be_private: bool = False,
     ) -> Sent:
-        """Everything in a folder as one commit; the repository is made where there is none, and its other files stay.
+        """A file, or everything in a folder, as one commit; the repository is made where there is none, and its other
+        files stay.
 
         `must_be_private`: nothing is sent unless the Hub says that nobody else can read it.
         """
         from huggingface_hub import CommitOperationAdd
 
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        folder, files = files_of(source)
         if not files:
-            raise PublishError("publishing.nothing", path=folder)
+            raise PublishError("publishing.nothing", path=source)
         name = self._made(to)
         if must_be_private and not self.is_private(name, to.kind):
             raise PublishError("publishing.not_private", name=name)

@@ -155,10 +155,9 @@ class Publisher:
     def _send(self, order: Order, made: Made) -> Sent:
         kinds: dict[str, Kind] = {"dataset": "dataset", "space": "space"}
         kind = kinds.get(order.what, "model")
-        folder = made.folder if made.folder.is_dir() else made.folder.parent
-        check_leaves(folder, self.settings, order.token)
+        check_leaves(made.folder, self.settings, order.token)
         to = Repository(order.repository, kind, private=not order.public)
-        return self._account(order.token).push(folder, to, self._sending, self._stop)
+        return self._account(order.token).push(made.folder, to, self._sending, self._stop)
 
     def _step(self, done: int, total: int) -> None:
         if self._stop.is_set():

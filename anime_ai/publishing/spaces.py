@@ -78,6 +78,7 @@ def page(persona: Persona, base: str) -> str:
         f"python_version: {ours['python_version']}",
         "app_file: app.py",
         "license: apache-2.0",
+        "hf_oauth: true",  # without it the Space's author cannot log in as the owner
         f"short_description: {json.dumps(text('publishing.space.short')[:MOST_SAID], ensure_ascii=False)}",
         *models,
     ]
