@@ -155,6 +155,23 @@ def test_what_is_forgotten_is_told_by_no_line_and_by_none_to_come(studio: Studio
     assert all("海棠镇" not in one.content for one in Summaries.untold(studio.conversations.get(ME, talk)))
 
 
+def test_what_was_forgotten_before_there_was_a_summary_is_told_by_none(studio: Studio, turns: list[Turn]) -> None:
+    studio.memory.set_way(ME, "傲娇", "keep")
+    talk = studio.conversations.start(ME, "傲娇").id
+    studio.chat.answers = ["哦。"]  # type: ignore[attr-defined]
+    say(studio, talk, "我住在海棠镇")
+    studio.memory.notice(ME, talk)
+    assert Summaries.text(studio.conversations.get(ME, talk)) is None
+    studio.memory.forget_all(ME, "傲娇")
+    say(studio, talk, *SAID, dropped=4)
+    studio.memory.notice(ME, talk)
+    say(studio, talk, "今天吃什么")
+    (told,) = turns[-1].facts
+    assert "灯塔" in told
+    assert "海棠镇" not in told
+    assert all("海棠镇" not in one.content for one in Summaries.untold(studio.conversations.get(ME, talk)))
+
+
 def test_another_branch_is_not_told_of_this_one(studio: Studio, turns: list[Turn]) -> None:
     talk = begun(studio)
     pause(studio, talk, TOLD)
