@@ -10,7 +10,7 @@ with Studio.open() as studio:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ class Studio:
         """Her whole answer to one question."""
         persona = persona or self.settings.persona
         if not adapter_id:
-            adapter_id = self.chat.adapters(persona)[0].id
+            adapter_id = self.chat.own_adapter(persona)
         answer = ""
         for reply in self.chat.ask(question, persona, adapter_id, sampling or Sampling()):
             answer = reply.text
@@ -190,11 +190,6 @@ class Studio:
     def chain(self, persona: str = "", adapter_id: str | None = None) -> Any:
         """A persona as a LangChain runnable that takes a question, or the slots of `anime_ai.chat.chain.PROMPT`."""
         return self.chat.chain(persona, None if adapter_id is None else How(adapter_id))
-
-    def stream(self, question: str, persona: str = "", adapter_id: str = "") -> Iterator[str]:
-        """Her answer so far, again and again as it grows."""
-        for reply in self.chat.ask(question, persona or self.settings.persona, adapter_id):
-            yield reply.text
 
     def layout(self, name: str = "") -> tuple[Base, Layout]:
         """A base on this disk, "" for the one of the settings, and the layout of its prompts. Raises ModelError."""

@@ -29,6 +29,7 @@ from anime_ai.persona import charx as charx_files
 from anime_ai.persona import png as png_files
 from anime_ai.persona.card import TEXTS, Card, card_of, dump_json
 from anime_ai.persona.files import FORMS, Found, as_png, plain_picture, read, write
+from anime_ai.persona.lorebook import BUDGET, book_from
 
 
 def found(content: bytes) -> Card:
@@ -231,6 +232,7 @@ def test_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPat
     for _ in range(200):
         deep = [deep]
     assert refused(json.dumps(v2(extensions={"x": deep})).encode()) == "persona.too_deep"
+    assert refused(b'{"entries": {"0": {"x": ' + b"[" * 700 + b"]" * 700 + b"}}}") == "persona.too_deep"
     assert refused(b'{"data":' + b"[" * 200_000) == "persona.not_json"
     book = {"entries": [{"keys": []}] * 5_001}
     assert refused(json.dumps(v2(character_book=book)).encode()) == "persona.too_many"
@@ -263,6 +265,12 @@ def test_numbers_that_are_none_and_texts_that_cannot_be_encoded() -> None:
     assert (got.card.value["score"], got.card.data["description"]) == (None, "y\ufffd\ufffd")
     assert [(mend.field, mend.how) for mend in got.mends] == [("description", "lone")]
     assert json.loads(dump_json(got.card.value))["own"] == "\ud800"
+    got = read(b'{"entries": [], "scan_depth": 1e999, "token_budget": -1e999, "own": [1e999, 0.5]}')
+    assert got.world is not None
+    assert "scan_depth" not in got.world
+    assert json.loads(dump_json(got.world))["own"] == [None, 0.5]
+    kept = {"entries": [], "scan_depth": float("inf"), "token_budget": float("nan")}  # by an older version
+    assert book_from(kept) == book_from({"entries": [], "token_budget": BUDGET})
 
 
 def test_a_chinese_card_in_gbk_is_decoded() -> None:

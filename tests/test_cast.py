@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -114,13 +115,18 @@ def test_nobody_speaks_for_another_and_her_own_name_is_no_part_of_what_she_says(
     cast = Cast(studio.personas, BOTH)
     assert set(cast.stop_texts("傲娇")) == {"\n姜小满：", "\n姜小满:", "\n用户：", "\n用户:"}
 
+    def pieces(words: str) -> Iterator[Said]:
+        return (Said(words[:end], ended=end == len(words)) for end in range(1, len(words) + 1))
+
     def hers(words: str) -> list[str]:
-        pieces = (Said(words[:end], ended=end == len(words)) for end in range(1, len(words) + 1))
-        return [one.text for one in cast.hers(pieces, "傲娇")]
+        return [one.text for one in cast.hers(pieces(words), "傲娇")]
 
     assert hers("纪棠：哼。") == ["", "哼", "哼。"]
     assert hers("纪棠")[-1] == "纪棠"
     assert hers("纪念品。") == ["纪念", "纪念品", "纪念品。"]
+    assert hers("姜小满她来了。")[0] == "姜小满她"
+    given: list[str] = []
     with pytest.raises(AnimeAIError) as caught:
-        hers("姜小满：我来！")
+        given.extend(one.text for one in cast.hers(pieces("姜小满：我来！"), "傲娇"))
     assert caught.value.key == "group.for_another"
+    assert given == [], "nothing of it is kept"

@@ -13,6 +13,7 @@ import pytest
 from test_cast import ALL, BOTH, card
 from ui_fakes import FakeChat, open_studio
 
+from anime_ai.chat import chain
 from anime_ai.chat.conversations import Conversation
 from anime_ai.chat.keeping import Reply
 from anime_ai.chat.members import Member
@@ -22,8 +23,10 @@ from anime_ai.chat.summaries import Summaries
 from anime_ai.chat.transcripts import export, take
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
+from anime_ai.dataset.rows import Row
 from anime_ai.errors import AccessError, AnimeAIError, PersonaError
 from anime_ai.studio import Studio
+from anime_ai.ui.dataset_tab import DatasetTab
 
 
 @pytest.fixture
@@ -416,3 +419,18 @@ def test_interleaved_answers_equal_lonely_ones(tmp_path: Path, engine: str) -> N
     assert {name: [said for who, said in together if who == name] for name in BOTH} == lonely
     assert lonely["傲娇"] != lonely["活泼"]
     assert all(said for _, said in together)
+
+
+def test_who_has_no_adapter_speaks_with_nobody_elses(
+    studio: Studio, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = card(studio, "没练过的人")
+    assert studio.chat.adapters(name)[0].id, "others have one"
+    assert (studio.chat.own_adapter(name), studio.chat.own_adapter("傲娇")) == ("", "shipped:tsundere")
+    assert studio.say("早", name) == "base说：早"
+    assert studio.say("早", "傲娇") == "shipped:tsundere说：早"
+    monkeypatch.setattr(chain, "persona_chain", lambda model, card: model)
+    assert studio.chain(name).adapter is None
+    assert studio.chain("傲娇").adapter.path.name == "tsundere"
+    assert DatasetTab(studio).drafting._ask(Row("早", "嗯", name)) == "base说：早"
+    assert rounds.adapter(rounds.begin("owner", ["傲娇", name]), name) == ""

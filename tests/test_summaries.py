@@ -155,6 +155,58 @@ def test_what_is_forgotten_is_told_by_no_line_and_by_none_to_come(studio: Studio
     assert all("海棠镇" not in one.content for one in Summaries.untold(studio.conversations.get(ME, talk)))
 
 
+def test_what_was_forgotten_before_there_was_a_summary_is_told_by_none(studio: Studio, turns: list[Turn]) -> None:
+    studio.memory.set_way(ME, "傲娇", "keep")
+    talk = studio.conversations.start(ME, "傲娇").id
+    studio.chat.answers = ["哦。"]  # type: ignore[attr-defined]
+    say(studio, talk, "我住在海棠镇")
+    studio.memory.notice(ME, talk)
+    assert Summaries.text(studio.conversations.get(ME, talk)) is None
+    studio.memory.forget_all(ME, "傲娇")
+    say(studio, talk, *SAID, dropped=4)
+    studio.memory.notice(ME, talk)
+    say(studio, talk, "今天吃什么")
+    (told,) = turns[-1].facts
+    assert "灯塔" in told
+    assert "海棠镇" not in told
+    assert all("海棠镇" not in one.content for one in Summaries.untold(studio.conversations.get(ME, talk)))
+
+
+@pytest.mark.parametrize("first", ["forgets", "branches"])
+def test_what_was_forgotten_stays_so_in_a_branch(studio: Studio, turns: list[Turn], first: str) -> None:
+    studio.memory.set_way(ME, "傲娇", "keep")
+    talk = studio.conversations.start(ME, "傲娇").id
+    studio.chat.answers = ["哦。"]  # type: ignore[attr-defined]
+    say(studio, talk, "我住在海棠镇", *SAID)
+    studio.memory.notice(ME, talk)
+    end = studio.conversations.get(ME, talk).messages[-1].id
+    if first == "forgets":
+        studio.memory.forget_all(ME, "傲娇")
+    other = studio.conversations.branches.branch(ME, end)
+    if first == "branches":
+        studio.memory.forget_all(ME, "傲娇")
+    assert studio.memory.notice(ME, other) == 0
+    assert studio.memory.list(ME, "傲娇") == []
+    say(studio, other, "嗯", dropped=5)
+    say(studio, other, "今天吃什么")
+    (told,) = turns[-1].facts
+    assert "灯塔" in told
+    assert "海棠镇" not in told
+
+
+def test_a_branch_goes_on_with_what_the_model_told(studio: Studio, turns: list[Turn]) -> None:
+    talk = begun(studio)
+    pause(studio, talk, TOLD)
+    end = studio.conversations.get(ME, talk).messages[-1].id
+    other = studio.conversations.branches.branch(ME, end)
+    say(studio, other, "然后呢", dropped=4)
+    assert turns[-1].facts == ("之前聊过：\n- 用户想去海边看灯塔\n- 灯塔下面的书店里有一只猫",)
+    say(studio, other, "好")
+    assert summary_of(studio, other).startswith("用户想去海边看灯塔\n灯塔下面的书店里有一只猫\n"), (
+        "more is picked behind it"
+    )
+
+
 def test_another_branch_is_not_told_of_this_one(studio: Studio, turns: list[Turn]) -> None:
     talk = begun(studio)
     pause(studio, talk, TOLD)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anime_ai.chat.conversations import Conversations
-from anime_ai.chat.transcripts import MOST_CHARACTERS, export, read, take
+from anime_ai.chat.transcripts import FORM, MOST_CHARACTERS, export, read, take
 from anime_ai.errors import AccessError, ChatFileError
 from anime_ai.storage import Database
 
@@ -71,6 +71,38 @@ def test_a_chat_goes_to_sillytavern_and_comes_back_with_its_swipes(conversations
     assert [len(one.siblings) for one in back.messages] == [2, 1, 2]
 
 
+@pytest.mark.parametrize("form", ["json", "sillytavern"])
+def test_any_character_of_a_line_comes_back(conversations: Conversations, form: str) -> None:
+    """Python ends a line at more of them than JSON Lines does."""
+    opened = conversations.open("me", "傲娇")
+    said = "".join(map(chr, [*range(1, 0x20), 0x85, 0x2028, 0x2029])).strip() + "。"
+    conversations.append("me", opened.id, "user", said)
+    content = export(conversations, "me", opened.id, form)
+    assert [one.content for one in read(content, "傲娇").messages] == [said]
+    windows = content.replace(b"\n", b"\r\n")
+    assert [one.content for one in read(windows, "傲娇").messages] == [said]
+
+
+def test_of_what_a_file_says_about_an_answer_only_what_can_be_shown_is_taken() -> None:
+    good = {"tokens": 3, "sampling": {"seed": 7, "top_p": 0.5}, "done": True, "thought_s": 1.5, "base": "starter"}
+    bad = {
+        "tokens": "x",
+        "sampling": "x",
+        "done": 1,
+        "thought_s": float("inf"),
+        "base": [],
+        "edited": "1",
+        "brought": "",
+    }
+    answers = [good, bad, {"tokens": True, "sampling": {"seed": 10**400, "x": 1}, "feeling": {}}]
+    told = [
+        {"id": str(number), "parent": "", "role": "assistant", "content": "嗯", "meta": meta}
+        for number, meta in enumerate(answers)
+    ]
+    found = read(json.dumps({"form": FORM, "messages": told}).encode(), "傲娇")
+    assert [one.meta for one in found.messages] == [good, {}, {"sampling": {}}]
+
+
 def test_a_chat_as_sillytavern_writes_it() -> None:
     lines = [
         {"user_name": "User", "character_name": "Seraphina", "create_date": "2024-5-1 @10h 00m 00s 000ms"},
@@ -122,6 +154,7 @@ def test_markdown_is_for_reading(conversations: Conversations) -> None:
         (b'{"form": "anime-ai-conversation"}', "chat_file.no_messages"),
         (OWN % (b"2", b"user"), "chat_file.bad_message"),
         (OWN % (b"", b"god"), "chat_file.bad_message"),
+        (OWN.replace(b'"%s"', b"[]", 1) % b"user", "chat_file.bad_message"),
         (json.dumps({"mes": "长" * (MOST_CHARACTERS + 1)}).encode(), "chat_file.too_long"),
         (b'{"mes": "a"}\n' * 20_001, "chat_file.too_many"),
     ],

@@ -6,7 +6,7 @@ Like `anime_ai.chat.conversations`, every call names the person and raises Acces
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -114,10 +114,15 @@ class Branches:
             records = {one.id: one for one in session.scalars(wanted)}
             line = [told(records[id]) for id in found.line(message_id)]
             fresh = self._copied(session, record)
-            parent = ""
+            copies: dict[str, Message] = {}
             for one in line:
-                parent = tree.add(session, fresh.id, parent, one).id
-            fresh.leaf_id = parent or None
+                parent = copies[one.parent].id if one.parent else ""
+                copies[one.id] = tree.add(session, fresh.id, parent, one)
+            fresh.leaf_id = copies[message_id].id
+            settings = _moved(record.settings, {old: copy.id for old, copy in copies.items()})
+            # What was looked through stays so, though each copy has a time of its own.
+            heard = [copies[one.id].created for one in line if one.created <= settings.get("noticed", 0.0)]
+            fresh.settings = {**settings, "noticed": heard[-1]} if heard else settings
             return fresh.id
 
     def restore(
@@ -164,3 +169,12 @@ class Branches:
         fresh = begin(session, record.person, self._most, settings=dict(record.settings), **same)
         seat(session, fresh, members)
         return fresh
+
+
+def _moved(value: Any, ids: Mapping[str, str]) -> Any:
+    """A setting of a conversation for a copy of it: what names a message names its copy."""
+    if isinstance(value, dict):
+        return {name: _moved(one, ids) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_moved(one, ids) for one in value]
+    return ids.get(value, value) if isinstance(value, str) else value

@@ -80,16 +80,17 @@ class Cast:
         return tuple(f"\n{name}{mark}" for name in (*names, self._person(speaker)) for mark in ("：", ":"))
 
     def hers(self, pieces: Any, speaker: str) -> Iterator[Any]:
-        """An answer as it grows without her own name before it. Raises AnimeAIError where it begins as another's."""
+        """An answer as it grows without her own name before it. Raises AnimeAIError where it begins as another's,
+        before any of it was given."""
         own = [f"{self.personas.called(speaker)}{mark}" for mark in ("：", ":")]
         others = [one.lstrip("\n") for one in self.stop_texts(speaker)]
-        held = None
+        unsaid, held = (*own, *others), None  # what may yet become a name is not said yet
         with closing(pieces):
             for total in pieces:
                 head = total.text.lstrip()
                 if any(head.startswith(one) for one in others):
                     raise AnimeAIError("group.for_another", name=self.personas.called(speaker))
-                held = total if any(one.startswith(head) and one != head for one in own) and head else None
+                held = total if head and any(one.startswith(head) for one in unsaid if one != head) else None
                 if held is None:
                     label = next((one for one in own if head.startswith(one)), "")
                     yield replace(total, text=head[len(label) :].lstrip()) if label else total

@@ -261,11 +261,11 @@ class Conversations:
             record = owned(session, person, conversation_id, lock=True)
             record.settings = {**record.settings, **settings}
 
-    def resettle(self, person: str, conversation_id: str, name: str, change: Callable[[Any], Any]) -> Any:
-        """Change one of a conversation's own settings out of what it is now (None where it has none); the new value."""
+    def resettle(self, person: str, conversation_id: str, name: str, change: Callable[[dict[str, Any]], Any]) -> Any:
+        """Change one of a conversation's own settings out of what they all are now; the new value."""
         with self._database.session() as session:
             record = owned(session, person, conversation_id, lock=True)
-            changed = change(record.settings.get(name))
+            changed = change(record.settings)
             record.settings = {**record.settings, name: changed}
             return changed
 

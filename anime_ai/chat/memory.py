@@ -250,9 +250,15 @@ def _store(session: Session, person: str, persona: str, fact: str, message_id: s
 
 
 def _strike(session: Session, person: str, fact: MemoryRecord) -> None:
-    """Take out of the person's summaries what came from a fact's message, and what says the same."""
+    """Take out of the person's summaries what came from a fact's message, and what says the same; from copies of the
+    message too, which stand in branches."""
+    said = select(MessageRecord.content).where(MessageRecord.id == fact.message_id).scalar_subquery()
+    mine = select(MessageRecord.conversation_id, MessageRecord.id).join(ConversationRecord)
+    told: dict[str, list[str]] = {}
+    for talk, id in session.execute(mine.where(ConversationRecord.person == person, MessageRecord.content == said)):
+        told.setdefault(talk, []).append(id)
     for record in session.scalars(select(ConversationRecord).where(ConversationRecord.person == person)):
-        if changed := strike(record.settings, fact.message_id or "", fact.text):
+        if changed := strike(record.settings, told.get(record.id, ()), fact.text):
             record.settings = {**record.settings, **changed}
 
 

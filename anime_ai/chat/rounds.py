@@ -63,9 +63,7 @@ class Rounds:
     def adapter(self, conversation: Conversation, persona: str) -> str:
         """The id of what a member answers with."""
         chosen = next((one.adapter for one in conversation.members if one.persona == persona), None)
-        if chosen is not None:
-            return chosen
-        return next((one.id for one in self.chat.adapters(persona) if one.persona == persona), "")
+        return self.chat.own_adapter(persona) if chosen is None else chosen
 
     def cast(self, conversation: Conversation) -> Cast:
         return Cast(self.chat.personas, [one.persona for one in conversation.members])

@@ -100,7 +100,9 @@ def sampling_of(values: Mapping[str, Any]) -> Sampling:
     marks = str(values["dry_breakers"] or "").replace("\\n", "\n")
     read["dry_breakers"] = tuple(dict.fromkeys(marks))[:80]
     wanted = str(values["seed"] if values["seed"] is not None else "").strip()
-    if wanted and not (wanted.isascii() and wanted.isdigit() and int(wanted) <= MOST_SEED):
+    # Python makes no number of thousands of digits.
+    short = wanted.isascii() and wanted.isdigit() and len(wanted) <= len(str(MOST_SEED))
+    if wanted and not (short and int(wanted) <= MOST_SEED):
         raise SettingsError("settings.bounds", name="seed", value=wanted[:40], least=0, most=MOST_SEED)
     return Sampling(**read, seed=int(wanted) if wanted else None)
 

@@ -88,6 +88,10 @@ class Chat:
         found = offered(self.settings, self.personas, self.runs(), SHIPPED, persona)
         return [one for one in found if is_open(one, self.personas, person)]
 
+    def own_adapter(self, persona: str) -> str:
+        """The id of a persona's newest adapter, "" where she has none: the base answers in her words."""
+        return next((one.id for one in self.adapters(persona) if persona and one.persona == persona), "")
+
     def answering(self, adapter_id: str = "", language: str | None = None, person: str = OWNER) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
         choice = self.choice(adapter_id, person)
@@ -302,11 +306,11 @@ class Chat:
             yield reply_of("", total, done=True)
 
     def chain(self, persona: str = "", how: How | None = None) -> Any:
-        """A persona as a LangChain runnable: `anime_ai.chat.chain.persona_chain`. `how` None: her first adapter."""
+        """A persona as a LangChain runnable: `anime_ai.chat.chain.persona_chain`. `how` None: her own adapter."""
         from anime_ai.chat.chain import persona_chain
 
         name = persona or self.settings.persona
-        how = how or How(self.adapters(name)[0].id)
+        how = how or How(self.own_adapter(name))
         fresh = Conversation("", name, "", (), 0.0)
         model, values = self._asked(fresh, Turn(""), self.choice(how.adapter_id), how)
         return persona_chain(model, values["card"])

@@ -7,7 +7,7 @@ the messages that it came from, and goes when one of them does. Knows no engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import dropwhile
 from typing import Any
@@ -20,8 +20,8 @@ from anime_ai.errors import AnimeAIError
 ROOM, SMALL_ROOM = 800, 100
 """Characters of the picked sentences; a small model loses itself in more than a few."""
 LONGEST = 4000
-SUMMARY = "summary"
-"""Among a conversation's settings."""
+SUMMARY, STRUCK = "summary", "struck"
+"""Among a conversation's settings: a summary, and ids of messages of which none may tell, now or later."""
 
 Line = dict[str, Any]
 """`text`, and `ids` of the messages that it came from; none where a person wrote it."""
@@ -31,8 +31,7 @@ class Summaries:
     """What changes one names the person; another's conversation raises AccessError as one that is not there.
 
     What is kept of one: `upto`, the last message that has left; `fixed`, lines that stay as they are, and `told`, the
-    last message that they tell of; `lines`, the sentences picked out of what left since; `struck`, messages of which
-    nothing may be told.
+    last message that they tell of; `lines`, the sentences picked out of what left since.
     """
 
     def __init__(self, conversations: Conversations, forgotten: Callable[[list[str]], None]) -> None:
@@ -41,8 +40,9 @@ class Summaries:
     @staticmethod
     def text(there: Conversation, persona: str = "") -> str | None:
         """All lines; in a conversation of several, those in the prompt of `persona`. None where nothing has left it."""
-        kept = there.settings.get(_slot(there, persona))
-        return "\n".join(str(line["text"]) for line in _all(_read(kept))) if kept else None
+        slot = _slot(there, persona)
+        lines = [str(line["text"]) for line in _all(_read(there.settings, slot))]
+        return "\n".join(lines) if slot in there.settings else None
 
     def write(self, person: str, conversation_id: str, written: str, persona: str = "") -> None:
         """Put other words in the place of all lines. Raises AnimeAIError where they are too long."""
@@ -50,13 +50,14 @@ class Summaries:
             raise AnimeAIError("ui.too_long", length=len(written), most=LONGEST)
         said = [line.strip() for line in storable(written).splitlines() if line.strip()]
 
-        def change(old: Any) -> dict[str, Any]:
-            kept = _read(old)
+        slot = _slot(self._conversations.get(person, conversation_id), persona)
+
+        def change(settings: Mapping[str, Any]) -> dict[str, Any]:
+            kept = _read(settings, slot)
             sources = {str(line["text"]): line["ids"] for line in _all(kept)}
             fixed = [{"text": line, "ids": sources.get(line, [])} for line in said]
             return {**kept, "fixed": fixed, "told": kept["upto"], "lines": []}
 
-        slot = _slot(self._conversations.get(person, conversation_id), persona)
         self._conversations.resettle(person, conversation_id, slot, change)
         self._forgotten([conversation_id])
 
@@ -66,9 +67,9 @@ class Summaries:
         if not gone or not conversation.id:
             return []
         slot = _slot(conversation)
-        kept = _read(conversation.settings.get(slot))
+        kept = _read(conversation.settings, slot)
         if kept["upto"] != gone[-1].id:
-            picked = partial(_picked, gone=gone, small=small)
+            picked = partial(_picked, slot=slot, gone=gone, small=small)
             kept = self._conversations.resettle(person, conversation.id, slot, picked)
         there = {one.id for one in (*gone, *_spoken(gone))}
         return [str(line["text"]) for line in _all(kept) if there.issuperset(line["ids"])]
@@ -77,7 +78,7 @@ class Summaries:
     def untold(there: Conversation) -> list[Message]:
         """What has left the prompt since the fixed lines were written, oldest first. In a conversation of several,
         where each has a prompt of her own, nothing: there the picked sentences stay."""
-        kept = _read(there.settings.get(SUMMARY))
+        kept = _read(there.settings, SUMMARY)
         ids = [one.id for one in there.messages]
         if there.members or kept["upto"] not in ids:
             return []
@@ -95,8 +96,8 @@ class Summaries:
             return False
         done = {one.id for one in told}
 
-        def change(old: Any) -> dict[str, Any]:
-            kept = _read(old)
+        def change(settings: Mapping[str, Any]) -> dict[str, Any]:
+            kept = _read(settings, SUMMARY)
             if not done.isdisjoint(kept["struck"]):  # forgotten meanwhile
                 return kept
             picked = [line for line in kept["lines"] if done.issuperset(line["ids"])]
@@ -108,25 +109,28 @@ class Summaries:
         return True
 
 
-def strike(settings: Mapping[str, Any], message_id: str, fact: str) -> dict[str, Any]:
-    """Those of a conversation's settings that change where a fact is forgotten: no summary tells what came from its
-    message, nor what says the same, now or later."""
+def strike(settings: Mapping[str, Any], told: Collection[str], fact: str) -> dict[str, Any]:
+    """Those of a conversation's settings that change where a fact is forgotten: no summary tells what came from one of
+    the messages that `told` it, nor what says the same, now or later."""
     changed: dict[str, Any] = {}
     for slot in [name for name in settings if name.partition(" ")[0] == SUMMARY]:
-        kept = _read(settings[slot])
-        new = dict(kept)
-        for name in ("fixed", "lines"):
-            new[name] = [line for line in kept[name] if message_id not in line["ids"] and fact not in line["text"]]
-        if message_id and message_id not in kept["struck"]:
-            new["struck"] = [*kept["struck"], message_id]
-        if new != kept:
-            changed[slot] = new
+        kept = _read(settings, slot)
+        left = {
+            name: [line for line in kept[name] if not set(told) & set(line["ids"]) and fact not in line["text"]]
+            for name in ("fixed", "lines")
+        }
+        if left != {name: kept[name] for name in left}:
+            changed[slot] = {**kept, **left}
+    # Kept also where there is no summary yet: the message may leave the prompt later.
+    struck = list(settings.get(STRUCK, ()))
+    if fresh := [id for id in told if id not in struck]:
+        changed[STRUCK] = [*struck, *fresh]
     return changed
 
 
-def _picked(old: Any, gone: list[Message], small: bool) -> dict[str, Any]:
+def _picked(settings: Mapping[str, Any], slot: str, gone: list[Message], small: bool) -> dict[str, Any]:
     """A summary with sentences picked out of what has left since its fixed lines were written."""
-    kept = _read(old)
+    kept = _read(settings, slot)
     since = next((place for place, one in enumerate(gone) if one.id == kept["told"]), -1) + 1
     # What was told in another branch goes, unless a person wrote it.
     fixed = [line for line in kept["fixed"] if since or not line["ids"]]
@@ -161,18 +165,19 @@ def _slot(conversation: Conversation, persona: str = "") -> str:
     return f"{SUMMARY} {persona or conversation.persona}" if conversation.members else SUMMARY
 
 
-def _read(kept: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A summary as it was kept, in the form of today: lines had one message each, and were all `edited` or none."""
-    kept = kept or {}
-    upto = str(kept.get("upto", ""))
+def _read(settings: Mapping[str, Any], slot: str) -> dict[str, Any]:
+    """A summary as it was kept, in the form of today, with the ids of all that was `struck`. Lines had one message
+    each, and were all `edited` or none; what was struck stood in each summary."""
+    kept = settings.get(slot) or {}
+    upto, struck = str(kept.get("upto", "")), [*settings.get(STRUCK, ()), *kept.get("struck", ())]
     lines = [
         {"text": str(line["text"]), "ids": list(line["ids"] if "ids" in line else [line["id"]] if line["id"] else [])}
         for line in kept.get("lines", ())
     ]
+    read = {"upto": upto, "struck": list(dict.fromkeys(struck))}
     if kept.get("edited"):
-        return {"upto": upto, "fixed": lines, "told": upto, "lines": [], "struck": []}
-    told, fixed = str(kept.get("told", "")), list(kept.get("fixed", ()))
-    return {"upto": upto, "fixed": fixed, "told": told, "lines": lines, "struck": list(kept.get("struck", ()))}
+        return {**read, "fixed": lines, "told": upto, "lines": []}
+    return {**read, "fixed": list(kept.get("fixed", ())), "told": str(kept.get("told", "")), "lines": lines}
 
 
 def _within(fixed: list[Line], room: int) -> list[Line]:

@@ -16,6 +16,7 @@ from typing import Any
 from anime_ai.chat.cast import ORDERS
 from anime_ai.chat.conversations import LONGEST_TITLE, TITLE, Conversation, Conversations
 from anime_ai.chat.members import LEAST, MOST, Member
+from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.tree import Message
 from anime_ai.errors import ChatFileError
 
@@ -26,8 +27,21 @@ LONGEST_NAME = 300
 MOST_MESSAGES = 20_000
 MOST_CHARACTERS = 200_000
 """Of one message."""
-KEPT = ("picture", "thought_s", "cut", "adapter", "adapter_sha256", "base", "sampling", "tokens", "done", "edited")
-"""What of a message's meta goes into a file; what a turn brought along is other people's documents."""
+KEPT: dict[str, tuple[type, ...]] = {
+    "thought_s": (int, float),
+    "cut": (bool,),
+    "adapter": (str,),
+    "adapter_sha256": (str,),
+    "base": (str,),
+    "sampling": (dict,),
+    "tokens": (int,),
+    "done": (bool,),
+    "edited": (str,),
+}
+"""What of a message's meta goes into a file, and what it has to be to come out of one; what a turn brought along is
+other people's documents."""
+LARGEST = 2**53
+"""Of a number in it: beyond that not every reader of JSON agrees."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def _as_json(one: Message) -> dict[str, Any]:
         value["thinking"] = one.thinking
     if one.speaker:
         value["speaker"] = one.speaker
-    meta = {name: one.meta[name] for name in KEPT if name in one.meta and name != "picture"}
+    meta = {name: one.meta[name] for name in KEPT if name in one.meta}
     return {**value, "created": one.created, **({"meta": meta} if meta else {})}
 
 
@@ -114,14 +128,14 @@ def _own(whole: dict[str, Any], persona: str) -> Transcript:
     for number, one in enumerate(told, 1):
         one = one if isinstance(one, dict) else {}
         id, parent, role = (one.get(name) for name in ("id", "parent", "role"))
-        if not isinstance(id, str) or id in seen or parent not in seen or role not in ("user", "assistant"):
+        fits = isinstance(id, str) and id not in seen and isinstance(parent, str) and parent in seen
+        if not fits or role not in ("user", "assistant"):
             raise ChatFileError("chat_file.bad_message", number=number)
         seen.add(id)
-        meta = _part(one, "meta", dict)
-        kept = {name: value for name, value in meta.items() if name in KEPT and name not in ("picture", "edited")}
         words = (_words(one.get("content"), number), _words(one.get("thinking", ""), number))
         speaker = _part(one, "speaker", str)[:LONGEST_NAME] if role == "assistant" else ""
-        found.append(Message(id, role, *words, meta=kept, parent=parent, speaker=speaker))
+        meta = _kept(_part(one, "meta", dict))
+        found.append(Message(id, role, *words, meta=meta, parent=parent, speaker=speaker))
     leaf = whole.get("leaf")
     named = whole.get("persona")
     title = whole.get("title")
@@ -135,6 +149,20 @@ def _own(whole: dict[str, Any], persona: str) -> Transcript:
         members,
         _part(whole, "order", str) if members else "",
     )
+
+
+def _kept(meta: dict[str, Any]) -> dict[str, Any]:
+    """What of a file's meta a message takes: anything else the page could not show. An edit is of a message that has
+    another id here."""
+    kept = {name: one for name, one in meta.items() if type(one) in KEPT.get(name, ()) and _usable(one)}
+    kept.pop("edited", None)
+    if "sampling" in kept:
+        kept["sampling"] = {name: one for name, one in kept["sampling"].items() if name in KNOBS and _usable(one)}
+    return kept
+
+
+def _usable(value: Any) -> bool:
+    return not isinstance(value, (int, float)) or -LARGEST < value < LARGEST
 
 
 def _several(personas: Iterable[str]) -> tuple[str, ...]:
@@ -169,7 +197,7 @@ def _sillytavern(found: Conversation, whole: Sequence[Message], names: Mapping[s
 
 
 def _of_sillytavern(text: str, persona: str, known: Callable[[str], str]) -> Transcript:
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     _refuse_many(len(lines))
     found: list[Message] = []
     title, parent = "", ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -117,11 +118,16 @@ class Card:
 
 
 def parse_json(content: str) -> Any:
-    """Any JSON; NaN and Infinity, which are none, become null. Raises PersonaError."""
+    """Any JSON; NaN and Infinity, which are none, and what is as large become null. Raises PersonaError."""
     try:
-        return json.loads(content, parse_constant=lambda name: None)
+        return json.loads(content, parse_constant=lambda name: None, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise PersonaError("persona.not_json", why=str(error)[:120]) from error
+
+
+def _finite(written: str) -> float | None:
+    found = float(written)
+    return found if math.isfinite(found) else None
 
 
 def dump_json(value: Any) -> bytes:
@@ -149,8 +155,7 @@ def card_of(value: Any) -> tuple[Card, tuple[Mend, ...]]:
     Raises PersonaError for what is no card, holds nothing, or is nested too deeply.
     """
     mends: list[Mend] = []
-    if _depth(value) > MOST_DEPTH:
-        raise PersonaError("persona.too_deep", most=MOST_DEPTH)
+    check_depth(value)
     if not is_card(value):
         raise PersonaError("persona.no_data")
     top, data = _parts(copy.deepcopy(value), mends)
@@ -350,15 +355,16 @@ def _object(value: Any, field: str, mends: list[Mend]) -> dict[str, Any]:
     return {}
 
 
-def _depth(value: Any) -> int:
-    """How deep a value is nested, without recursion."""
+def check_depth(value: Any) -> None:
+    """Raise PersonaError for a value that is nested too deeply to be copied or written, without recursion."""
     deepest, level = 0, [value]
-    while level and deepest <= MOST_DEPTH:
+    while level:
         deepest += 1
+        if deepest > MOST_DEPTH:
+            raise PersonaError("persona.too_deep", most=MOST_DEPTH)
         level = [
             inner
             for one in level
             if isinstance(one, (dict, list))
             for inner in (one.values() if isinstance(one, dict) else one)
         ]
-    return deepest

@@ -311,8 +311,8 @@ def book_from(value: Mapping[str, Any], name: str = "") -> Book:
     return Book(
         str(value.get("name") or name),
         entries,
-        SCAN_DEPTH if depth is None else max(0, int(depth)),
-        None if budget is None else max(0, int(budget)),
+        max(0, _number(depth, SCAN_DEPTH)),
+        None if budget is None else max(0, _number(budget, BUDGET)),
         bool(value.get("recursive_scanning")),
     )
 

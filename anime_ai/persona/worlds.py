@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from anime_ai.persona.card import Mend, book_of
+from anime_ai.persona.card import Mend, book_of, check_depth
 
 EXTENSIONS = {
     "position": "position",
@@ -55,7 +55,9 @@ def is_world(value: Any) -> bool:
 
 
 def world_of(value: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Mend, ...]]:
-    """A book's JSON out of a world file's, and what was mended. Raises PersonaError for too many entries."""
+    """A book's JSON out of a world file's, and what was mended. Raises PersonaError for too many entries, and
+    for what is nested too deeply."""
+    check_depth(value)
     whole: dict[str, Any] = copy.deepcopy(dict(value))
     data = whole.get("data")
     inside: dict[str, Any] = data if isinstance(data, dict) else whole

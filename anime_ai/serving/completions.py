@@ -75,11 +75,6 @@ class Completions:
                 raise NoModelError("serving.no_model", model=model[:80], known=", ".join(self.models(person)[:20]))
             switches.add(switch)
 
-    def adapter(self, persona: str) -> str:
-        """The newest adapter of a persona, "" where she has none: the base answers in her words."""
-        own = (one.id for one in self._chat.adapters(persona) if persona and one.persona == persona)
-        return next(own, "")
-
     def answer(self, wanted: Wanted, person: str, stop: threading.Event) -> Iterator[Part]:
         """Parts of the answer as they come; the last one has a reason. `stop` ends it within a token.
 
@@ -88,7 +83,7 @@ class Completions:
         voice = self.voice(wanted.model, person)
         said = [("system", wanted.system)] if wanted.system else []
         said += [(one.role, one.content) for one in wanted.messages]
-        adapter = self.adapter(voice.persona) if wanted.adapter is None else wanted.adapter
+        adapter = self._chat.own_adapter(voice.persona) if wanted.adapter is None else wanted.adapter
         how = How(adapter, wanted.sampling, wanted.think, stop)
         totals = converse(self._chat, person, voice.persona, said, how, voice.switches | wanted.switches)
         words, shown, thought, ended, usage = StopTexts(wanted.stops), 0, 0, False, Usage()

@@ -122,12 +122,9 @@ class ChatTab:
         choices = self.adapter_choices(conversation.persona, person)
         known = [id for _, id in choices]
         last = next((said.meta.get("adapter") for said in conversation.messages[::-1] if "adapter" in said.meta), None)
-        fitting = [
-            one.id for one in self.studio.chat.adapters(conversation.persona) if one.persona == conversation.persona
-        ]
         if several:  # each has her own
             adapter = self.studio.rounds.adapter(conversation, conversation.persona)
-        wanted = [adapter, last, *fitting, ""]
+        wanted = [adapter, last, self.studio.chat.own_adapter(conversation.persona)]
         chosen = next(id for id in wanted if id is not None and id in known)
         self.studio.chat.warm(conversation, chosen)
         personas = [(self.called(one), one.name) for one in self.studio.personas.list(who_asks(person))]

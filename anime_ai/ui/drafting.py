@@ -70,7 +70,7 @@ class Drafting:
         return answer
 
     def _adapter(self, persona: str) -> str:
-        return self.studio.chat.adapters(persona)[0].id
+        return self.studio.chat.own_adapter(persona)
 
     @staticmethod
     def _said(line: str) -> str:
