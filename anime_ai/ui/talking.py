@@ -15,7 +15,7 @@ import gradio as gr
 
 from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.service import LOOK
-from anime_ai.chat.turns import How
+from anime_ai.chat.turns import How, waiting
 from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.attaching import Attachment
@@ -139,9 +139,10 @@ class Talking:
         def ask(made: How) -> Any:
             return self.answers(conversation).reply(person.id, conversation.id, said, made, picture)
 
+        asked = "" if waiting(conversation.messages, said, picture) else said  # else it stands in the line
         first = True
         # What she could not answer goes back into the box, so that it need not be typed again.
-        for step in self.stream(person, conversation, ask, how, said, meta, {"message": said, "card": back}):
+        for step in self.stream(person, conversation, ask, how, asked, meta, {"message": said, "card": back}):
             if first:
                 step[2] = ""
                 step[5 : 5 + len(card)] = card
