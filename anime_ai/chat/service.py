@@ -28,7 +28,7 @@ from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
-from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before, waiting
+from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before, unanswered
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.knowledge.service import Knowledge
@@ -167,7 +167,7 @@ class Chat:
         with self._alone(person, conversation_id):
             with self.conversations.together():
                 conversation = self.conversations.get(person, conversation_id)
-                if (asked := waiting(conversation.messages, said, picture)) is not None:
+                if (asked := unanswered(conversation.messages, said, picture)) is not None:
                     conversation = replace(conversation, messages=conversation.messages[:-1])
                 meta = asked.meta if asked else self._looked_up(person, conversation, said, choice, picture)
                 facts = self._remembered(person, conversation, conversation.messages, choice)

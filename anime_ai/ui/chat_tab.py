@@ -49,12 +49,13 @@ class ChatTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.generations = Generations(studio.settings.answer_seconds)
+        self.comparisons = Generations(studio.settings.answer_seconds)
         self.talking = Talking(studio, self.generations, self.how, self.beside)
         self.attachment = self.talking.attachment
         self.sampling = SamplingForm(studio)
         self.group = GroupPanel(studio, self.talking, self.show)
-        self.drawer = Drawer(studio, self.show)
-        self.contrast = Contrast(studio, self.generations)
+        self.drawer = Drawer(studio, self.show, self.generations.stop)
+        self.contrast = Contrast(studio, self.comparisons)
         self.gathering = Gathering(studio)
         self.context = ContextPanel(studio, self.how)
         self.memory = MemoryPanel(studio)
@@ -116,10 +117,12 @@ class ChatTab:
         adapter: str | None = None,
         beside: Conversation | None = None,
     ) -> list[Any]:
-        """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`."""
+        """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`. What she was
+        saying in another one on this page ends: nobody reads on, and she can go on with it later."""
         if conversation is None:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
-            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 11 + SHOWN))]
+            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 13 + SHOWN))]
+        self.generations.turn(person.session, conversation.id)
         several = bool(conversation.members)
         choices = self.adapter_choices(conversation.persona, person.language)
         known = [id for _, id in choices]
@@ -147,6 +150,7 @@ class ChatTab:
             *self._thinking(conversation, chosen),
             *self.sampling.shown(person, conversation),
             *self.group.shown(person, conversation),
+            *self.talking.buttons(self.generations.runs(person.session, conversation.id)),
         ]
 
     @staticmethod
@@ -245,6 +249,7 @@ class ChatTab:
     def leave(self, person: Person) -> None:
         """The page was closed: nobody reads on."""
         self.generations.leave(person.session)
+        self.comparisons.leave(person.session)
 
     # Components.
 
@@ -302,6 +307,7 @@ class ChatTab:
             *talking.aside,
             *(self.conversation, self.persona, self.adapter, talking.line, talking.live, self.line, self.knowledge),
             *(self.policy, self.think, *self.sampling.outputs, *self.group.outputs),
+            *(talking.send_button, talking.stop_button),
         ]
         self.opened = opens
         how = [self.adapter, self.think, *self.sampling.inputs]
