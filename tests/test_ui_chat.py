@@ -216,6 +216,16 @@ def test_nobody_reaches_another_ones_conversation(tab: ChatTab, studio: Studio) 
             act(tab, person, mine, "undo")
         with pytest.raises(AccessError):
             tab.choose_think(person, mine, "", "open")
+        for call, *given in (
+            (tab.choose_adapter, "", mine),
+            (tab.choose_knowledge, mine, []),
+            (tab.look_again, "傲娇", "", mine),
+            (tab.memory.notice_facts, mine),
+            (tab.memory.keep_summary, mine, "x"),
+            (tab.group.choose_members, mine, ["温柔"]),
+        ):
+            with pytest.raises(AccessError):
+                call(person, *given)
         with pytest.raises(AccessError):
             tab.drawer.act_on_talk(person, happened(act="open", id=mine), "")
         message = studio.conversations.get(VISITOR.id, mine).messages[0].id

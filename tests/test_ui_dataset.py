@@ -172,7 +172,10 @@ def test_the_second_of_two_savers_sees_both_texts_and_chooses(tab: DatasetTab, s
 
 def test_rows_are_added_deleted_and_every_step_is_taken_back(tab: DatasetTab, studio: Studio, small: str) -> None:
     tab.editing.add(OWNER, *view(small), *cells("问3", "答3"))
-    tab.editing.save(OWNER, {}, *view(small), *cells("问4", "答4"))
+    tab.editing.save(OWNER, tab.editing.fresh(OWNER)[0], *view(small), *cells("问4", "答4"))
+    for lost in ({}, None, "nonsense"):  # to save is never to add
+        with pytest.raises(DatasetError):
+            tab.editing.save(OWNER, lost, *view(small), *cells("问5", "答5"))
     assert [row.input for row in studio.datasets.rows(small)] == ["问0", "问1", "问2", "问3", "问4"]
     row = studio.datasets.page(small).rows[2]
     shown = told(tab.editing.delete(OWNER, {"id": row.id, "version": row.version}, *view(small)))

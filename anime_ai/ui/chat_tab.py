@@ -28,7 +28,7 @@ from anime_ai.ui.group_panel import SHOWN, GroupPanel
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
 from anime_ai.ui.memory_panel import MemoryPanel
-from anime_ai.ui.page import Page, chooser
+from anime_ai.ui.page import Page, chooser, held
 from anime_ai.ui.persons import Person
 from anime_ai.ui.sampling_form import SamplingForm
 from anime_ai.ui.talking import Talking
@@ -254,7 +254,7 @@ class ChatTab:
     # Components.
 
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
-        self.conversation = gr.State("")
+        self.conversation = held("")
         with gr.Row(equal_height=True):
             self.persona = chooser(label=label("ui.chat.persona"), scale=2, min_width=140, elem_id="persona")
             self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180, elem_id="adapter")

@@ -12,13 +12,12 @@ import gradio as gr
 from anime_ai.config import OWNER
 from anime_ai.dataset.pages import SORTS, STATUSES, Choices, Filter
 from anime_ai.dataset.store import ConflictError
-from anime_ai.errors import DatasetError
 from anime_ai.texts import text
 from anime_ai.ui.dataset_route import exports
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note, skipped
+from anime_ai.ui.page import Page, chooser, held, note, skipped
 from anime_ai.ui.persons import Person
-from anime_ai.ui.row_editor import RowEditor, row_of
+from anime_ai.ui.row_editor import FRESH, RowEditor, opened, row_of
 from anime_ai.ui.rows import GRID, grid
 
 if TYPE_CHECKING:
@@ -165,21 +164,21 @@ class Editing:
         rows = data.get("rows")
         return [str(one) for one in rows][:SIZE] if isinstance(rows, list) else []
 
-    def save(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
-        """Save the row in the editor; without one, add a new row."""
+    def save(self, person: Person, state: Any, *values: Any) -> list[Any]:
+        """Save the row in the editor; add one that is new there."""
         view, cells = View.of(values[:PARTS]), values[PARTS:]
-        if not state.get("id"):
+        if state == FRESH:
             return self.add(person, *values)
         try:
-            stored = self.studio.datasets.save(str(state["id"]), whole(state.get("version")), row_of(cells))
+            stored = self.studio.datasets.save(*opened(state), row_of(cells))
         except ConflictError as conflict:
             return [*skipped(SHOWN), *self.editor.conflicting(conflict, person.language)]
         note(text("ui.dataset.saved", person.language), person.language)
         return self._both(person, view, stored)
 
-    def keep_theirs(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
+    def keep_theirs(self, person: Person, state: Any, *values: Any) -> list[Any]:
         """What stands there goes before what was written here."""
-        return self._both(person, View.of(values), self.studio.datasets.row(str(state.get("id", ""))))
+        return self._both(person, View.of(values), self.studio.datasets.row(opened(state)[0]))
 
     def add(self, person: Person, *values: Any) -> list[Any]:
         """Add what stands in the editor as a new row, and show it: the last page."""
@@ -188,17 +187,13 @@ class Editing:
         note(text("ui.dataset.added", person.language), person.language)
         return self._both(person, View(view.dataset, LAST, Filter(), view.picked), stored)
 
-    def delete(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
-        if not state.get("id"):
-            raise DatasetError("ui.no_row")
-        self.studio.datasets.delete(str(state["id"]), whole(state.get("version")))
+    def delete(self, person: Person, state: Any, *values: Any) -> list[Any]:
+        self.studio.datasets.delete(*opened(state))
         return self._both(person, View.of(values), None)
 
-    def split(self, person: Person, state: dict[str, Any], turn: Any, *values: Any) -> list[Any]:
+    def split(self, person: Person, state: Any, turn: Any, *values: Any) -> list[Any]:
         """Make two dialogues of one, after some turns."""
-        if not state.get("id"):
-            raise DatasetError("ui.no_row")
-        stored = self.studio.datasets.split(str(state["id"]), whole(state.get("version")), whole(turn))
+        stored = self.studio.datasets.split(*opened(state), whole(turn))
         return self._both(person, View.of(values), stored)
 
     def undo(self, person: Person, *values: Any) -> list[Any]:
@@ -217,7 +212,7 @@ class Editing:
     # Components.
 
     def build(self) -> None:
-        self.picked, self.number = gr.State([]), gr.State(1)
+        self.picked, self.number = held([]), held("1")
         self._build_filters()
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
