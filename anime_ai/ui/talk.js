@@ -137,8 +137,6 @@ const watchRoom = () => {
   }, true);
   new MutationObserver(() => {
     if (!box.querySelector(".streaming")) opened = null;
-    const aim = box.querySelector(".aim");
-    if (aim) { aim.scrollIntoView({ block: "center" }); aim.classList.remove("aim"); atEnd = false; return; }
     if (atEnd) box.scrollTop = box.scrollHeight;
   }).observe(box, { childList: true, subtree: true, characterData: true });
   box.scrollTop = box.scrollHeight;
