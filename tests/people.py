@@ -15,6 +15,27 @@ from typing import Any
 import httpx
 
 
+class Held:
+    """What a page keeps by itself between two calls (`anime_ai.ui.page.held`), by the ids of its components."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        classed = {one["id"]: one["props"].get("elem_classes") or () for one in config["components"]}
+        self.values: dict[int, Any] = {id: None for id, named in classed.items() if "held" in named}
+
+    def sent(self, dependency: dict[str, Any], data: list[Any]) -> list[Any]:
+        """What a page sends: what it keeps stands where `data` has None."""
+        known = [self.values.get(id) for id in dependency["inputs"]]
+        known += [None] * (len(data) - len(known))
+        return [kept if one is None else one for kept, one in zip(known, data, strict=False)]
+
+    def told(self, dependency: dict[str, Any], message: dict[str, Any]) -> None:
+        if message.get("msg") != "process_completed" or not message["success"]:
+            return
+        for id, value in zip(dependency["outputs"], message["output"]["data"], strict=False):
+            if id in self.values and not (isinstance(value, dict) and "__type__" in value):
+                self.values[id] = value
+
+
 class Browser:
     """One of them. `config` is what the app's /config tells; it is the same for all."""
 
@@ -26,6 +47,7 @@ class Browser:
             transport=httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=None)),
         )
         self.session = ""
+        self.held = Held(config)
         self._beat: asyncio.Task[None] | None = None
 
     @staticmethod
@@ -68,7 +90,12 @@ class Browser:
         """What the queue tells of one call. Closing it closes the connection."""
         dependency = next(one for one in self.config["dependencies"] if one["id"] == index)
         data = [None] * len(dependency["inputs"]) if data is None else data
-        body = {"data": data, "fn_index": index, "session_hash": self.session, "event_data": event}
+        body = {
+            "data": self.held.sent(dependency, data),
+            "fn_index": index,
+            "session_hash": self.session,
+            "event_data": event,
+        }
         joined = await self.http.post("/gradio_api/queue/join", json=body)
         if joined.status_code == 503 and "Queue is full" in joined.text:
             self.refused("Queue is full", dependency["api_name"])
@@ -86,6 +113,7 @@ class Browser:
                     self.refused(str(told["output"].get("error")), dependency["api_name"])
                 if told.get("msg") == "close_stream":
                     return
+                self.held.told(dependency, told)
                 if told:
                     yield told
 

@@ -61,6 +61,11 @@ def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab)
     page.keyboard.press("ArrowDown")
     page.keyboard.press(" ")
     page.wait_for_function("document.querySelectorAll('#grid tbody input:checked').length === 1")
+    first = page.get_attribute("#grid tr[data-row] >> nth=0", "data-row")
+    page.click("#grid thead input")
+    page.click("#dataset button:text-is('下一页')")
+    page.wait_for_selector(f"#grid:not(:has([data-row='{first}'])) tr[data-row]")
+    assert page.locator("#grid input:checked").count() == 0, "no tick goes over to another row"
 
 
 def test_a_failure_is_said_in_words_and_covers_nothing(tab: Tab) -> None:
@@ -142,8 +147,11 @@ def test_stop_and_a_reload_keep_what_she_said(tab: Tab) -> None:
     page.wait_for_selector("#stop")
     page.wait_for_function(f"document.querySelectorAll('#talk .message-content').length >= {before + 2}")
     page.wait_for_timeout(500)
+    tab.act("edit", 0)
+    page.fill("#line .rewrite textarea", "写到一半")
     page.click("#stop")
     stopped = tab.answered(before + 2, seconds=5)
+    assert page.input_value("#line .rewrite textarea") == "写到一半"
     assert 0 < len(stopped[-1]) < 1500
     page.reload()
     page.wait_for_selector("#talk .message")

@@ -68,7 +68,7 @@ def test_the_page_keeps_drafts_that_wait_to_be_accepted(studio: Studio) -> None:
     assert isinstance(chat, FakeChat)
     chat.answers = ["早什么早，面包在桌上。", "把灯关上，明天见。"]
     view = [dataset, 1, "", "", "", "", "", "order"]
-    *_, last = tab.drafting.write(OWNER, studio.datasets.ids(dataset, Filter()), 1, *view)
+    *_, last = tab.drafting.write(OWNER, 1, studio.datasets.ids(dataset, Filter()), *view)
     assert "留下 2 句" in last[-2]
     drafts = studio.datasets.page(dataset, wanted=Filter(status="draft")).rows
     assert [one.row.output for one in drafts] == ["早什么早，面包在桌上。", "把灯关上，明天见。"]
@@ -76,10 +76,10 @@ def test_the_page_keeps_drafts_that_wait_to_be_accepted(studio: Studio) -> None:
     studio.datasets.undo(dataset)
     assert studio.datasets.rows(dataset) == ROWS
     with pytest.raises(DatasetError):
-        list(tab.drafting.write(OWNER, [], 1, *view))
+        list(tab.drafting.write(OWNER, 1, [], *view))
     chat.answers = [ModelError("model.unknown", name="x")]
     with pytest.raises(ModelError):
-        list(tab.drafting.write(OWNER, studio.datasets.ids(dataset, Filter()), 1, *view))
+        list(tab.drafting.write(OWNER, 1, studio.datasets.ids(dataset, Filter()), *view))
     assert studio.datasets.rows(dataset) == ROWS
 
 

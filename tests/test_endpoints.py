@@ -245,6 +245,8 @@ def test_nobody_sees_another_ones_conversation(
         # The other one's page load: the session hash alone opens nothing.
         answers.append(stranger.call(one["id"], blank, session=visitor.session))
         assert answers[-1]["status"] == 403
+        # What her page keeps, such as the id of what is open, sent by another one.
+        answers.append(stranger.call(one["id"], visitor.held.sent(one, blank)))
         answers.append(called_by_name(stranger, one["api_name"], blank))
         assert SECRET not in json.dumps(answers, ensure_ascii=False), found[one["id"]].__name__
         matrix.put(one["id"], **{"a stranger": "nothing of hers", "in her session": "403"})

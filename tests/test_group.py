@@ -24,7 +24,7 @@ from anime_ai.chat.transcripts import export, take
 from anime_ai.chat.tree import Message
 from anime_ai.chat.turns import How, Turn
 from anime_ai.dataset.rows import Row
-from anime_ai.errors import AccessError, AnimeAIError, PersonaError
+from anime_ai.errors import AccessError, AnimeAIError, ModelError, PersonaError
 from anime_ai.studio import Studio
 from anime_ai.ui.dataset_tab import DatasetTab
 
@@ -237,6 +237,29 @@ def test_who_is_gone_is_told_and_the_others_go_on(studio: Studio, rounds: Rounds
         rounds.gather("v1", talk.id, ["傲娇", hidden])
     with pytest.raises(PersonaError):
         rounds.begin("v1", ["傲娇", hidden])
+
+
+def test_what_nobody_could_answer_is_not_asked_twice(
+    studio: Studio, rounds: Rounds, chat: FakeChat, turns: list[Any], reads_all: None
+) -> None:
+    talk, alone = rounds.begin("owner", BOTH), studio.chat.start("owner", "傲娇")
+    for id, answers in ((talk.id, rounds), (alone.id, studio.chat)):
+        before = line(studio, id)
+        chat.answers = [ModelError("model.unknown", name="x") for _ in range(2 if answers is rounds else 1)]
+        with pytest.raises(ModelError):
+            list(answers.reply("owner", id, "早"))
+        chat.answers = []
+        turns.clear()
+        list(answers.reply("owner", id, "早"))
+        after = line(studio, id)
+        assert after[: len(before) + 1] == [*before, ("", "早")]
+        assert ("", "早") not in after[len(before) + 1 :]
+        assert "早" not in [one.content for one in turns[0][1].before]
+        assert turns[0][1].question.count("早") == 1
+    rounds.conversations.settle("owner", talk.id, order="hand")
+    for _ in range(2):
+        list(rounds.reply("owner", talk.id, "嗯"))
+    assert line(studio, talk.id)[-2:] == [("", "嗯")] * 2, "where nobody answers by herself it may be said twice"
 
 
 def test_an_adapter_that_is_gone_is_one_speakers_problem(studio: Studio, rounds: Rounds) -> None:

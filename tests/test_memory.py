@@ -227,3 +227,28 @@ def test_the_panel_shows_each_person_their_own(studio: Studio) -> None:
         panel.forget_everything(VISITOR, talk, False)
     panel.forget_everything(VISITOR, talk, True)
     assert studio.memory.list(VISITOR.id, "傲娇") == []
+
+
+def test_a_summary_that_is_being_written_stays_until_it_is_kept(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anime_ai.ui import memory_panel
+    from anime_ai.ui.memory_panel import MemoryPanel
+
+    monkeypatch.setattr(memory_panel, "note", lambda line, language: None)
+    panel = MemoryPanel(studio)
+    talk, other = (studio.conversations.start(VISITOR.id, "傲娇").id for _ in range(2))
+    studio.memory.summaries.write(VISITOR.id, talk, "他们说了早安。")
+    TOLD, BOX = 4, 5
+    first = panel.look_at_memory(VISITOR, talk)
+    assert first[BOX]["value"] == "他们说了早安。"
+    for look in (panel.notice_facts, panel.wait_for_facts, panel.look_at_memory):
+        writing = look(VISITOR, talk, None, "他们说了早安，还有", first[TOLD])
+        assert "value" not in writing[BOX]
+        assert "summary" not in writing[TOLD]
+        assert "value" not in look(VISITOR, talk, None, "他们说了早安。", first[TOLD])[BOX], "it is there already"
+        assert look(VISITOR, other, None, "他们说了早安，还有", first[TOLD])[BOX]["value"] == "", "of another talk"
+    studio.memory.summaries.write(VISITOR.id, talk, "她说了早安。")
+    assert panel.wait_for_facts(VISITOR, talk, None, "他们说了早安。", first[TOLD])[BOX]["value"] == "她说了早安。"
+    kept = panel.keep_summary(VISITOR, talk, "他们说了早安，还有晚安。")
+    assert kept[BOX]["value"] == kept[TOLD]["summary"] == "他们说了早安，还有晚安。"

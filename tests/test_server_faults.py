@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+import gradio as gr
 import psutil
 import pytest
 from people import Browser
@@ -81,6 +82,16 @@ def test_a_session_keeps_no_copy_of_the_page(tmp_path: Path) -> None:
     assert session.config_values == {}
     assert session[id] is block
     assert [*session.components] == []
+
+
+def test_a_page_that_the_app_has_forgotten_knows_what_it_shows(tmp_path: Path) -> None:
+    with open_studio(tmp_path) as studio:
+        page = built(studio)
+    forgetful = {
+        call.fn.__name__ for call in page.fns.values() if any(isinstance(one, gr.State) for one in call.inputs)
+    }
+    talks = {"send", "act_on_message", "stop", "clear", "act_on_talk", "let_speak", "keep_summary", "count_tokens"}
+    assert not forgetful & {*talks, "save", "keep_theirs", "delete", "split", "tag", "look", "later", "save_card"}
 
 
 @pytest.mark.slow

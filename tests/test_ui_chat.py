@@ -196,7 +196,11 @@ def test_a_failure_frees_the_page_and_gives_the_message_back(tab: ChatTab, chat:
         assert send["visible"]
         assert not stop["visible"]
         assert live == ""
-        assert said(line)[-1] == ("user", "你好")
+        assert said(line)[1:] == [("user", "你好")], "who sends it again has not asked twice"
+    chat.answers = ["早。"]
+    first, *_, last = tab.talking.send(VISITOR, "你好", conversation, "", *PLAIN)
+    assert [who for who, _ in said(first[1])] == ["bot"], "what was asked stands in the line"
+    assert said(last[0])[1:] == [("user", "你好"), ("bot", "早。")]
 
 
 def test_nobody_reaches_another_ones_conversation(tab: ChatTab, studio: Studio) -> None:
@@ -212,6 +216,16 @@ def test_nobody_reaches_another_ones_conversation(tab: ChatTab, studio: Studio) 
             act(tab, person, mine, "undo")
         with pytest.raises(AccessError):
             tab.choose_think(person, mine, "", "open")
+        for call, *given in (
+            (tab.choose_adapter, "", mine),
+            (tab.choose_knowledge, mine, []),
+            (tab.look_again, "傲娇", "", mine),
+            (tab.memory.notice_facts, mine),
+            (tab.memory.keep_summary, mine, "x"),
+            (tab.group.choose_members, mine, ["温柔"]),
+        ):
+            with pytest.raises(AccessError):
+                call(person, *given)
         with pytest.raises(AccessError):
             tab.drawer.act_on_talk(person, happened(act="open", id=mine), "")
         message = studio.conversations.get(VISITOR.id, mine).messages[0].id

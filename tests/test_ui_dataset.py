@@ -65,11 +65,11 @@ def told(answer: list[Any], *more: str) -> dict[str, Any]:
     return dict(zip(names, answer, strict=False))
 
 
-def view(dataset: str, number: Any = 1, **wanted: str) -> list[Any]:
-    """What the page sends: the dataset, the page's number, and the filters."""
+def view(dataset: str, number: Any = 1, picked: Any = (), **wanted: str) -> list[Any]:
+    """What the page sends: the picked rows, the dataset, the page's number, and the filters."""
     chosen = Filter(**wanted)
     filters = [chosen.search, chosen.persona, chosen.tag, chosen.status, chosen.source, chosen.sort]
-    return [dataset, number, *filters]
+    return [list(picked), dataset, number, *filters]
 
 
 def cells(input: Any, output: Any, persona: Any = "傲娇", inner: Any = "", history: Any = "", **more: Any) -> list[Any]:
@@ -172,7 +172,10 @@ def test_the_second_of_two_savers_sees_both_texts_and_chooses(tab: DatasetTab, s
 
 def test_rows_are_added_deleted_and_every_step_is_taken_back(tab: DatasetTab, studio: Studio, small: str) -> None:
     tab.editing.add(OWNER, *view(small), *cells("问3", "答3"))
-    tab.editing.save(OWNER, {}, *view(small), *cells("问4", "答4"))
+    tab.editing.save(OWNER, tab.editing.fresh(OWNER)[0], *view(small), *cells("问4", "答4"))
+    for lost in ({}, None, "nonsense"):  # to save is never to add
+        with pytest.raises(DatasetError):
+            tab.editing.save(OWNER, lost, *view(small), *cells("问5", "答5"))
     assert [row.input for row in studio.datasets.rows(small)] == ["问0", "问1", "问2", "问3", "问4"]
     row = studio.datasets.page(small).rows[2]
     shown = told(tab.editing.delete(OWNER, {"id": row.id, "version": row.version}, *view(small)))
@@ -240,34 +243,50 @@ def test_picked_rows_are_tagged_accepted_and_given_to_somebody(tab: DatasetTab, 
     first, second, third = ids(studio, small)
     assert tab.editing.pick(OWNER, Happened(rows=[first, second])) == [first, second]
     assert tab.editing.pick(OWNER, Happened(rows="nonsense")) == []
-    shown = told(tab.bulk.tag(OWNER, [first, second], False, "日常，撒娇", *view(small)))
+    shown = told(tab.bulk.tag(OWNER, False, "日常，撒娇", *view(small, picked=[first, second])))
     assert shown["grid"].count(" checked") == 2
     assert ids(studio, small, tag="撒娇") == [first, second]
-    tab.bulk.untag(OWNER, [first], False, "撒娇", *view(small))
+    tab.bulk.untag(OWNER, False, "撒娇", *view(small, picked=[first]))
     assert ids(studio, small, tag="撒娇") == [second]
-    tab.bulk.set_persona(OWNER, [], True, "温柔", *view(small))
+    tab.bulk.set_persona(OWNER, True, "温柔", *view(small))
     assert {row.persona for row in studio.datasets.rows(small)} == {"温柔"}
     stored = studio.datasets.add(small, Row("草", "稿", draft=True))
     assert "草稿 1" in told(tab.editing.look(OWNER, *view(small)))["pager"]
-    tab.bulk.accept(OWNER, [stored.id], False, *view(small))
+    tab.bulk.accept(OWNER, False, *view(small, picked=[stored.id]))
     assert ids(studio, small, status="draft") == []
     for call in (
-        lambda: tab.bulk.tag(OWNER, [], False, "日常", *view(small)),
-        lambda: tab.bulk.tag(OWNER, [third], False, " ， ", *view(small)),
-        lambda: tab.bulk.tag(OWNER, ["gone"], False, "日常", *view(small)),
-        lambda: tab.bulk.replace_all(OWNER, [third], False, "", "", "both", *view(small)),
+        lambda: tab.bulk.tag(OWNER, False, "日常", *view(small)),
+        lambda: tab.bulk.tag(OWNER, False, " ， ", *view(small, picked=[third])),
+        lambda: tab.bulk.tag(OWNER, False, "日常", *view(small, picked=["gone"])),
+        lambda: tab.bulk.replace_all(OWNER, False, "", "", "both", *view(small, picked=[third])),
     ):
         with pytest.raises(DatasetError):
             call()
 
 
+def test_what_is_picked_stays_ticked_while_it_is_shown_and_is_not_picked_out_of_sight(
+    tab: DatasetTab, studio: Studio, small: str
+) -> None:
+    first, second, third = ids(studio, small)
+    looked = told(tab.editing.look(OWNER, *view(small, picked=[first, third], search="问0")))
+    assert looked["picked"] == [first]
+    assert looked["grid"].count(" checked") == 1
+    row = studio.datasets.row(second)
+    state = {"id": row.id, "version": row.version}
+    saved = told(tab.editing.save(OWNER, state, *view(small, picked=[first, third]), *cells("问1", "新")))
+    assert saved["picked"] == [first, third]
+    assert saved["grid"].count(" checked") == 2
+    assert told(tab.bulk.delete(OWNER, False, *view(small, picked=[first])))["picked"] == []
+    assert told(tab.editing.look(OWNER, *view(small, picked="nonsense")))["picked"] == []
+
+
 def test_a_replacement_is_shown_before_it_is_made(tab: DatasetTab, studio: Studio, small: str) -> None:
     studio.datasets.add(small, Row("问", f"问{EVIL}", history=(("问", "问"),)))
-    shown = tab.bulk.preview(OWNER, [], True, "问", f"说{EVIL}", "output", *view(small))
+    shown = tab.bulk.preview(OWNER, True, "问", f"说{EVIL}", "output", *view(small))
     assert "1 行" in shown
     assert "<img" not in shown
-    assert "没有哪一行" in tab.bulk.preview(OWNER, [], True, "没有", "", "both", *view(small))
-    tab.bulk.replace_all(OWNER, [], True, "问", "说", "both", *view(small))
+    assert "没有哪一行" in tab.bulk.preview(OWNER, True, "没有", "", "both", *view(small))
+    tab.bulk.replace_all(OWNER, True, "问", "说", "both", *view(small))
     assert [row.input for row in studio.datasets.rows(small)] == ["说0", "说1", "说2", "说"]
     assert studio.datasets.rows(small)[-1].history == (("说", "说"),)
     tab.editing.undo(OWNER, *view(small))
@@ -276,14 +295,14 @@ def test_a_replacement_is_shown_before_it_is_made(tab: DatasetTab, studio: Studi
 
 def test_rows_are_merged_duplicated_binned_and_destroyed(tab: DatasetTab, studio: Studio, small: str) -> None:
     first, second, _ = ids(studio, small)
-    tab.bulk.merge(OWNER, [second, first], *view(small))
+    tab.bulk.merge(OWNER, *view(small, picked=[second, first]))
     assert studio.datasets.rows(small)[0].history == (("问0", "答0"),)
-    tab.bulk.duplicate(OWNER, [first], *view(small))
+    tab.bulk.duplicate(OWNER, *view(small, picked=[first]))
     assert [row.input for row in studio.datasets.rows(small)] == ["问1", "问1", "问2"]
-    tab.bulk.delete(OWNER, [], True, *view(small, search="问1"))
+    tab.bulk.delete(OWNER, True, *view(small, search="问1"))
     assert [row.input for row in studio.datasets.rows(small)] == ["问2"]
     binned = ids(studio, small, status="bin")
-    tab.bulk.restore(OWNER, binned[:1], False, *view(small, status="bin"))
+    tab.bulk.restore(OWNER, False, *view(small, status="bin", picked=binned[:1]))
     assert len(studio.datasets.rows(small)) == 2
     with pytest.raises(DatasetError):
         tab.bulk.empty_bin(OWNER, False, *view(small))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from people import Held
 
 from anime_ai.chat.service import Chat
 from anime_ai.chat.turns import How
@@ -144,6 +145,7 @@ class Api:
         self.http = httpx.Client(base_url=address, headers=headers, timeout=30)
         self.config: dict[str, Any] = self.http.get("/config").json()
         self.session = uuid.uuid4().hex[:12]
+        self.held = Held(self.config)
 
     def close(self) -> None:
         self.http.close()
@@ -166,6 +168,7 @@ class Api:
         return next(one for one in self.config["dependencies"] if one["id"] == index)
 
     def join(self, index: int, data: list[Any], session: str = "", **more: Any) -> httpx.Response:
+        data = self.held.sent(self.dependency(index), data)
         body = {"data": data, "fn_index": index, "session_hash": session or self.session, "event_data": None, **more}
         return self.http.post("/gradio_api/queue/join", json=body)
 
@@ -196,6 +199,7 @@ class Api:
         for message in self.messages(session):
             if message["msg"] in ("process_completed", "process_generating", "refused"):
                 last = message
+            self.held.told(self.dependency(index), message)
         return last
 
 

@@ -17,7 +17,7 @@ from anime_ai.chat.keeping import Reply
 from anime_ai.chat.machine import legible
 from anime_ai.chat.members import LEAST, MOST, Member
 from anime_ai.chat.tree import Message
-from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture
+from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, unanswered
 from anime_ai.errors import AnimeAIError, PersonaError
 from anime_ai.knowledge.service import Retrieval
 from anime_ai.models.engines import starter_answers
@@ -100,10 +100,13 @@ class Rounds:
         said = self.chat.worded(message, picture)
         with self.chat._alone(person, conversation_id):
             there = self.conversations.get(person, conversation_id)
-            speakers = self.cast(there).speakers(said, str(there.settings.get("order", "")), there.messages)
+            asked = unanswered(there.messages, said, picture)
+            before = there.messages[:-1] if asked else there.messages
+            speakers = self.cast(there).speakers(said, str(there.settings.get("order", "")), before)
             self._refuse_missing(person, speakers)
-            meta = bring(Retrieval(said), picture, Lore(), small=False)
-            self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            if not (asked and speakers):  # where nobody answers by herself it may be said twice
+                meta = bring(Retrieval(said), picture, Lore(), small=False)
+                self.conversations.append(person, conversation_id, "user", said, meta=meta)
             yield from self._round(person, conversation_id, speakers, how)
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008

@@ -28,7 +28,7 @@ from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
-from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before
+from anime_ai.chat.turns import Attached, How, Part, Turn, bring, kept_picture, kept_retrieval, line_before, unanswered
 from anime_ai.config import ASSETS, OWNER, Settings
 from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
@@ -164,7 +164,8 @@ class Chat:
         picture: Attached | None = None,
     ) -> Iterator[Reply]:
         """Her answer to `message` as it grows, kept in the conversation meanwhile; the question is on the disk before
-        she begins. What is seen in `picture` stays in this turn, so that later questions can be about it.
+        she begins. What is seen in `picture` stays in this turn, so that later questions can be about it. A question
+        that stands there unanswered, and is asked again in the same words, stands there once.
 
         Closing the iterator ends the generation within a token and keeps what there is. Raises AnimeAIError for what
         the user can mend; one conversation answers one message at a time.
@@ -174,9 +175,11 @@ class Chat:
         with self._alone(person, conversation_id):
             with self.conversations.together():
                 conversation = self.conversations.get(person, conversation_id)
-                meta = self._looked_up(person, conversation, said, choice, picture)
+                if (asked := unanswered(conversation.messages, said, picture)) is not None:
+                    conversation = replace(conversation, messages=conversation.messages[:-1])
+                meta = asked.meta if asked else self._looked_up(person, conversation, said, choice, picture)
                 facts = self._remembered(person, conversation, conversation.messages, choice)
-            asked = self.conversations.append(person, conversation_id, "user", said, meta=meta)
+            asked = asked or self.conversations.append(person, conversation_id, "user", said, meta=meta)
             yield from self._answer(person, conversation, asked, choice, how, facts=facts)
 
     def reword(self, person: str, message_id: str, text: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008

@@ -149,6 +149,13 @@ def kept_picture(message: Message) -> Attached | None:
     return Attached(**picture) if picture else None
 
 
+def unanswered(messages: Sequence[Message], said: str, picture: Attached | None = None) -> Message | None:
+    """The question at the end of a line, where it is the one that is asked: she could not answer it before."""
+    last = messages[-1] if messages else None
+    same = last is not None and last.role == "user" and last.content == said and kept_picture(last) == picture
+    return last if same else None
+
+
 def line_before(messages: Sequence[Message], message_id: str) -> tuple[Message, ...]:
     """The messages of a line that stand before one of them."""
     ids = [one.id for one in messages]

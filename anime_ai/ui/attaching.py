@@ -13,7 +13,7 @@ from anime_ai.chat.turns import Attached
 from anime_ai.texts import text
 from anime_ai.ui.characters import Characters
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page
+from anime_ai.ui.page import Page, held
 from anime_ai.ui.persons import Person
 from anime_ai.ui.uploads import discard
 from anime_ai.vision.pictures import SUFFIXES
@@ -87,7 +87,7 @@ class Attachment:
     # Components.
 
     def build_button(self) -> None:
-        self.picture = gr.State("")
+        self.picture = held("")
         self.button = gr.UploadButton(
             label("ui.chat.attach"),
             visible=self.studio.vision.ready,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -33,33 +33,31 @@ class Bulk:
     def __init__(self, studio: Studio, editing: Editing) -> None:
         self.studio, self.editing = studio, editing
 
-    def _meant(self, picked: Any, everything: Any, view: View) -> list[str]:
+    def _meant(self, everything: Any, view: View) -> list[str]:
         """The ids of the rows that are meant. Raises DatasetError where there are none."""
-        ids = [str(one) for one in picked] if isinstance(picked, list) else []
-        if everything:
-            ids = self.studio.datasets.ids(view.dataset, view.wanted)
+        ids = self.studio.datasets.ids(view.dataset, view.wanted) if everything else list(view.picked)
         if not ids:
             raise DatasetError("ui.nothing_picked")
         return ids
 
     def _changed(
-        self, person: Person, kind: str, picked: Any, everything: Any, view: View, change: Callable[[Row], Row]
+        self, person: Person, kind: str, everything: Any, view: View, change: Callable[[Row], Row]
     ) -> list[Any]:
-        there = self.studio.datasets.some(view.dataset, self._meant(picked, everything, view))
+        there = self.studio.datasets.some(view.dataset, self._meant(everything, view))
         wanted = {one.id: change(one.row) for one in there}
         versions = {one.id: one.version for one in there}
         count = self.studio.datasets.save_all(view.dataset, kind, wanted, versions)
         note(text("ui.bulk.done", person.language, count=count), person.language)
-        return self._after(person, view, [str(one) for one in picked] if isinstance(picked, list) else [])
+        return self._after(person, view)
 
-    def _after(self, person: Person, view: View, picked: Sequence[str] = ()) -> list[Any]:
+    def _after(self, person: Person, view: View) -> list[Any]:
         """Updates of the grid, the editor, the preview."""
-        shown = self.editing.shown(person, view, picked=picked)
+        shown = self.editing.shown(person, view)
         return [*shown, *self.editing.editor.shown(None, person.language), ""]
 
     # Handlers.
 
-    def tag(self, person: Person, picked: Any, everything: Any, written: str, *values: Any) -> list[Any]:
+    def tag(self, person: Person, everything: Any, written: str, *values: Any) -> list[Any]:
         tags = tags_of(str(written or ""))
         if not tags:
             raise DatasetError("ui.no_tag")
@@ -67,34 +65,32 @@ class Bulk:
         def tagged(row: Row) -> Row:
             return replace(row, tags=tuple(dict.fromkeys((*row.tags, *tags))))
 
-        return self._changed(person, "tag", picked, everything, View.of(values), tagged)
+        return self._changed(person, "tag", everything, View.of(values), tagged)
 
-    def untag(self, person: Person, picked: Any, everything: Any, written: str, *values: Any) -> list[Any]:
+    def untag(self, person: Person, everything: Any, written: str, *values: Any) -> list[Any]:
         tags = set(tags_of(str(written or "")))
 
         def bare(row: Row) -> Row:
             return replace(row, tags=tuple(tag for tag in row.tags if tags and tag not in tags))
 
-        return self._changed(person, "untag", picked, everything, View.of(values), bare)
+        return self._changed(person, "untag", everything, View.of(values), bare)
 
-    def set_persona(self, person: Person, picked: Any, everything: Any, name: str, *values: Any) -> list[Any]:
+    def set_persona(self, person: Person, everything: Any, name: str, *values: Any) -> list[Any]:
         def given(row: Row) -> Row:
             return replace(row, persona=str(name or "").strip())
 
-        return self._changed(person, "persona", picked, everything, View.of(values), given)
+        return self._changed(person, "persona", everything, View.of(values), given)
 
-    def accept(self, person: Person, picked: Any, everything: Any, *values: Any) -> list[Any]:
+    def accept(self, person: Person, everything: Any, *values: Any) -> list[Any]:
         def accepted(row: Row) -> Row:
             return replace(row, draft=False)
 
-        return self._changed(person, "accept", picked, everything, View.of(values), accepted)
+        return self._changed(person, "accept", everything, View.of(values), accepted)
 
-    def preview(
-        self, person: Person, picked: Any, everything: Any, find: str, put: str, field: str, *values: Any
-    ) -> str:
+    def preview(self, person: Person, everything: Any, find: str, put: str, field: str, *values: Any) -> str:
         """The rows that a replacement would change, before and after."""
         view, change = View.of(values), replacing(str(find or ""), str(put or ""), str(field))
-        there = self.studio.datasets.some(view.dataset, self._meant(picked, everything, view))
+        there = self.studio.datasets.some(view.dataset, self._meant(everything, view))
         changed = [(one.row, new) for one in there if (new := change(one.row)) != one.row]
         if not changed:
             return f'<p class="empty">{escape(text("ui.bulk.no_match", person.language))}</p>'
@@ -106,32 +102,30 @@ class Bulk:
         )
         return f'<div class="diff"><h4>{head}</h4><ul>{lines}</ul></div>'
 
-    def replace_all(
-        self, person: Person, picked: Any, everything: Any, find: str, put: str, field: str, *values: Any
-    ) -> list[Any]:
+    def replace_all(self, person: Person, everything: Any, find: str, put: str, field: str, *values: Any) -> list[Any]:
         change = replacing(str(find or ""), str(put or ""), str(field))
-        return self._changed(person, "replace", picked, everything, View.of(values), change)
+        return self._changed(person, "replace", everything, View.of(values), change)
 
-    def merge(self, person: Person, picked: Any, *values: Any) -> list[Any]:
+    def merge(self, person: Person, *values: Any) -> list[Any]:
         view = View.of(values)
-        stored = self.studio.datasets.merge(view.dataset, self._meant(picked, False, view))
+        stored = self.studio.datasets.merge(view.dataset, self._meant(False, view))
         shown = self.editing.shown(person, view, stored.id)
         return [*shown, *self.editing.editor.shown(stored, person.language), ""]
 
-    def duplicate(self, person: Person, picked: Any, *values: Any) -> list[Any]:
+    def duplicate(self, person: Person, *values: Any) -> list[Any]:
         view = View.of(values)
-        self.studio.datasets.duplicate(view.dataset, self._meant(picked, False, view))
+        self.studio.datasets.duplicate(view.dataset, self._meant(False, view))
         return self._after(person, view)
 
-    def delete(self, person: Person, picked: Any, everything: Any, *values: Any) -> list[Any]:
+    def delete(self, person: Person, everything: Any, *values: Any) -> list[Any]:
         view = View.of(values)
-        count = self.studio.datasets.delete_all(view.dataset, self._meant(picked, everything, view))
+        count = self.studio.datasets.delete_all(view.dataset, self._meant(everything, view))
         note(text("ui.bulk.deleted", person.language, count=count), person.language)
         return self._after(person, view)
 
-    def restore(self, person: Person, picked: Any, everything: Any, *values: Any) -> list[Any]:
+    def restore(self, person: Person, everything: Any, *values: Any) -> list[Any]:
         view = View.of(values)
-        count = self.studio.datasets.restore_all(view.dataset, self._meant(picked, everything, view))
+        count = self.studio.datasets.restore_all(view.dataset, self._meant(everything, view))
         note(text("ui.bulk.restored", person.language, count=count), person.language)
         return self._after(person, view)
 
@@ -179,8 +173,7 @@ class Bulk:
 
     def connect(self, page: Page) -> None:
         editing = self.editing
-        view, picked = editing.view, [editing.picked]
-        meant = [*picked, self.everything]
+        view, meant = editing.view, [self.everything]
         outputs = [*editing.outputs, *editing.editor.outputs, self.found]
         words = [self.find, self.put, self.field]
         for button, handler, inputs in (
@@ -189,8 +182,8 @@ class Bulk:
             (self.persona_button, self.set_persona, [*meant, self.name]),
             (self.accept_button, self.accept, meant),
             (self.replace_button, self.replace_all, [*meant, *words]),
-            (self.merge_button, self.merge, picked),
-            (self.duplicate_button, self.duplicate, picked),
+            (self.merge_button, self.merge, []),
+            (self.duplicate_button, self.duplicate, []),
             (self.delete_button, self.delete, meant),
             (self.restore_button, self.restore, meant),
         ):

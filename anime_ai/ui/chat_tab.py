@@ -28,7 +28,7 @@ from anime_ai.ui.group_panel import SHOWN, GroupPanel
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
 from anime_ai.ui.memory_panel import MemoryPanel
-from anime_ai.ui.page import Page, chooser
+from anime_ai.ui.page import Page, chooser, held
 from anime_ai.ui.persons import Person
 from anime_ai.ui.sampling_form import SamplingForm
 from anime_ai.ui.talking import Talking
@@ -46,12 +46,13 @@ class ChatTab:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.generations = Generations(studio.settings.answer_seconds)
+        self.comparisons = Generations(studio.settings.answer_seconds)
         self.talking = Talking(studio, self.generations, self.how, self.beside)
         self.attachment = self.talking.attachment
         self.sampling = SamplingForm(studio)
         self.group = GroupPanel(studio, self.talking, self.show)
-        self.drawer = Drawer(studio, self.show)
-        self.contrast = Contrast(studio, self.generations)
+        self.drawer = Drawer(studio, self.show, self.generations.stop)
+        self.contrast = Contrast(studio, self.comparisons)
         self.gathering = Gathering(studio)
         self.context = ContextPanel(studio, self.how)
         self.memory = MemoryPanel(studio)
@@ -114,10 +115,12 @@ class ChatTab:
         adapter: str | None = None,
         beside: Conversation | None = None,
     ) -> list[Any]:
-        """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`."""
+        """Updates of `opens` that show a conversation; None changes nothing but what is told of `beside`. What she was
+        saying in another one on this page ends: nobody reads on, and she can go on with it later."""
         if conversation is None:
             told = self.beside(person, beside) if beside else [gr.skip(), gr.skip(), gr.skip()]
-            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 11 + SHOWN))]
+            return [*told, *(gr.skip() for _ in range(len(KNOBS) + 13 + SHOWN))]
+        self.generations.turn(person.session, conversation.id)
         several = bool(conversation.members)
         choices = self.adapter_choices(conversation.persona, person)
         known = [id for _, id in choices]
@@ -142,6 +145,7 @@ class ChatTab:
             *self._thinking(conversation, chosen),
             *self.sampling.shown(person, conversation),
             *self.group.shown(person, conversation),
+            *self.talking.buttons(self.generations.runs(person.session, conversation.id)),
         ]
 
     @staticmethod
@@ -242,11 +246,12 @@ class ChatTab:
     def leave(self, person: Person) -> None:
         """The page was closed: nobody reads on."""
         self.generations.leave(person.session)
+        self.comparisons.leave(person.session)
 
     # Components.
 
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
-        self.conversation = gr.State("")
+        self.conversation = held("")
         with gr.Row(equal_height=True):
             self.persona = chooser(label=label("ui.chat.persona"), scale=2, min_width=140, elem_id="persona")
             self.adapter = chooser(label=label("ui.chat.model"), scale=3, min_width=180, elem_id="adapter")
@@ -299,6 +304,7 @@ class ChatTab:
             *talking.aside,
             *(self.conversation, self.persona, self.adapter, talking.line, talking.live, self.line, self.knowledge),
             *(self.policy, self.think, *self.sampling.outputs, *self.group.outputs),
+            *(talking.send_button, talking.stop_button),
         ]
         self.opened = opens
         how = [self.adapter, self.think, *self.sampling.inputs]

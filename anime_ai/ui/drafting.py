@@ -34,13 +34,12 @@ class Drafting:
         self.studio, self.editing = studio, editing
         self._stops: dict[str, threading.Event] = {}
 
-    def write(self, person: Person, picked: Any, each: Any, *values: Any) -> Iterator[list[Any]]:
+    def write(self, person: Person, each: Any, *values: Any) -> Iterator[list[Any]]:
         """Draft rows like the picked ones; a line says how far it is, at the end the grid shows them."""
         view = View.of(values)
-        ids = [str(one) for one in picked] if isinstance(picked, list) else []
-        if not ids:
+        if not view.picked:
             raise DatasetError("ui.nothing_picked")
-        chosen = [one.row for one in self.studio.datasets.some(view.dataset, ids)]
+        chosen = [one.row for one in self.studio.datasets.some(view.dataset, list(view.picked))]
         answers = [row.output for row in self.studio.datasets.rows(view.dataset)]
         stop = self._stops[person.session] = threading.Event()
         count = min(MOST_EACH, max(1, whole(each)))
@@ -91,7 +90,7 @@ class Drafting:
             self.button.click,
             self.write,
             role="owner",
-            inputs=[editing.picked, self.each, *editing.view],
+            inputs=[self.each, *editing.view],
             outputs=[*editing.outputs, self.line, self.stop_button],
         )
         page.on(self.stop_button.click, self.stop, role="owner")

@@ -88,11 +88,11 @@ element.addEventListener("keydown", (event) => {
 
 class Drawer:
     """Handlers, and the components after `build`. `opened` answers with the updates that show a conversation, or, with
-    None and what is open as `beside`, with those of the list and the title alone."""
+    None and what is open as `beside`, with those of the list and the title alone. `stop` ends what is being said in a
+    conversation."""
 
-    def __init__(self, studio: Studio, opened: Callable[..., list[Any]]) -> None:
-        self.studio = studio
-        self.opened = opened
+    def __init__(self, studio: Studio, opened: Callable[..., list[Any]], stop: Callable[[str], None]) -> None:
+        self.studio, self.opened, self.stop = studio, opened, stop
 
     def shown(self, person: Person, open_id: str = "") -> str:
         """The list as HTML."""
@@ -124,6 +124,7 @@ class Drawer:
         elif act == "rename":
             conversations.rename(person.id, id, str(told.get("text", "")))
         elif act == "remove":
+            self.stop(id)
             conversations.remove(person.id, id)
             if id == open_id:
                 last = conversations.last(person.id)

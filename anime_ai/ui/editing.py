@@ -12,13 +12,12 @@ import gradio as gr
 from anime_ai.config import OWNER
 from anime_ai.dataset.pages import SORTS, STATUSES, Choices, Filter
 from anime_ai.dataset.store import ConflictError
-from anime_ai.errors import DatasetError
 from anime_ai.texts import text
 from anime_ai.ui.dataset_route import exports
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note, skipped
+from anime_ai.ui.page import Page, chooser, held, note, skipped
 from anime_ai.ui.persons import Person
-from anime_ai.ui.row_editor import RowEditor, row_of
+from anime_ai.ui.row_editor import FRESH, RowEditor, opened, row_of
 from anime_ai.ui.rows import GRID, grid
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from anime_ai.studio import Studio
 
 SIZE = 25
+PARTS = 9
+"""Values of the page that a view is made of."""
 SHOWN = 11
 """Updates of what `shown` shows."""
 LAST = 10**9
@@ -35,16 +36,19 @@ LAST = 10**9
 
 @dataclass(frozen=True)
 class View:
-    """What a person looks at: a dataset, a page and a filter, out of what the page sent."""
+    """What a person looks at: a dataset, a page and a filter, and the rows that are picked there, out of what the page
+    sent."""
 
     dataset: str
     number: int
     wanted: Filter
+    picked: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> View:
-        dataset, number, *told = values
-        return cls(str(dataset or ""), whole(number), Filter(*(str(one or "") for one in told)))
+        picked, dataset, number, *told = values
+        rows = tuple(str(one) for one in picked) if isinstance(picked, list) else ()
+        return cls(str(dataset or ""), whole(number), Filter(*(str(one or "") for one in told)), rows)
 
     def at(self, number: int) -> View:
         return replace(self, number=number)
@@ -75,8 +79,8 @@ class Editing:
 
     # What the handlers answer with.
 
-    def shown(self, person: Person, view: View, chosen: str = "", picked: Sequence[str] = ()) -> list[Any]:
-        """Updates of `outputs`."""
+    def shown(self, person: Person, view: View, chosen: str = "") -> list[Any]:
+        """Updates of `outputs`. What was picked stays so as long as it is shown: never is a row picked unseen."""
         infos = self.studio.datasets.list()
         known = {info.id: info for info in infos}
         info = known.get(view.dataset) or (infos[0] if infos else None)
@@ -96,6 +100,7 @@ class Editing:
             every = (text("ui.dataset.all", language), "")
             filters.append(gr.update(choices=[every, *((one, one) for one in values)], value=value))
         page = self.studio.datasets.page(info.id, view.number, SIZE, wanted)
+        picked = [row.id for row in page.rows if row.id in view.picked]
         line = text("ui.dataset.page", language, number=page.number, pages=page.pages, total=page.total)
         if found.drafts or found.binned:
             line += text("ui.dataset.aside", language, drafts=found.drafts, binned=found.binned)
@@ -103,12 +108,12 @@ class Editing:
         return [
             gr.update(choices=choices, value=info.id),
             *filters,
-            grid(page, language, chosen, set(picked)),
+            grid(page, language, chosen, picked),
             page.number,
             f'<div class="who">{escape(line)}</div>',
             self._step(next((one.kind for one in steps if not one.undone), ""), "undo", language),
             self._step(next((one.kind for one in reversed(steps) if one.undone), ""), "redo", language),
-            list(picked),
+            picked,
             exports(info.id, language),
         ]
 
@@ -159,40 +164,36 @@ class Editing:
         rows = data.get("rows")
         return [str(one) for one in rows][:SIZE] if isinstance(rows, list) else []
 
-    def save(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
-        """Save the row in the editor; without one, add a new row."""
-        view, cells = View.of(values[:8]), values[8:]
-        if not state.get("id"):
+    def save(self, person: Person, state: Any, *values: Any) -> list[Any]:
+        """Save the row in the editor; add one that is new there."""
+        view, cells = View.of(values[:PARTS]), values[PARTS:]
+        if state == FRESH:
             return self.add(person, *values)
         try:
-            stored = self.studio.datasets.save(str(state["id"]), whole(state.get("version")), row_of(cells))
+            stored = self.studio.datasets.save(*opened(state), row_of(cells))
         except ConflictError as conflict:
             return [*skipped(SHOWN), *self.editor.conflicting(conflict, person.language)]
         note(text("ui.dataset.saved", person.language), person.language)
         return self._both(person, view, stored)
 
-    def keep_theirs(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
+    def keep_theirs(self, person: Person, state: Any, *values: Any) -> list[Any]:
         """What stands there goes before what was written here."""
-        return self._both(person, View.of(values), self.studio.datasets.row(str(state.get("id", ""))))
+        return self._both(person, View.of(values), self.studio.datasets.row(opened(state)[0]))
 
     def add(self, person: Person, *values: Any) -> list[Any]:
         """Add what stands in the editor as a new row, and show it: the last page."""
-        view, cells = View.of(values[:8]), values[8:]
+        view, cells = View.of(values[:PARTS]), values[PARTS:]
         stored = self.studio.datasets.add(view.dataset, row_of(cells))
         note(text("ui.dataset.added", person.language), person.language)
-        return self._both(person, View(view.dataset, LAST, Filter()), stored)
+        return self._both(person, View(view.dataset, LAST, Filter(), view.picked), stored)
 
-    def delete(self, person: Person, state: dict[str, Any], *values: Any) -> list[Any]:
-        if not state.get("id"):
-            raise DatasetError("ui.no_row")
-        self.studio.datasets.delete(str(state["id"]), whole(state.get("version")))
+    def delete(self, person: Person, state: Any, *values: Any) -> list[Any]:
+        self.studio.datasets.delete(*opened(state))
         return self._both(person, View.of(values), None)
 
-    def split(self, person: Person, state: dict[str, Any], turn: Any, *values: Any) -> list[Any]:
+    def split(self, person: Person, state: Any, turn: Any, *values: Any) -> list[Any]:
         """Make two dialogues of one, after some turns."""
-        if not state.get("id"):
-            raise DatasetError("ui.no_row")
-        stored = self.studio.datasets.split(str(state["id"]), whole(state.get("version")), whole(turn))
+        stored = self.studio.datasets.split(*opened(state), whole(turn))
         return self._both(person, View.of(values), stored)
 
     def undo(self, person: Person, *values: Any) -> list[Any]:
@@ -211,7 +212,7 @@ class Editing:
     # Components.
 
     def build(self) -> None:
-        self.picked, self.number = gr.State([]), gr.State(1)
+        self.picked, self.number = held([]), held("1")
         self._build_filters()
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -264,7 +265,7 @@ class Editing:
     def view(self) -> list[Any]:
         """The components that a View is made of."""
         filters = [self.search, self.persona, self.tag, self.status, self.source, self.sort]
-        return [self.dataset, self.number, *filters]
+        return [self.picked, self.dataset, self.number, *filters]
 
     @property
     def outputs(self) -> list[Any]:

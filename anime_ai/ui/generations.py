@@ -34,22 +34,30 @@ def paced(told: Iterable[Told], apart: Callable[[Told], Any] = lambda one: None)
     yield from left
 
 
+class Generation(threading.Event):
+    """Set to end it. `shown`: whether the page load that asked for it shows what it belongs to."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__()
+        self.session, self.shown = session, True
+
+
 class Generations:
     """Those that run now. `seconds` until one that does not end is ended."""
 
     def __init__(self, seconds: float = 300.0) -> None:
         self.seconds = seconds
-        self._running: dict[str, tuple[str, threading.Event]] = {}
+        self._running: dict[str, Generation] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self, name: str, session: str, answers: int = 1) -> Iterator[threading.Event]:
-        """The stop event of a new generation, of so many answers. Raises AnimeAIError while `name` has one."""
-        stop = threading.Event()
+    def one(self, name: str, session: str, answers: int = 1) -> Iterator[Generation]:
+        """A new generation, of so many answers. Raises AnimeAIError while `name` has one."""
+        stop = Generation(session)
         with self._lock:
             if name in self._running:
                 raise AnimeAIError("chat.busy")
-            self._running[name] = (session, stop)
+            self._running[name] = stop
         deadline = threading.Timer(self.seconds * answers, stop.set)
         deadline.daemon = True
         deadline.start()
@@ -65,11 +73,26 @@ class Generations:
         with self._lock:
             found = self._running.get(name)
         if found:
-            found[1].set()
+            found.set()
 
     def leave(self, session: str) -> None:
         """End whatever a closed page has started."""
         with self._lock:
-            stops = [stop for owner, stop in self._running.values() if session and owner == session]
-        for stop in stops:
-            stop.set()
+            left = [one for one in self._running.values() if session and one.session == session]
+        for one in left:
+            one.set()
+
+    def turn(self, session: str, name: str) -> None:
+        """A page shows `name` from now on: nobody reads on in what else it has started."""
+        with self._lock:
+            for other, one in self._running.items():
+                if session and one.session == session:
+                    one.shown = other == name
+                    if not one.shown:
+                        one.set()
+
+    def runs(self, session: str, name: str) -> bool:
+        """Whether a page has started `name`, and it has not come to its end."""
+        with self._lock:
+            found = self._running.get(name)
+            return found is not None and found.session == session

@@ -16,7 +16,7 @@ from anime_ai.errors import AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.icons import icon
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note
+from anime_ai.ui.page import Page, chooser, held, note
 from anime_ai.ui.persons import Person
 
 if TYPE_CHECKING:
@@ -28,23 +28,26 @@ EVERY = 2.0
 """Seconds between two looks whether the model has found something."""
 LIST = """
 const tell = (act, id, more = {}) => trigger("click", { act, id, ...more });
-const edit = (row) => {
+let open = null; // the fact that is being edited, and its box
+const edit = (row, kept) => {
   const name = row.querySelector("b");
   if (!name) return;
+  const id = row.dataset.fact;
   const box = document.createElement("input");
-  box.value = name.textContent;
+  box.value = kept ?? name.textContent;
   box.maxLength = Number(element.querySelector("[data-most]").dataset.most);
   name.replaceWith(box);
   box.focus();
-  let left = false;
+  open = { id, box };
   const leave = (keep) => {
-    if (left) return;
-    left = true;
+    if (open?.box !== box) return;
+    open = null;
     const said = box.value;
     box.replaceWith(name);
-    if (keep && said.trim() && said !== name.textContent) tell("edit", row.dataset.fact, { text: said });
+    if (keep && said.trim() && said !== name.textContent) tell("edit", id, { text: said });
   };
-  box.addEventListener("blur", () => leave(true));
+  // A redraw takes the box away too; then it comes back with what was typed.
+  box.addEventListener("blur", () => setTimeout(() => { if (box.isConnected) leave(true); }));
   box.addEventListener("keydown", (event) => {
     event.stopPropagation();
     if (event.isComposing) return;
@@ -52,6 +55,10 @@ const edit = (row) => {
     if (event.key === "Escape") leave(false);
   });
 };
+watch("value", () => {
+  const row = open && !open.box.isConnected && element.querySelector(`[data-fact="${open.id}"]`);
+  if (row) edit(row, open.box.value);
+});
 element.addEventListener("click", (event) => {
   const pressed = event.target.closest("button[data-act]");
   const row = pressed?.closest("[data-fact]");
@@ -76,8 +83,11 @@ class MemoryPanel:
 
     # What the handlers answer with.
 
-    def shown(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
-        """Updates of `outputs`. `whose`: of several personas the one whose memory it is."""
+    def shown(
+        self, person: Person, conversation_id: str, whose: Any = "", written: Any = None, told: Any = None
+    ) -> list[Any]:
+        """Updates of `outputs`. `whose`: of several personas the one whose memory it is. `written`: what stands in the
+        box of the summary; where that is not what it was `told` last, somebody is writing there, and it stays."""
         found = self.studio.conversations.get(person.id, str(conversation_id))
         persona = self._persona(person, conversation_id, whose)
         facts = self.studio.memory.list(person.id, persona)
@@ -85,12 +95,16 @@ class MemoryPanel:
         key = "memory.title_waiting" if waiting else "memory.title"
         summary = self.studio.memory.summaries.text(found, persona)
         several = [(self.studio.personas.called(one.persona), one.persona) for one in found.members]
+        given = {"of": [found.id, persona], "summary": summary}
+        there = told if isinstance(told, dict) else {}
+        writing = there.get("of") == given["of"] and (there.get("summary") or "") != str(written or "")
+        box = [given, gr.update(value=summary or "", visible=summary is not None)]
         return [
             gr.update(label=text(key, person.language, count=len(facts) - waiting, waiting=waiting)),
             facts_list(facts, person.language),
             self.studio.memory.way(person.id, persona),
             gr.update(choices=several, value=persona if several else None, visible=bool(several)),
-            gr.update(value=summary or "", visible=summary is not None),
+            *([gr.skip(), gr.skip()] if writing or there == given else box),
             gr.update(visible=summary is not None),
             self._read(person, found),
             gr.Timer(active=self.studio.listening.waits(found.id)),
@@ -108,23 +122,25 @@ class MemoryPanel:
 
     # Handlers.
 
-    def look_at_memory(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
-        return self.shown(person, conversation_id, whose)
+    def look_at_memory(self, person: Person, conversation_id: str, whose: Any = "", *box: Any) -> list[Any]:
+        return self.shown(person, conversation_id, whose, *box)
 
-    def notice_facts(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
+    def notice_facts(self, person: Person, conversation_id: str, whose: Any = "", *box: Any) -> list[Any]:
         """Something was said: it is looked through, at once or in the next pause."""
         if not conversation_id:  # the page has not opened one yet, and will
             return [gr.skip() for _ in self.outputs]
         self.studio.listening.notice(person.id, str(conversation_id))
-        return self.shown(person, conversation_id, whose)
+        return self.shown(person, conversation_id, whose, *box)
 
-    def wait_for_facts(self, person: Person, conversation_id: str, whose: Any = "") -> list[Any]:
+    def wait_for_facts(self, person: Person, conversation_id: str, whose: Any = "", *box: Any) -> list[Any]:
         """Show what the model has found, once it has."""
         if not conversation_id or self.studio.listening.waits(str(conversation_id)):
             return [gr.skip() for _ in self.outputs]
-        return self.shown(person, conversation_id, whose)
+        return self.shown(person, conversation_id, whose, *box)
 
-    def act_on_fact(self, person: Person, happened: gr.EventData, conversation_id: str, whose: Any = "") -> list[Any]:
+    def act_on_fact(
+        self, person: Person, happened: gr.EventData, conversation_id: str, whose: Any = "", *box: Any
+    ) -> list[Any]:
         told = happened._data if isinstance(happened._data, dict) else {}
         act, id = str(told.get("act", "")), str(told.get("id", ""))
         if act == "accept":
@@ -133,11 +149,11 @@ class MemoryPanel:
             self.studio.memory.edit(person.id, id, str(told.get("text", "")))
         elif act == "forget":
             self.studio.memory.forget(person.id, id)
-        return self.shown(person, conversation_id, whose)
+        return self.shown(person, conversation_id, whose, *box)
 
-    def add_fact(self, person: Person, conversation_id: str, fact: str, whose: Any = "") -> list[Any]:
+    def add_fact(self, person: Person, conversation_id: str, fact: str, whose: Any = "", *box: Any) -> list[Any]:
         self.studio.memory.add(person.id, self._persona(person, conversation_id, whose), str(fact or ""))
-        return ["", *self.shown(person, conversation_id, whose)]
+        return ["", *self.shown(person, conversation_id, whose, *box)]
 
     def choose_way(self, person: Person, conversation_id: str, way: str, whose: Any = "") -> None:
         self.studio.memory.set_way(person.id, self._persona(person, conversation_id, whose), str(way))
@@ -158,7 +174,7 @@ class MemoryPanel:
     # Components.
 
     def build(self) -> None:
-        self.timer = gr.Timer(EVERY, active=False)
+        self.timer, self.told = gr.Timer(EVERY, active=False), held({})
         with gr.Accordion(label("memory.plain"), open=False, elem_id="memory") as self.accordion:
             self.whose = chooser(label=label("memory.whose"), visible=False, elem_id="memory-whose")
             self.list = gr.HTML(elem_id="memory-list", js_on_load=LIST)
@@ -201,12 +217,13 @@ class MemoryPanel:
 
     @property
     def outputs(self) -> list[Any]:
-        told = [self.summary, self.summary_button, self.read, self.timer]
+        told = [self.told, self.summary, self.summary_button, self.read, self.timer]
         return [self.accordion, self.list, self.way, self.whose, *told]
 
     def connect(self, page: Page, conversation: Any, line: Any) -> None:
         """`line`: what shows the conversation, and changes when something was said in it."""
-        talk, outputs = [conversation, self.whose], self.outputs
+        box, outputs = [self.summary, self.told], self.outputs
+        talk = [conversation, self.whose, *box]
         page.on(
             [self.accordion.expand, self.whose.input], self.look_at_memory, role="visitor", inputs=talk, outputs=outputs
         )
@@ -227,7 +244,7 @@ class MemoryPanel:
             self.add_fact,
             role="visitor",
             writes=True,
-            inputs=[conversation, self.fact, self.whose],
+            inputs=[conversation, self.fact, self.whose, *box],
             outputs=[self.fact, *outputs],
         )
         way = [conversation, self.way, self.whose]

@@ -72,6 +72,17 @@ def chooser(**told: Any) -> gr.Dropdown:
     return made
 
 
+def held(value: str | dict[str, Any] | list[Any]) -> Any:
+    """What the page itself keeps between two calls, such as the id of what is open; handlers check what comes back.
+
+    What Gradio's State keeps is lost to a page that stays open: when the app is started anew, an hour after its
+    connection broke, and behind some hundred later page loads.
+    """
+    if isinstance(value, str):
+        return gr.Textbox(value, visible=False, elem_classes="held")
+    return gr.JSON(value, visible=False, elem_classes="held")
+
+
 def skipped(count: int) -> Any:
     """The answer that changes none of `count` outputs."""
     return [gr.skip() for _ in range(count)] if count > 1 else (gr.skip() if count else None)

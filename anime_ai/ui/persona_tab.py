@@ -20,7 +20,7 @@ from anime_ai.ui.card_editor import CardEditor
 from anime_ai.ui.card_routes import downloads, who_asks
 from anime_ai.ui.faces_panel import FacesPanel
 from anime_ai.ui.labels import label
-from anime_ai.ui.page import Page, chooser, note
+from anime_ai.ui.page import Page, chooser, held, note
 from anime_ai.ui.persona_view import CHOOSE, bundle_lines, persona_head, persona_list
 from anime_ai.ui.persons import Person
 from anime_ai.ui.uploads import read_once
@@ -261,7 +261,7 @@ class PersonaTab:
     # Components.
 
     def build(self, page: Page, tab: Any, demo: gr.Blocks) -> None:
-        self.state, self.removed = gr.State({}), gr.State("")
+        self.state, self.removed = held({}), held("")
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 self._build_list()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from anime_ai.dataset.rows import Row
+from anime_ai.errors import DatasetError
 from anime_ai.texts import text
 from anime_ai.ui.labels import label
+from anime_ai.ui.page import held
 from anime_ai.ui.rows import bubbles, conflict_box, history_text, parse_history
 from anime_ai.ui.whence import whence
 
@@ -21,19 +23,21 @@ if TYPE_CHECKING:
 
 EDITOR_PARTS = 13
 """Updates of what the editor shows."""
+FRESH = {"new": True}
+"""The state of an editor in which a new row is written."""
 CELLS = ("input", "output", "persona", "inner", "history", "system", "rejected", "tags", "draft")
 
 
 class RowEditor:
-    """Its components after `build`, and what they show. Its state is a row's id and version. `trace` tells of a row's
-    id what it was made of."""
+    """Its components after `build`, and what they show. Its state is a row's id and version, or FRESH. `trace` tells of
+    a row's id what it was made of."""
 
     def __init__(self, trace: Callable[[str], Trace | None]) -> None:
         self._trace = trace
 
     def build(self, persona: str) -> None:
         """`persona`: whose a new row is."""
-        self.state = gr.State({})
+        self.state = held(FRESH)
         self.talk = gr.HTML(elem_id="row-talk")
         with gr.Group(elem_id="editor"):
             self.input = gr.Textbox(
@@ -79,7 +83,7 @@ class RowEditor:
     def shown(self, stored: StoredRow | None, language: str) -> list[Any]:
         """Updates of `outputs`; without a row an empty editor, whose persona stays as it is."""
         if stored is None:
-            return [{}, "", "", gr.skip(), "", "", "", "", "", False, "", "", gr.update(visible=False)]
+            return [FRESH, "", "", gr.skip(), "", "", "", "", "", False, "", "", gr.update(visible=False)]
         row = stored.row
         state = {"id": stored.id, "version": stored.version}
         cells = [row.input, row.output, row.persona, row.inner, history_text(row.history), row.system, row.rejected]
@@ -96,6 +100,14 @@ class RowEditor:
         again = {"id": conflict.theirs.id, "version": conflict.theirs.version}
         skipped = [gr.skip() for _ in (*CELLS, "talk")]
         return [again, *skipped, conflict_box(conflict, language), gr.update(visible=True)]
+
+
+def opened(state: Any) -> tuple[str, int]:
+    """The id and the version of the row in the editor. Raises DatasetError where there is none."""
+    if not (isinstance(state, dict) and state.get("id")):
+        raise DatasetError("ui.no_row")
+    version = state.get("version")
+    return str(state["id"]), version if isinstance(version, int) else 0
 
 
 def row_of(cells: Sequence[Any]) -> Row:

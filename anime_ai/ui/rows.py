@@ -45,6 +45,10 @@ const choose = (event) => {
   row.classList.add("chosen");
   trigger("click", { row: row.dataset.row });
 };
+// A redraw gives the boxes that are there to other rows, and leaves them ticked or not, as they were.
+watch("value", () => {
+  for (const box of element.querySelectorAll("input[type=checkbox]")) box.checked = box.defaultChecked;
+});
 element.addEventListener("click", choose);
 element.addEventListener("keydown", (event) => {
   const row = event.target.closest("tr[data-row]");

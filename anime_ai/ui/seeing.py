@@ -21,6 +21,7 @@ from anime_ai.ui.editing import Editing
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import Page, chooser
 from anime_ai.ui.persons import Person
+from anime_ai.ui.row_editor import opened
 
 if TYPE_CHECKING:
     from anime_ai.models.bases import Base
@@ -62,9 +63,7 @@ class Seeing:
 
     def row(self, person: Person, state: Any, base: str) -> str:
         """The row in the editor as the model reads it."""
-        if not (isinstance(state, dict) and state.get("id")):
-            raise DatasetError("ui.no_row")
-        row = self.studio.datasets.row(str(state["id"])).row
+        row = self.studio.datasets.row(opened(state)[0]).row
         most = self.studio.settings.max_length
         _, layout = self.studio.layout(str(base or ""))
         return coloured(tokens_of(row, self.studio.personas, layout, most), person.language)

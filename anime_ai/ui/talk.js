@@ -29,17 +29,18 @@ const button = (name, act, kind = "") => {
   return made;
 };
 
-const edit = (row) => {
+const open = new Map(); // the boxes in which messages are rewritten, by the messages' ids
+const edit = (row, kept) => {
   if (!row || row.querySelector("textarea")) return;
   const content = row.querySelector(".message-content");
   if (!content) return;
   const user = row.classList.contains("user");
   const box = document.createElement("textarea");
-  box.value = words(row);
+  box.value = kept?.value ?? words(row);
   const bar = document.createElement("div");
   bar.className = "bar";
   const id = row.dataset.message;
-  const leave = () => { form.remove(); row.classList.remove("editing"); };
+  const leave = () => { open.delete(id); form.remove(); row.classList.remove("editing"); };
   const save = (act) => { const said = box.value; leave(); tell(act, id, { text: said }); };
   bar.append(
     button(told("save"), () => save("edit"), user ? "" : "main"),
@@ -52,7 +53,9 @@ const edit = (row) => {
   row.classList.add("editing");
   content.after(form);
   box.style.height = `${Math.min(box.scrollHeight + 8, 360)}px`;
-  box.focus();
+  open.set(id, box);
+  if (!kept || document.activeElement === document.body) box.focus();
+  if (kept) box.setSelectionRange(kept.selectionStart, kept.selectionEnd);
   box.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "Escape") { event.stopPropagation(); leave(); }
@@ -62,6 +65,14 @@ const edit = (row) => {
     }
   });
 };
+
+// The line is drawn anew when an answer ends. What is being written in it meanwhile comes back.
+watch("value", () => {
+  for (const [id, box] of open) {
+    const row = !box.isConnected && element.querySelector(`[data-message="${id}"]`);
+    if (row) edit(row, box);
+  }
+});
 
 // What has to be known before something is done.
 const ask = (row, notice, act) => {
@@ -126,8 +137,6 @@ const watchRoom = () => {
   }, true);
   new MutationObserver(() => {
     if (!box.querySelector(".streaming")) opened = null;
-    const aim = box.querySelector(".aim");
-    if (aim) { aim.scrollIntoView({ block: "center" }); aim.classList.remove("aim"); atEnd = false; return; }
     if (atEnd) box.scrollTop = box.scrollHeight;
   }).observe(box, { childList: true, subtree: true, characterData: true });
   box.scrollTop = box.scrollHeight;

@@ -15,12 +15,12 @@ import gradio as gr
 
 from anime_ai.chat.samplings import KNOBS
 from anime_ai.chat.service import LOOK
-from anime_ai.chat.turns import How
-from anime_ai.errors import AnimeAIError
+from anime_ai.chat.turns import How, unanswered
+from anime_ai.errors import AccessError, AnimeAIError
 from anime_ai.texts import text
 from anime_ai.ui.attaching import Attachment
 from anime_ai.ui.card_routes import avatar_url, face_urls
-from anime_ai.ui.generations import Generations, paced
+from anime_ai.ui.generations import Generation, Generations, paced
 from anime_ai.ui.labels import label
 from anime_ai.ui.page import note
 from anime_ai.ui.persons import Person
@@ -101,6 +101,11 @@ class Talking:
         hers = not found.members and all(one.role == "assistant" for one in found.messages)
         return found if hers else self._get(person, conversation_id)
 
+    @staticmethod
+    def buttons(busy: bool) -> list[Any]:
+        """Updates of the buttons that send and that stop."""
+        return [gr.update(visible=not busy), gr.update(visible=busy)]
+
     def _step(
         self,
         shown: Any = None,
@@ -111,9 +116,7 @@ class Talking:
         beside: Any = None,
     ) -> list[Any]:
         """Updates of `outputs`; what is None stays as it is."""
-        buttons = [gr.skip(), gr.skip()]
-        if busy is not None:
-            buttons = [gr.update(visible=not busy), gr.update(visible=busy)]
+        buttons = [gr.skip(), gr.skip()] if busy is None else self.buttons(busy)
         told = [gr.skip() if one is None else one for one in (shown, live, message)]
         card = card or [gr.skip() for _ in Attachment.none()]
         return [*told, *buttons, *card, *(beside or [gr.skip() for _ in self.aside])]
@@ -123,6 +126,15 @@ class Talking:
         found = self._get(person, conversation_id)
         line = self.shown(person, found, more.pop("whole", False), more.pop("fresh", False))
         return self._step(line, "", busy=busy, beside=self.beside(person, found), **more)
+
+    def _ended(self, person: Person, generation: Generation, conversation_id: str, **more: Any) -> list[Any]:
+        """Updates at the end of an answer: none where the page shows another conversation by now."""
+        if not generation.shown:
+            return self._step()
+        try:
+            return self._settled(person, conversation_id, busy=False, **more)
+        except AccessError:  # it was deleted meanwhile
+            return self._step(live="", busy=False, message=more.get("message"), card=more.get("card"))
 
     # Handlers.
 
@@ -139,9 +151,10 @@ class Talking:
         def ask(made: How) -> Any:
             return self.answers(conversation).reply(person.id, conversation.id, said, made, picture)
 
+        asked = "" if unanswered(conversation.messages, said, picture) else said  # else it stands in the line
         first = True
         # What she could not answer goes back into the box, so that it need not be typed again.
-        for step in self.stream(person, conversation, ask, how, said, meta, {"message": said, "card": back}):
+        for step in self.stream(person, conversation, ask, how, asked, meta, {"message": said, "card": back}):
             if first:
                 step[2] = ""
                 step[5 : 5 + len(card)] = card
@@ -217,28 +230,33 @@ class Talking:
         back: dict[str, Any] | None = None,
     ) -> Generator[list[Any], None, None]:
         """Updates while she answers, or one after the other does: the line stays as it is until then. `back`: what is
-        shown besides where she could not."""
+        shown besides where she could not. A page that shows another conversation by now is told nothing more."""
         voices, own, language = self.voices(conversation), self.voice(conversation), person.language
-        with self.generations.one(conversation.id, person.session, len(conversation.members) or 1) as stop:
-            replies = ask(self.how(person, conversation, stop, *how))
+        with self.generations.one(conversation.id, person.session, len(conversation.members) or 1) as generation:
+            replies = ask(self.how(person, conversation, generation, *how))
             try:
                 waiting = speaking(own, language, "", "", asked, meta)
                 if voices:  # who is first is said at once
                     waiting = asking(asked, meta or {}) if asked else ""
                 yield self._step(live=waiting, busy=True)
                 for reply in paced(replies, lambda one: (one.speaker, one.done)):
-                    if voices and reply.done:  # what she said stands in the line, and somebody else may begin
+                    heard = bool(voices) and reply.done
+                    if heard:  # what she said stands in the line, and somebody else may begin
                         asked, meta = "", None
+                    if not generation.shown:
+                        continue
+                    if heard:
                         yield self._heard(person, conversation.id, reply)
                         continue
                     voice = voices.get(reply.speaker) or own
                     yield self._step(live=speaking(voice, language, reply.thinking, reply.text, asked, meta))
-            except Exception:
-                yield self._settled(person, conversation.id, busy=False, **(back or {}))
-                raise
+            except Exception as error:
+                yield self._ended(person, generation, conversation.id, **(back or {}))
+                if generation.shown or not isinstance(error, AnimeAIError):
+                    raise
             finally:
                 replies.close()
-        yield self._settled(person, conversation.id, busy=False, fresh=True)
+        yield self._ended(person, generation, conversation.id, fresh=True)
 
     def _heard(self, person: Person, conversation_id: str, reply: Reply) -> list[Any]:
         """Updates when one of several has come to her end, or could not speak."""

@@ -184,7 +184,9 @@ class Visitor(Browser):
 
         async def press() -> None:
             await asyncio.sleep(self.chance.uniform(0.2, 1.5))
-            body = {"data": [None], "fn_index": self.index("stop"), "session_hash": self.session}
+            stop = self.index("stop")
+            dependency = next(one for one in self.config["dependencies"] if one["id"] == stop)
+            body = {"data": self.held.sent(dependency, [None]), "fn_index": stop, "session_hash": self.session}
             pressed = await self.http.post("/gradio_api/queue/join", json=body)
             if pressed.status_code not in (200, 503):
                 self.book.fault(f"stop: {pressed.status_code} {pressed.text}")
