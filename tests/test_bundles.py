@@ -228,6 +228,30 @@ def test_an_adapter_for_an_unknown_base_stays_outside_and_nothing_is_fetched(
     assert known_base("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"), "the catalogue's are taken before they are here"
 
 
+def test_documents_come_as_their_owner_corrected_them(other: Studio, tmp_path: Path) -> None:
+    library, persona = other.knowledge.library, other.personas.copy(other.personas.find("三无").id)
+    base_id = library.create("花店", persona=persona.name)
+    document = other.knowledge.paste(
+        base_id, "店", "# 花店\n\n店名叫“半朵”。\n\n## 电话\n\n13800000000\n\n## 开门\n\n九点。\n"
+    )
+    secret = other.knowledge.paste(base_id, "密", "全是秘密。")
+    _, phone, hours = library.chunks(document)
+    library.switch(phone.id, False)
+    library.edit(hours.id, "十点。")
+    library.switch(library.chunks(secret)[0].id, False)
+    file = other.bundles.pack(persona, tmp_path / "her.persona.zip", None, [base_id])
+    with zipfile.ZipFile(file) as zipped:
+        everything = b"".join(zipped.read(name) for name in zipped.namelist() if name.startswith("knowledge/"))
+    assert everything.decode() == "# 花店\n\n店名叫“半朵”。\n\n## 开门\n\n十点。"
+    other.bundles.take(file)
+    (taken,) = [one for one in library.bases() if one.name == "花店 (2)"]
+    (there,) = library.documents(taken.id)
+    assert [(one.heading, one.text) for one in library.chunks(there.id)] == [
+        ("花店", "店名叫“半朵”。"),
+        ("花店 › 开门", "十点。"),
+    ]
+
+
 def test_an_adapter_is_taken_once_its_base_is_known(
     bundle: Path, other: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from anime_ai.knowledge.chunks import LEAST, MOST, MOST_WHOLE, OVERLAP, Block, Chunk, chunked, joined, sentences
+from anime_ai.config import DATA, ROOT
+from anime_ai.knowledge.chunks import (
+    LEAST,
+    MOST,
+    MOST_WHOLE,
+    OVERLAP,
+    Block,
+    Chunk,
+    as_markdown,
+    chunked,
+    joined,
+    sentences,
+)
+from anime_ai.knowledge.parsing import read
+from anime_ai.knowledge.store import StoredChunk
 
 
 def texts(blocks: list[Block]) -> list[str]:
@@ -113,3 +129,39 @@ def test_an_empty_document_has_no_chunks() -> None:
     assert list(chunked([])) == []
     assert list(chunked([Block("heading", "只有标题", 1)])) == []
     assert list(chunked([Block("text", "字")])) == [Chunk(0, 1, "", 0)]
+
+
+def stored(blocks: Sequence[Block]) -> tuple[str, list[StoredChunk]]:
+    """A document's text and its chunks as they lie in the database."""
+    text = joined(blocks)
+    return text, [
+        StoredChunk(
+            str(place), "", "", place, one.start, one.end, 0, one.heading, text[one.start : one.end], False, False
+        )
+        for place, one in enumerate(chunked(blocks))
+    ]
+
+
+def said(markdown: str) -> list[tuple[str, str]]:
+    return [(one.heading, one.text) for one in stored(list(read(markdown.encode(), "x.md")))[1]]
+
+
+def test_a_document_that_is_told_again_has_the_same_chunks() -> None:
+    files = [*sorted((DATA / "knowledge" / "series").glob("*.md"))[::6], ROOT / "README.md"]
+    for file in files:
+        text, chunks = stored(list(read(file.read_bytes(), file.name)))
+        assert said(as_markdown(text, chunks)) == [(one.heading, one.text) for one in chunks], file.name
+
+
+def test_what_is_told_again_is_what_was_corrected() -> None:
+    long = "".join(f"第{number}句话说的是一件很小很小的事情。" for number in range(60))
+    headings = [Block("heading", "海棠", 1), Block("text", "一。"), Block("heading", "家", 3), Block("text", "二。")]
+    text, chunks = stored([*headings, Block("heading", "海棠", 1), Block("text", "三。"), Block("text", long)])
+    first, second, *rest = chunks
+    told = as_markdown(text, [replace(first, off=True), replace(second, text="两。", edited=True), *rest])
+    assert told == f"# 海棠\n\n## 家\n\n两。\n\n# 海棠\n\n三。\n\n{long}", (
+        "levels follow the path, no sentence comes twice"
+    )
+    assert as_markdown(text, [replace(one, off=True) for one in chunks]) == ""
+    deep = [Block("heading", str(level), level) for level in range(1, 7)] + [Block("text", "深。")]
+    assert as_markdown(*stored(deep)).endswith("###### 6\n\n深。")

@@ -8,6 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anime_ai.knowledge.store import StoredChunk
 
 LEAST, MOST = 200, 350
 """Characters: a chunk is closed at the first sentence that would take it past MOST; a last one under LEAST joins the
@@ -16,6 +21,9 @@ MOST_WHOLE = 1_500
 """A table or a piece of code stays whole up to here."""
 OVERLAP = 120
 """A sentence of up to this length is said again at the head of the next chunk."""
+LEVELS = 6
+"""Of Markdown's headings."""
+_BELOW = " › "
 _SENTENCE = re.compile(r"[^\n]*?(?:[。！？!?；;…]+[」』”’\"'）)】》〉]*|\.(?=\s|$)|\n+|$)")
 
 
@@ -74,6 +82,30 @@ def chunked(blocks: Sequence[Block], least: int = LEAST, most: int = MOST) -> It
     yield from _packed(section, _heading(path), least, most)
 
 
+def as_markdown(text: str, chunks: Sequence[StoredChunk]) -> str:
+    """A document as it stands now, `text` its own and `chunks` in order: its headings, what was edited, nothing that is
+    off. Read again, it makes such chunks again."""
+    parts: list[str] = []
+    path: list[str] = []
+    before: StoredChunk | None = None
+    for one in chunks:
+        if one.off:
+            before = None
+            continue
+        names = _names(one.heading)
+        if names != path:
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(names, path, strict=False)))
+            first = min(shared, len(names) - 1)  # a heading stands above the text even where the path only goes up
+            parts += [f"{'#' * level} {name}" for level, name in enumerate(names[first:], first + 1)]
+        untouched = before is not None and names == path and not (before.edited or one.edited)
+        if before is not None and untouched and not text[before.end : one.start].strip():
+            parts[-1] += text[before.end : one.end]  # the sentence in which they overlap is told once
+        else:
+            parts.append(one.text)
+        path, before = names, one
+    return "\n\n".join(parts)
+
+
 def sentences(text: str) -> Iterator[tuple[int, int]]:
     """The spans of the sentences of `text`, blank ones left out, without the blanks around them."""
     for found in _SENTENCE.finditer(text):
@@ -84,7 +116,12 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _heading(path: Sequence[tuple[int, str]]) -> str:
-    return " › ".join(name for _, name in path)
+    return _BELOW.join(name for _, name in path)
+
+
+def _names(heading: str) -> list[str]:
+    """The headings above a chunk, as many as Markdown has levels; the last one holds the rest."""
+    return [" ".join(name.split()) for name in heading.split(_BELOW, LEVELS - 1)] if heading else []
 
 
 def _whole(block: Block, place: int) -> Iterator[_Piece]:

@@ -23,6 +23,7 @@ from anime_ai import __version__
 from anime_ai.config import OWNER, Settings
 from anime_ai.errors import AnimeAIError, KnowledgeError, PublishError
 from anime_ai.files import replaced_folder, write_json
+from anime_ai.knowledge.chunks import as_markdown
 from anime_ai.models.adapters import CARD, WEIGHTS
 from anime_ai.persona.files import Found, read
 from anime_ai.persona.library import PersonaLibrary
@@ -141,10 +142,12 @@ class Bundles:
         told = []
         for number, base_id in enumerate(dict.fromkeys(bases)):
             base, documents = self.knowledge.library.base(base_id), []
-            for place, one in enumerate(self.knowledge.library.documents(base_id)):
-                name = f"knowledge/{number}-{place}.md"
-                files[name] = self.knowledge.library.text(one.id).encode("utf-8", "replace")
-                documents.append({"name": one.title or one.name, "file": name})
+            for one in self.knowledge.library.documents(base_id):
+                said = as_markdown(self.knowledge.library.text(one.id), self.knowledge.library.chunks(one.id))
+                if said:
+                    name = f"knowledge/{number}-{len(documents)}.md"
+                    files[name] = said.encode("utf-8", "replace")
+                    documents.append({"name": one.title or one.name, "file": name})
             told.append({"name": base.name, "about": base.about, "documents": documents})
         if len(told) > MOST_BASES or sum(len(one["documents"]) for one in told) > MOST_DOCUMENTS:
             raise PublishError("publishing.too_many", count=len(files), most=MOST_DOCUMENTS)
