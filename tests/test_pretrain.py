@@ -18,6 +18,7 @@ from anime_ai.starter import base, corpus, pretrain, tokenizer
 from anime_ai.starter.curriculum import COURSES
 from anime_ai.starter.heads import POINTING_LAYER
 from anime_ai.starter.pointing import FIRST, pointers
+from anime_ai.starter.schedule import WholeMuon
 
 TINY = pretrain.Shape(width=32, layers=1, heads=2, kv_heads=1, inner=64, positions=512)
 
@@ -226,6 +227,24 @@ def test_the_stream_learns_what_it_is_about(shipped_tokenizer):
         apart.append(((rain.mean(0) - snow.mean(0)).norm() / spread).item())
     assert apart[0] < 0.5
     assert apart[1] > 1
+
+
+def test_muon_in_fp32_steps_as_that_in_bf16():
+    chance = torch.Generator().manual_seed(0)
+    shapes = [(32, 32), (16, 32), (80, 32), (32, 80)]
+    starts = [torch.randn(shape, generator=chance) for shape in shapes]
+    pairs = [(start.clone().requires_grad_(), start.clone().requires_grad_()) for start in starts]
+    theirs = torch.optim.Muon([one for one, _ in pairs], lr=1e-2, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    ours = WholeMuon([other for _, other in pairs], 1e-2, 0.05)
+    for _ in range(5):
+        for one, other in pairs:
+            one.grad = torch.randn(one.shape, generator=chance)
+            other.grad = one.grad.clone()
+        theirs.step()
+        ours.step()
+    for (one, other), start in zip(pairs, starts, strict=True):
+        assert (one - other).norm() < 0.03 * (one - start).norm()
+        assert not torch.equal(one, start)
 
 
 def test_one_command_makes_the_base_and_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
