@@ -373,6 +373,17 @@ def test_feedback_and_search_know_who_spoke(studio: Studio, rounds: Rounds, chat
     assert [hit.persona for hit in studio.search.find("owner", "甲一")] == ["傲娇"]
 
 
+def test_a_greeting_answers_nothing_in_other_words_either(studio: Studio, rounds: Rounds) -> None:
+    talk = rounds.begin("owner", BOTH)
+    edited = studio.conversations.branches.edit("owner", talk.messages[1].id, "大家好呀！")
+    studio.feedback.rewritten("owner", edited.id)
+    assert studio.feedback.gathered("活泼").dataset == "", "there is nothing to learn from it"
+    with pytest.raises(AnimeAIError):
+        studio.feedback.judge("owner", edited.id, "up")
+    with pytest.raises(AnimeAIError):
+        list(rounds.again("owner", edited.id))
+
+
 @pytest.mark.parametrize("form", ["json", "sillytavern"])
 def test_a_group_goes_into_a_file_and_comes_back(studio: Studio, rounds: Rounds, chat: FakeChat, form: str) -> None:
     talk = rounds.begin("owner", BOTH, "one")

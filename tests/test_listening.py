@@ -171,6 +171,26 @@ def test_who_asks_ends_the_listening_and_the_next_pause_begins_it_anew(
     assert [fact.text for fact in studio.memory.list(VISITOR.id, "傲娇")] == ["用户叫小明"]
 
 
+def test_closing_ends_what_is_at_work(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = studio.conversations.start(VISITOR.id, "傲娇").id
+    say(studio, talk, "我叫小明")
+    begun, stops = threading.Event(), []
+
+    def slow(conversation: Any, turn: Turn, choice: Any, how: How) -> Any:
+        begun.set()
+        assert how.stop is not None
+        stops.append(how.stop.wait(20))
+        yield from ()
+
+    monkeypatch.setattr(studio.chat, "_speak", slow)
+    assert studio.listening.notice(VISITOR.id, talk)
+    assert begun.wait(30)
+    studio.listening.close()
+    assert stops == [True]
+    assert studio.memory.list(VISITOR.id, "傲娇") == [], "it was not heard to the end"
+    assert studio.memory.unheard(VISITOR.id, talk)
+
+
 def test_another_programs_question_is_waited_for_too(studio: Studio) -> None:
     answer = converse(studio.chat, "owner", "傲娇", [("user", "在吗")], How())
     next(answer)

@@ -52,6 +52,7 @@ def test_the_whole_tree_comes_back_out_of_our_own_form(conversations: Conversati
     one, other = conversations.get("me", id), conversations.get("me", back)
     assert [said.content for said in one.messages] == [said.content for said in other.messages]
     assert (other.persona, other.title) == ("傲娇", one.title)
+    assert other.messages[0].meta == {"greeting": True}, "it answers nothing"
     assert export(conversations, "me", back, "sillytavern") != b""
     with pytest.raises(AccessError):
         export(conversations, "you", id, "json")

@@ -132,7 +132,8 @@ class Feedback:
         has not agreed."""
         message = self.branches.message(person, message_id)
         old_id = str(message.meta.get("edited", ""))
-        if message.role != "assistant" or not message.parent or not old_id or not self.agreed(person):
+        answers = message.role == "assistant" and message.parent and not message.meta.get("greeting")
+        if not answers or not old_id or not self.agreed(person):
             return
         old, (_, asked) = self.branches.message(person, old_id), self._asked(person, message)
         if old.content.strip() == message.content.strip():

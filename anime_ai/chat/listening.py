@@ -42,6 +42,7 @@ class Listening:
         self._chat, self._memory, self.pause = chat, memory, pause
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._stop = threading.Event()  # of what is at work
         self._waiting: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
@@ -86,6 +87,7 @@ class Listening:
     def close(self) -> None:
         """End what is at work, and wait for it; what waits is looked through when something is said there again."""
         self._closed.set()
+        self._stop.set()
         if (thread := self._thread) is not None:
             thread.join()
 
@@ -97,6 +99,9 @@ class Listening:
                     return
                 conversation_id, person = next(iter(self._waiting.items()))
             with self._chat().busy.pause(self.pause, self._closed) as stop:
+                self._stop = stop
+                if self._closed.is_set():  # since the pause began
+                    stop.set()
                 more = not stop.is_set() and self._listen(person, conversation_id, stop)
                 more = more or stop.is_set()
             with self._lock:

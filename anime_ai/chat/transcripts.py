@@ -37,6 +37,7 @@ KEPT: dict[str, tuple[type, ...]] = {
     "tokens": (int,),
     "done": (bool,),
     "edited": (str,),
+    "greeting": (bool,),
 }
 """What of a message's meta goes into a file, and what it has to be to come out of one; what a turn brought along is
 other people's documents."""
