@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -177,6 +178,73 @@ def test_the_old_vectors_answer_until_the_new_ones_are_there(
     with pytest.raises(KeyError):
         knowledge.semantic.switch("nothing").result(60)
     assert knowledge.semantic.dense.embedding is slow
+
+
+class Held(Hashed):
+    """One that waits before it reads, and tells that it was asked."""
+
+    reading, go_on = threading.Event(), threading.Event()
+
+    def documents(self, texts: Sequence[str]) -> Vectors:
+        self.reading.set()
+        assert self.go_on.wait(60)
+        return super().documents(texts)
+
+
+def test_who_deletes_a_base_does_not_wait_for_another_to_be_filled(knowledge: Knowledge) -> None:
+    kept, gone = knowledge.library.create("留"), knowledge.library.create("删")
+    for base in (kept, gone):
+        knowledge.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    believed(knowledge, Hashed())
+    knowledge.semantic.dense = Dense(Held(name="held"), 1.0)
+    filling = threading.Thread(target=knowledge.semantic._fill, args=(kept, knowledge.semantic.dense))
+    filling.start()
+    assert Held.reading.wait(60)
+    knowledge.remove_base(gone)
+    assert filling.is_alive(), "it is not filled yet"
+    Held.go_on.set()
+    filling.join()
+    for dropping in [one for one in threading.enumerate() if one.name == "knowledge-dropping"]:
+        dropping.join()
+    assert knowledge.semantic.vectors.held(gone, HASHED) == {}
+    assert knowledge.semantic.vectors.held(kept, "held")
+
+
+def test_a_base_deleted_while_embeddings_are_switched_takes_no_new_vectors_along(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    believing = Trial(({0.0: 0.5, 1.0: 0.9, **dict.fromkeys((0.25, 0.5, 2.0), 0.0)},) * 2)
+    monkeypatch.setattr(semantic, "find_embedding", lambda name, timeout: Hashed(name=name))
+    monkeypatch.setattr(trust, "measure", lambda embedding: believing)
+    bases = [knowledge.library.create(name) for name in ("一", "二")]
+    for base in bases:
+        knowledge.library.put(base, "a.txt", "1", [Block("text", "雪见喜欢草莓。")])
+    filled = knowledge.semantic._fill
+
+    def then_dropped(*args: Any) -> None:
+        filled(*args)
+        knowledge.semantic.drop_others()
+
+    monkeypatch.setattr(knowledge.semantic, "_fill", then_dropped)
+    knowledge.semantic.use("new")
+    assert all(knowledge.semantic.vectors.held(base, "new") for base in bases)
+    knowledge.library.remove_base(bases[0])
+    knowledge.semantic.drop_others()
+    assert set(knowledge.semantic._filled) == {(bases[1], "new")}, "what was deleted does not count as filled"
+
+
+def test_making_vectors_is_stopped_between_few(tmp_path: Path) -> None:
+    stop, asked = threading.Event(), []
+
+    def made(ids: set[str]) -> dict[str, list[float]]:
+        asked.append(len(ids))
+        stop.set()
+        return {id: [1.0, 0.0] for id in ids}
+
+    vectors = VectorStore(tmp_path / "vectors")
+    vectors.sync("base", "model", {str(number) for number in range(300)}, made, stop)
+    assert len(vectors.held("base", "model")) == asked[0] < 100
+    vectors.close()
 
 
 def test_an_embedding_of_the_settings_is_tried_by_a_rebuild_alone(

@@ -49,6 +49,7 @@ class Semantic:
         self.dense = self._chosen_before(settings.embedding)
         self._filling = threading.Lock()
         self._filled: dict[tuple[str, str], int] = {}
+        self._coming: Dense | None = None
         self._closing = threading.Event()
         self._switching = threading.Lock()
         self._rested = 0.0
@@ -107,6 +108,7 @@ class Semantic:
             dense = Dense(embedding, measure(embedding).trust)
             self.vectors.mend()
             self._filled.clear()
+            self._coming = dense
             for base_id in self._library.everything():
                 self._fill(base_id, dense)
             if self._closing.is_set():
@@ -116,12 +118,27 @@ class Semantic:
             self.drop_others()
             return dense
         finally:
+            self._coming = None
             self._switching.release()
 
     def drop_others(self) -> None:
-        """Delete the vectors of other embeddings, and of bases that are gone."""
+        """Delete the vectors of embeddings that are neither asked nor being switched to, and of bases that are gone."""
         with self._filling:
-            self.vectors.keep_only([(base_id, self.dense.embedding.name) for base_id in self._library.everything()])
+            if self._closing.is_set():
+                return
+            names = {one.embedding.name for one in (self.dense, self._coming) if one is not None}
+            kept = [(base_id, name) for base_id in self._library.everything() for name in names]
+            self._filled = {key: revision for key, revision in self._filled.items() if key in kept}
+            self.vectors.keep_only(kept)
+
+    def drop_soon(self) -> None:
+        """`drop_others` behind the caller's back: who deletes a base does not wait until another one is filled."""
+
+        def work() -> None:
+            with suppress(AnimeAIError):  # a later clean-up finds them
+                self.drop_others()
+
+        threading.Thread(target=work, name="knowledge-dropping", daemon=True).start()
 
     def _chosen_before(self, named: str) -> Dense:
         """The embedding that the settings name, else the one that was switched to; tried is only the latter."""

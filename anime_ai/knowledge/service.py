@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,8 +144,7 @@ class Knowledge:
         """Delete a base, its documents and its vectors for good."""
         self.library.remove_base(base_id, person)
         self._indexes.pop(base_id, None)
-        with suppress(KnowledgeError):  # a later clean-up finds them
-            self.semantic.drop_others()
+        self.semantic.drop_soon()
 
     def search(self, question: str, base_ids: Sequence[str], count: int = 5) -> list[Passage]:
         """The best passages of some bases, best first, each with its ranks and score.

@@ -20,6 +20,8 @@ from anime_ai.errors import AnimeAIError, KnowledgeError
 from anime_ai.processes import Lock
 
 BATCH = 500
+MADE = 64
+"""Vectors that are made between two looks at whether to stop: a model may take a second for as many."""
 GALLERY = "gallery"
 """The owner of the vectors of pictures, which no change of the documents touches."""
 Made = Callable[[set[str]], Mapping[str, Sequence[float]]]
@@ -79,10 +81,10 @@ class VectorStore:
             gone, missing = sorted(held - alive), sorted(alive - held)
             for first in range(0, len(gone), BATCH):
                 collection.delete(ids=gone[first : first + BATCH])
-            for first in range(0, len(missing), BATCH):
+            for first in range(0, len(missing), MADE):
                 if stop is not None and stop.is_set():
                     return
-                found = made(set(missing[first : first + BATCH]))
+                found = made(set(missing[first : first + MADE]))
                 if found:
                     collection.upsert(ids=list(found), embeddings=[list(map(float, one)) for one in found.values()])
 
