@@ -112,19 +112,20 @@ def train(
 
     settings = Settings.load(output_dir=output_dir, model_name=model, dataset=dataset)
     folder = settings.output_dir
-    if resume and (given := _given(dataset=dataset, model=model, persona=persona, set=set_)):
-        raise SettingsError("settings.contradiction", name="--resume", other=given[0])
     check_writable(folder)
+    named = _assignments(set_ or [])
+    if persona is not None:
+        named["persona"] = _persona_name(personas_of(settings), persona)
+    if model:
+        named["base"] = model
     if resume:
+        _check_same(folder, named, dataset, settings)
         if runs.read_run(folder).active:
             raise TrainingError("training.busy", path=folder)
         if runs.last_checkpoint(folder) is None:
             raise TrainingError("training.nothing_to_resume", path=folder)
     else:
-        named = _assignments(set_ or [])
-        if persona is not None:
-            named["persona"] = _persona_name(personas_of(settings), persona)
-        recipe = Recipe.from_values({**named, **({"base": model} if model else {})}, settings)
+        recipe = Recipe.from_values(named, settings)
         # Before anything of the folder is replaced: all that can be wrong by what was typed.
         if (folder / runs.STATUS).exists() and runs.read_run(folder).active:
             raise TrainingError("training.busy", path=folder)
@@ -145,9 +146,20 @@ def train(
         print(text("cli.trained", folder=run.adapter, step=run.step, total=run.total))
 
 
-def _given(**options: Any) -> list[str]:
-    """The options that were given, as they are typed."""
-    return [f"--{name}" for name, value in options.items() if value]
+def _check_same(folder: Path, named: dict[str, Any], dataset: str | None, settings: Settings) -> None:
+    """Raise SettingsError where a run that is to go on began with other settings than those that are `named` now."""
+    from anime_ai.files import read_json
+    from anime_ai.training import runs
+    from anime_ai.training.recipe import Recipe
+
+    config = read_json(folder / runs.CONFIG)
+    began = config.get("recipe") if isinstance(config, dict) else None
+    if not isinstance(began, dict):
+        return  # that there is no run is said where it is looked for
+    then, now = (asdict(Recipe.from_values(values, settings)) for values in (began, {**began, **named}))
+    other = next((name for name in then if then[name] != now[name]), "--dataset" if dataset else "")
+    if other:
+        raise SettingsError("settings.contradiction", name="--resume", other=other)
 
 
 def _persona_name(personas: Any, name: str) -> str:

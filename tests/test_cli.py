@@ -19,6 +19,7 @@ from anime_ai.errors import DatasetError
 from anime_ai.files import read_json
 from anime_ai.models.bases import Base
 from anime_ai.training import runs
+from anime_ai.training.recipe import Recipe
 from anime_ai.training.runs import Run
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -127,10 +128,21 @@ def test_a_dataset_of_the_app_goes_by_whatever_name_it_has(settings: Settings) -
         assert caught.value.key == "dataset.unknown"
 
 
-@pytest.mark.parametrize("more", [["--set", "epochs=2"], ["--persona", "三无"], ["--model", "starter"]])
-def test_going_on_takes_no_other_settings(call: Call, tmp_path: Path, more: list[str]) -> None:
-    refused(call("train", "--resume", *more, "--output-dir", "out"), "--resume", more[0])
-    assert nothing_written(tmp_path / "out")
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--set", "epochs=2"], "epochs"),
+        (["--persona", "三无"], "persona"),
+        (["--model", "starter"], "base"),
+        (["--dataset", "rows.json"], "--dataset"),
+    ],
+)
+def test_going_on_takes_no_other_settings(call: Call, tmp_path: Path, more: list[str], word: str) -> None:
+    recipe = Recipe(persona="傲娇", base="auto", epochs=3)
+    runs.create(tmp_path / "out", recipe, run_id="cli", name="", dataset="", rows=[Row("问", "答", "傲娇")])
+    runs.write_status(tmp_path / "out", state="stopped")
+    refused(call("train", "--resume", *more, "--output-dir", "out"), "--resume", word)
+    refused(call("train", "--resume", "--set", "epochs=3", "--persona", "傲娇", "--output-dir", "out"), "检查点")
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(call: Call, tmp_path: Path) -> None:
