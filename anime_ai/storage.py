@@ -101,7 +101,9 @@ class Database:
         self._engine = self._make_engine(foreign_keys=True)
         self._writing = sessionmaker(self._engine, expire_on_commit=False)
         self._hasty = sessionmaker(self._engine.execution_options(synchronous="NORMAL"), expire_on_commit=False)
-        self._reading = sessionmaker(self._engine.execution_options(begin="BEGIN"), expire_on_commit=False)
+        # Elsewhere each question would see a state of its own; SQLite knows no other way.
+        one_state = {} if self.file else {"isolation_level": "REPEATABLE READ"}
+        self._reading = sessionmaker(self._engine.execution_options(begin="BEGIN", **one_state), expire_on_commit=False)
 
     @classmethod
     def open(cls, where: Settings | Path | str, busy_s: float = 5.0) -> Database:
@@ -130,8 +132,11 @@ class Database:
         waits until the disk has it. It outlives the program's death all the same, and a power cut may take it back.
         Raises StorageError for a database that is locked, full, corrupt or out of reach.
         """
-        with self._said_plainly(), self._alone(), (self._hasty if hasty else self._writing).begin() as session:
-            yield session
+        with self._said_plainly():
+            if (around := getattr(self._open, "session", None)) is not None:
+                around.commit()  # without WAL the writer would wait for this thread's own reader
+            with self._alone(), (self._hasty if hasty else self._writing).begin() as session:
+                yield session
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -154,16 +159,18 @@ class Database:
     @contextmanager
     def together(self) -> Iterator[None]:
         """What this thread reads in the block it reads of one state, in one transaction: each of its own would take as
-        long as the question. What is written meanwhile, also by the block, is not seen in it. Not around a `yield`."""
+        long as the question. What others write meanwhile is not seen in it; what the block itself writes ends that
+        state. Not around a `yield`."""
         if getattr(self._open, "session", None) is not None:
             yield
             return
-        with self.reading() as session:
+        with self._said_plainly(), self._reading() as session:
             self._open.session = session
             try:
                 yield
             finally:
                 self._open.session = None
+            session.commit()
 
     def close(self) -> None:
         """Close all connections. Closing twice does no harm."""

@@ -130,3 +130,15 @@ def test_starts_at_once_import_what_ships_once(url: str) -> None:
     with Database.open(url) as database:
         assert len(Datasets(database).list()) == 1
     assert failed == []
+
+
+def test_what_is_read_together_is_of_one_state(url: str) -> None:
+    with Database.open(url) as database:
+        datasets = Datasets(database)
+        with database.together():
+            assert datasets.list() == []
+            other = threading.Thread(target=datasets.create, args=("一", []))
+            other.start()
+            other.join()
+            assert datasets.list() == []
+        assert [one.name for one in datasets.list()] == ["一"]

@@ -105,6 +105,23 @@ def test_what_is_read_together_is_of_one_state_and_in_one_transaction(database: 
     assert names() == ["一", "二", "三"], "nothing is held open"
 
 
+def test_what_reads_together_may_write_also_where_readers_and_writers_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system without shared memory, where SQLite refuses WAL."""
+    monkeypatch.setattr(Database, "_let_read_while_written", lambda *given: None)
+    wanted = select(DatasetRecord.name)
+    with Database.open(tmp_path / "studio.db", busy_s=0.2) as database:
+        with database.together():
+            with database.reading() as session:
+                assert session.scalar(text("PRAGMA journal_mode")) == "delete"
+                assert session.scalars(wanted).all() == []
+            add_dataset(database, "一")
+            with database.reading() as session:
+                assert session.scalars(wanted).all() == ["一"]
+        add_dataset(database, "二")
+
+
 def test_a_failing_block_leaves_nothing(database: Database) -> None:
     def fail() -> None:
         with database.session() as session:
