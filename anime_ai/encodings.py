@@ -40,7 +40,7 @@ def decode(content: bytes, encoding: str | None = None) -> Decoded:
     """
     if encoding:
         return Decoded(content.decode(encoding).removeprefix("\ufeff"), encoding)
-    unicode = json.detect_encoding(content)
+    unicode: str = json.detect_encoding(content)
     if unicode.startswith("utf-16-"):  # told by a zero at the beginning, which may also be that of 一 (U+4E00)
         unicode = _without_mark(content) or unicode
     if not unicode.startswith("utf-8"):

@@ -70,7 +70,7 @@ __all__ = [
     "shown_name",
 ]
 
-HEAD = "0014"
+HEAD = "0015"
 """The revision of the newest migration; a test compares it with `anime_ai/migrations`."""
 
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"

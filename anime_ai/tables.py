@@ -273,12 +273,14 @@ class CharacterRecord(Base):
 
 
 class CharacterPictureRecord(Base):
-    """A picture by which a character is known."""
+    """A picture by which a character is known. `learned_from`: the shown picture on which somebody named her, "" for
+    one that was enrolled by itself."""
 
     __tablename__ = "character_pictures"
     id: Mapped[str] = mapped_column(String(32), primary_key=True, default=new_id)
     character_id: Mapped[str] = mapped_column(ForeignKey("characters.id", ondelete="CASCADE"), index=True)
     file: Mapped[str] = mapped_column(String(64))
+    learned_from: Mapped[str] = mapped_column(String(32), default="", server_default="")
     created: Mapped[float] = mapped_column(Double, default=time.time)
 
 

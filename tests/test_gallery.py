@@ -57,6 +57,13 @@ def test_a_gallery_that_is_too_small_goes_by_what_was_measured() -> None:
     assert calibrated(vectors, owners, None).surely > 1, "nobody is surely somebody by a model that nobody measured"
 
 
+def test_a_picture_under_two_names_does_not_move_the_line() -> None:
+    vectors, owners = people(10, 2, 3)
+    line = calibrated(vectors[1:], owners[1:], MEASURED)
+    twice = calibrated(np.concatenate([vectors, vectors[:1]]), [*owners, owners[-1]], MEASURED)
+    assert (twice.perhaps, twice.surely) == pytest.approx((line.perhaps, line.surely), abs=1e-6)
+
+
 def test_a_model_that_nobody_measured_goes_by_the_gallery() -> None:
     vectors, owners = people(10, 3, 1)
     line = calibrated(vectors, owners, None)

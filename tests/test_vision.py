@@ -247,6 +247,31 @@ def test_who_was_named_is_recognised_and_told(vision: Vision) -> None:
     assert nobody.seen.characters == ()
 
 
+def test_a_wrong_name_that_is_corrected_is_unlearned(vision: Vision) -> None:
+    def known() -> list[tuple[str, int]]:
+        return [(one.name, one.pictures) for one in vision.album.characters(ME)]
+
+    vision.enrol(ME, "雪见", [blue(20)])
+    shown, other = vision.describe(ME, "a.png", blue()), vision.describe(ME, "b.png", blue(90))
+    vision.correct(ME, other.id, other.seen, "雪见")
+    wrong = vision.correct(ME, shown.id, shown.seen, "海棠")
+    assert known() == [("海棠", 1), ("雪见", 2)]
+    right = vision.correct(ME, shown.id, wrong.seen, "雪见")
+    assert known() == [("雪见", 3)], "the wrong one was known by this picture alone"
+    vision.correct(ME, shown.id, right.seen.recognised(None), "雪见")
+    assert known() == [("雪见", 3)], "one picture is learned once"
+    vision.correct(OTHER, vision.describe(OTHER, "a.png", blue()).id, shown.seen, "")
+    vision.correct(ME, shown.id, right.seen, "")
+    assert known() == [("雪见", 2)], "what else she is known by stays"
+    vision.enrol(ME, "雪见", [blue(110 + number) for number in range(8)])
+    wrong = vision.correct(ME, shown.id, shown.seen, "海棠")
+    vision.correct(ME, shown.id, wrong.seen, "雪见")
+    assert known() == [("雪见", 10)], "also where she learns no more"
+    kept = {path for _, path in vision.album.known_by(ME).values()}
+    shown_files = {*vision.album.files_of(ME).values(), *vision.album.files_of(OTHER).values()}
+    assert {*(vision.settings.studio_dir / "pictures").rglob("*.webp")} == kept | shown_files
+
+
 def test_another_look_sees_who_is_known_by_now(vision: Vision) -> None:
     shown = vision.describe(ME, "a.png", blue())
     vision.correct(ME, shown.id, shown.seen.corrected("hair_colour", ["银发"]))

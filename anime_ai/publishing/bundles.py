@@ -141,7 +141,8 @@ class Bundles:
     def _documents(self, bases: Sequence[str], files: dict[str, Path | bytes]) -> list[dict[str, Any]]:
         told = []
         for number, base_id in enumerate(dict.fromkeys(bases)):
-            base, documents = self.knowledge.library.base(base_id), []
+            base = self.knowledge.library.base(base_id)
+            documents: list[dict[str, str]] = []
             for one in self.knowledge.library.documents(base_id):
                 said = as_markdown(self.knowledge.library.text(one.id), self.knowledge.library.chunks(one.id))
                 if said:

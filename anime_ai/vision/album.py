@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -122,8 +122,9 @@ class Album:
         with self._database.reading() as session:
             return [Character(*row) for row in session.execute(wanted)]
 
-    def enrol(self, person: str, name: str, pictures: Sequence[Image.Image]) -> str:
-        """Make a character known by some pictures, or by more of them; her id.
+    def enrol(self, person: str, name: str, pictures: Sequence[Image.Image], learned_from: str = "") -> str:
+        """Make a character known by some pictures, or by more of them; her id. `learned_from`: the shown picture that
+        they are, by which nobody else is known any more.
 
         Raises VisionError for a name that is none, no picture, or more than MOST_PICTURES of one character.
         """
@@ -136,11 +137,22 @@ class Album:
             raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
         with self._filed(pictures) as files:
             try:
-                return self._enrolled(person, name, files)
+                id, gone = self._enrolled(person, name, files, learned_from)
             except IntegrityError:  # somebody else has made her meanwhile
-                return self._enrolled(person, name, files)
+                id, gone = self._enrolled(person, name, files, learned_from)
+        self._unlink(gone)
+        return id
 
-    def _enrolled(self, person: str, name: str, files: Sequence[str]) -> str:
+    def unlearn(self, person: str, picture_id: str, but: str = "") -> None:
+        """Let nobody `but` one character be known by a shown picture any more; who was known by it alone is gone."""
+        with self._database.session() as session:
+            gone = _unlearned(session, person, picture_id, CharacterRecord.id != but)
+        self._unlink(gone)
+
+    def _enrolled(
+        self, person: str, name: str, files: Sequence[str], learned_from: str
+    ) -> tuple[str, builtins.list[str]]:
+        """Her id, and the files by which a picture was known before that is named anew."""
         with self._database.session() as session:
             wanted = select(CharacterRecord).where(CharacterRecord.person == person, CharacterRecord.name == name)
             record = session.scalars(wanted).first()
@@ -151,8 +163,12 @@ class Album:
             count = select(func.count()).where(CharacterPictureRecord.character_id == record.id)
             if (session.scalar(count) or 0) + len(files) > MOST_PICTURES:
                 raise VisionError("vision.too_many_pictures", name=name, most=MOST_PICTURES)
-            session.add_all(CharacterPictureRecord(character_id=record.id, file=file) for file in files)
-            return record.id
+            session.add_all(
+                CharacterPictureRecord(character_id=record.id, file=file, learned_from=learned_from) for file in files
+            )
+            session.flush()
+            gone = CharacterPictureRecord.file.not_in(files)
+            return record.id, _unlearned(session, person, learned_from, gone) if learned_from else []
 
     def forget(self, person: str, character_id: str) -> None:
         """Delete a character and her pictures for good."""
@@ -224,6 +240,21 @@ class Album:
             record.corrected,
             record.created,
         )
+
+
+def _unlearned(session: Session, person: str, picture_id: str, wanted: Any) -> list[str]:
+    """Delete what was learned from a shown picture, and the characters that nothing is left of; the files."""
+    learned = (
+        select(CharacterPictureRecord)
+        .join(CharacterRecord)
+        .where(CharacterRecord.person == person, CharacterPictureRecord.learned_from == picture_id, wanted)
+    )
+    found = list(session.scalars(learned))
+    files, characters = [one.file for one in found], {one.character_id for one in found}
+    session.execute(delete(CharacterPictureRecord).where(CharacterPictureRecord.id.in_([one.id for one in found])))
+    left = select(CharacterPictureRecord.character_id)
+    session.execute(delete(CharacterRecord).where(CharacterRecord.id.in_(characters), CharacterRecord.id.not_in(left)))
+    return files
 
 
 def _owned(session: Session, person: str, picture_id: str) -> PictureRecord:

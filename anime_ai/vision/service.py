@@ -203,7 +203,10 @@ class Vision:
         learns the picture."""
         shown = self.album.get(person, picture_id)
         if who is not None and who.strip() != next((one.name for one in seen.characters if one.sure), ""):
-            seen = seen.recognised(self._learned(person, shown, who.strip()) if who.strip() else None)
+            known = self._learned(person, shown, who.strip()) if who.strip() else None
+            if known is None:
+                self.album.unlearn(person, picture_id)
+            seen = seen.recognised(known)
         return self.album.correct(person, picture_id, seen)
 
     def enrol(self, person: str, name: str, sources: Sequence[Path | bytes]) -> Character:
@@ -214,12 +217,13 @@ class Vision:
         return next(one for one in self.album.characters(person) if one.id == id)
 
     def _learned(self, person: str, shown: Shown, name: str) -> Known:
-        """The character whom a person named in a picture, by which she is known from now on. One who is known by enough
-        pictures learns no more."""
+        """The character whom a person named in a picture, by which she is known from now on, and nobody else who was
+        named on it before. One who is known by enough pictures learns no more."""
         held = next((one for one in self.album.characters(person) if one.name == name), None)
         if held is not None and held.pictures >= MOST_PICTURES:
+            self.album.unlearn(person, shown.id, but=held.id)
             return Known(held.id, held.name, 1.0, True)
-        return Known(self.album.enrol(person, name, [read_picture(shown.path)]), name, 1.0, True)
+        return Known(self.album.enrol(person, name, [read_picture(shown.path)], shown.id), name, 1.0, True)
 
     # Finding
 
