@@ -31,7 +31,7 @@ from anime_ai.serving.meter import QuotaError
 from anime_ai.studio import Studio
 from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.guard import Hosts, Pictures
-from anime_ai.ui.launch import check_password, trust_proxies
+from anime_ai.ui.launch import check_password, free_port, trust_proxies
 from anime_ai.ui.oauth import OAuth
 from anime_ai.ui.page import guarded
 from anime_ai.ui.passwords import Password
@@ -77,6 +77,19 @@ def test_a_public_address_needs_a_password_that_keeps_others_out(
     check_password("", "127.0.0.1", False)
     monkeypatch.setenv("SPACE_ID", "me/studio")
     check_password("", host, share)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "key"),
+    [
+        *(("127.0.0.1", port, "ui.bad_port") for port in (-1, 0, 65536, 10**9)),
+        *((host, 7860, "ui.bad_host") for host in ("203.0.113.7", "no such host", "名..字")),
+    ],
+)
+def test_a_host_or_a_port_that_cannot_be_one_is_said(host: str, port: int, key: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        free_port(host, port)
+    assert refused.value.key == key
 
 
 def test_the_app_does_not_start_on_a_public_address_without_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import shutil
@@ -39,7 +40,10 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1"
 
 
 def free_port(host: str, port: int) -> int:
-    """`port`, or the next one that nobody listens on. Raises SettingsError when 50 in a row are taken."""
+    """`port`, or the next one that nobody listens on. Raises SettingsError when 50 in a row are taken, and for what is
+    no port, or no host of this machine."""
+    if not 0 < port < 65536:
+        raise SettingsError("ui.bad_port", port=port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, min(port + TRIES, 65536)):
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -47,7 +51,11 @@ def free_port(host: str, port: int) -> int:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host.strip("[]"), candidate))
-            except OSError:
+            except TypeError:  # a name that cannot even be asked for
+                raise SettingsError("ui.bad_host", host=host[:80]) from None
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                    raise SettingsError("ui.bad_host", host=host[:80]) from None
                 continue
             return candidate
     raise SettingsError("ui.no_port", host=host, port=port)
