@@ -9,21 +9,22 @@ import random
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from anime_ai.chat.ahead import Ahead
 from anime_ai.chat.allowance import Allowance, Everything, counted
+from anime_ai.chat.answering import Answering, answering
 from anime_ai.chat.busy import Busy
-from anime_ai.chat.choices import AdapterChoice, base_name, checkpoints_of, chosen, is_open, is_starter, offered
+from anime_ai.chat.choices import AdapterChoice, checkpoints_of, chosen, is_open, offered
 from anime_ai.chat.context import Filling
 from anime_ai.chat.conversations import Conversation, Conversations
 from anime_ai.chat.hearing import LISTENING
 from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text, tells_card
-from anime_ai.chat.machine import legible, offers
+from anime_ai.chat.machine import legible
 from anime_ai.chat.memory import Memory
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
@@ -34,26 +35,15 @@ from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.models.engines import engine_name, open_engine, server_name, starter_answers
+from anime_ai.models.engines import engine_name, open_engine, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
-from anime_ai.texts import text
 from anime_ai.training.recipe import SMALL
 from anime_ai.training.runs import Run
 
 SHIPPED = ASSETS / "starter" / "adapters"
 LOOK = "你看看这张图。"
 """What is asked with a picture that comes without a word."""
-
-
-@dataclass(frozen=True)
-class Answering:
-    """Which model answers: a line for the page. Making one loads nothing."""
-
-    label: str
-    starter: bool
-    loaded: bool
-    notice: str
 
 
 class Chat:
@@ -95,26 +85,7 @@ class Chat:
     def answering(self, adapter_id: str = "", language: str | None = None, person: str = OWNER) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
         choice = self.choice(adapter_id, person)
-        name = base_name(self.settings) if choice.base == "auto" else choice.base
-        server = server_name(self.settings)
-        starter = is_starter(self.settings, name) and not server
-        if server:
-            name = self.settings.remote_model or text("chat.its_model", language)
-            label = text("chat.answering_there", language, server=server, base=name)
-        else:
-            label = text("chat.answering", language, base=text("model.starter", language) if starter else name)
-        if choice.id:
-            label = text("chat.answering_with", language, answering=label, adapter=choice.label)
-        engine = self._engine
-        here = engine is not None and (bool(server) or name in (engine.base.id, str(engine.base.path)))
-        notices = [text("chat.starter_notice", language)] * starter
-        notices += [text("chat.on_cpu_meanwhile", language)] * self._aside
-        notices += [text("chat.leaves_this_machine", language, server=server)] * bool(server)
-        notices += [text(key, language) for key in offers(engine)] if here and not server else []
-        loaded = engine is not None and here and engine.loaded
-        if engine is not None and loaded and not server:
-            label = text("chat.answering_by", language, answering=label, engine=engine.name)
-        return Answering(label, starter, loaded, " ".join(notices))
+        return answering(self.settings, choice, self._engine, self._aside, language)
 
     def checkpoints(self, persona: str = "") -> list[AdapterChoice]:
         """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
