@@ -169,7 +169,8 @@ class SamplingRecord(Base):
 
 
 class FeedbackRecord(Base):
-    """What a person thought of an answer, and the row that was made of it. `kind`: up, down, edit or pick.
+    """What a person thought of an answer, and the row that was made of it. `kind`: up, down, edit or pick;
+    agreed where the person, once, agreed that it is kept.
 
     `provenance`: prompt, persona, adapter, its hash, seed. `message_id` is empty for an answer that stands in no
     conversation.

@@ -137,7 +137,7 @@ def test_what_is_read_together_is_of_one_state(url: str) -> None:
         datasets = Datasets(database)
         with database.together():
             assert datasets.list() == []
-            other = threading.Thread(target=datasets.create, args=("一", []))
+            other = threading.Thread(target=datasets.create, args=("一", [Row("问", "答")]))
             other.start()
             other.join()
             assert datasets.list() == []
