@@ -59,7 +59,7 @@ class Branches:
         with self._database.session() as session:
             record, old = owned_message(session, person, message_id)
             brought = {name: old.meta[name] for name in ("turn", "greeting") if name in old.meta}
-            kept = {**brought, **(meta or {}), "edited": old.id}
+            kept: dict[str, Any] = {**brought, **(meta or {}), "edited": old.id}
             if old.role == "assistant":
                 kept["feeling"] = tone_of(content)
             wanted = Message("", old.role, content, meta=kept, speaker=old.speaker)

@@ -129,8 +129,9 @@ def _own(whole: dict[str, Any], persona: str) -> Transcript:
     for number, one in enumerate(told, 1):
         one = one if isinstance(one, dict) else {}
         id, parent, role = (one.get(name) for name in ("id", "parent", "role"))
-        fits = isinstance(id, str) and id not in seen and isinstance(parent, str) and parent in seen
-        if not fits or role not in ("user", "assistant"):
+        if not isinstance(id, str) or not isinstance(parent, str) or role not in ("user", "assistant"):
+            raise ChatFileError("chat_file.bad_message", number=number)
+        if id in seen or parent not in seen:
             raise ChatFileError("chat_file.bad_message", number=number)
         seen.add(id)
         words = (_words(one.get("content"), number), _words(one.get("thinking", ""), number))
