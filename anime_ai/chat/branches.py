@@ -58,8 +58,8 @@ class Branches:
         """Another wording of a message: an alternative to it, at which the line now ends. The old one stays."""
         with self._database.session() as session:
             record, old = owned_message(session, person, message_id)
-            brought = {name: old.meta[name] for name in ("turn", "greeting") if name in old.meta}
-            kept: dict[str, Any] = {**brought, **(meta or {}), "edited": old.id}
+            brought: dict[str, Any] = {name: old.meta[name] for name in ("turn", "greeting") if name in old.meta}
+            kept = {**brought, **(meta or {}), "edited": old.id}
             if old.role == "assistant":
                 kept["feeling"] = tone_of(content)
             wanted = Message("", old.role, content, meta=kept, speaker=old.speaker)
