@@ -486,3 +486,14 @@ def test_a_persona_that_is_gone_is_said(tab: ChatTab, studio: Studio) -> None:
     opened = tab.arrive(VISITOR)
     assert opened[ID] == talk.id
     assert "&lt;b&gt;谁&lt;/b&gt;”已经不在了" in opened[ANSWERING]
+
+
+def test_a_question_that_is_deleted_while_it_is_answered_again_is_no_fault_of_the_program(studio: Studio) -> None:
+    talk = studio.conversations.start("owner", "傲娇").id
+    asked = studio.conversations.append("owner", talk, "user", "早")
+    replies = studio.chat.again("owner", asked.id)
+    next(replies)
+    studio.conversations.branches.delete("owner", asked.id)
+    with pytest.raises(AccessError):
+        list(replies)
+    assert studio.conversations.get("owner", talk).messages == ()

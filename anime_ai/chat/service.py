@@ -185,7 +185,8 @@ class Chat:
             try:
                 yield from self._answer(person, conversation, asked, choice, how)
             finally:  # nothing came: what was shown is shown again
-                if self.conversations.get(person, conversation_id).messages[-1].id == asked.id:
+                line = self.conversations.get(person, conversation_id).messages
+                if line and line[-1].id == asked.id:  # it may have been deleted meanwhile
                     branches.switch(person, message_id)
 
     def go_on(self, person: str, message_id: str, how: How = How()) -> Iterator[Reply]:  # noqa: B008
