@@ -77,9 +77,11 @@ def client(address: str) -> Iterator[Client]:
     found.close()
 
 
-def test_the_chat_tab_by_gradios_client(client: Client) -> None:
+def test_the_chat_tab_by_gradios_client(client: Client, studio: Studio) -> None:
     assert "纪棠" in json.dumps(client.call("arrive"), ensure_ascii=False)
-    line, *_ = client.call("send", "早上好", "", *PLAIN, [], None)
+    talk = studio.conversations.last("owner")
+    assert talk is not None
+    line, *_ = client.call("send", "早上好", talk.id, "", *PLAIN, *NO_PICTURE)
     assert re.findall(r'<article class="message-row (\w+)"', line) == ["bot", "user", "bot"]
     assert "base说：早上好" in line
 
@@ -90,14 +92,14 @@ def test_the_dataset_tab_by_gradios_client(client: Client, studio: Studio, tmp_p
     file = tmp_path / "三行.json"
     rows = [{"input": f"问{n}", "output": f"答{n}", "persona": "傲娇"} for n in range(3)]
     file.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    nothing = ["", "", "", "", "", "order"]
-    assert "EVA" in json.dumps(client.call("arrive", None, *nothing, number=1), ensure_ascii=False)
+    nothing = ["1", "", "", "", "", "", "order"]
+    assert "EVA" in json.dumps(client.call("arrive", [], None, *nothing, number=1), ensure_ascii=False)
     assert "问2" in json.dumps(client.call("upload", handle_file(str(file))), ensure_ascii=False)
     columns = [None] * len(FIELDS)
     shown = client.call("make", "三行", False, None, "", None, False, "傲娇", *columns)
     assert "问2" in json.dumps(shown, ensure_ascii=False)
     info = studio.datasets.find("三行")
-    client.call("add", info.id, *nothing, "问3", "答3", "傲娇", "", "", "", "", "", False)
+    client.call("add", [], info.id, *nothing, "问3", "答3", "傲娇", "", "", "", "", "", False)
     assert [row.input for row in studio.datasets.rows(info.id)] == ["问0", "问1", "问2", "问3"]
 
 
