@@ -22,8 +22,8 @@ def tab(studio: Studio) -> ChatTab:
 def two_sides(chat: FakeChat, monkeypatch: pytest.MonkeyPatch) -> None:
     choice = type(chat.adapters()[0])
     adapters = [choice("run:1", "三行", "傲娇", "starter"), choice("", "starter", "", "auto")]
-    monkeypatch.setattr(chat, "adapters", lambda persona="": adapters)
-    monkeypatch.setattr(chat, "choice", lambda id: next(one for one in adapters if one.id == id))
+    monkeypatch.setattr(chat, "adapters", lambda persona="", person="": adapters)
+    monkeypatch.setattr(chat, "choice", lambda id, person="": next(one for one in adapters if one.id == id))
 
 
 def test_both_sides_of_a_comparison_get_the_same_seed_and_the_pick_is_a_pair(

@@ -19,7 +19,7 @@ from anime_ai.ui.chat_tab import ChatTab
 from anime_ai.ui.group_panel import OWN
 
 BOTH = ["傲娇", "活泼"]
-FACES, MEMBERS, ORDER, *ADAPTERS = range(-7, 0)
+FACES, MEMBERS, ORDER, *ADAPTERS = range(-9, -2)  # before the buttons that send and that stop
 """Places of the group's, behind all that is told when a conversation is opened."""
 
 
