@@ -143,15 +143,12 @@ def test_a_row_is_written_with_an_input_method(tab: Tab) -> None:
 def test_stop_and_a_reload_keep_what_she_said(tab: Tab) -> None:
     page = tab.open()
     before = page.locator("#talk .message-content").count()
-    tab.act("edit", 0)
-    page.fill("#line .rewrite textarea", "写到一半")
     tab.say("长" * 1500)
     page.wait_for_selector("#stop")
     page.wait_for_function(f"document.querySelectorAll('#talk .message-content').length >= {before + 2}")
     page.wait_for_timeout(500)
     page.click("#stop")
     stopped = tab.answered(before + 2, seconds=5)
-    assert page.input_value("#line .rewrite textarea") == "写到一半"
     assert 0 < len(stopped[-1]) < 1500
     page.reload()
     page.wait_for_selector("#talk .message")

@@ -29,18 +29,17 @@ const button = (name, act, kind = "") => {
   return made;
 };
 
-const open = new Map(); // the boxes in which messages are rewritten, by the messages' ids
-const edit = (row, kept) => {
+const edit = (row) => {
   if (!row || row.querySelector("textarea")) return;
   const content = row.querySelector(".message-content");
   if (!content) return;
   const user = row.classList.contains("user");
   const box = document.createElement("textarea");
-  box.value = kept?.value ?? words(row);
+  box.value = words(row);
   const bar = document.createElement("div");
   bar.className = "bar";
   const id = row.dataset.message;
-  const leave = () => { open.delete(id); form.remove(); row.classList.remove("editing"); };
+  const leave = () => { form.remove(); row.classList.remove("editing"); };
   const save = (act) => { const said = box.value; leave(); tell(act, id, { text: said }); };
   bar.append(
     button(told("save"), () => save("edit"), user ? "" : "main"),
@@ -53,9 +52,7 @@ const edit = (row, kept) => {
   row.classList.add("editing");
   content.after(form);
   box.style.height = `${Math.min(box.scrollHeight + 8, 360)}px`;
-  open.set(id, box);
-  if (!kept || document.activeElement === document.body) box.focus();
-  if (kept) box.setSelectionRange(kept.selectionStart, kept.selectionEnd);
+  box.focus();
   box.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "Escape") { event.stopPropagation(); leave(); }
@@ -65,14 +62,6 @@ const edit = (row, kept) => {
     }
   });
 };
-
-// The line is drawn anew when an answer ends. What is being written in it meanwhile comes back.
-watch("value", () => {
-  for (const [id, box] of open) {
-    const row = !box.isConnected && element.querySelector(`[data-message="${id}"]`);
-    if (row) edit(row, box);
-  }
-});
 
 // What has to be known before something is done.
 const ask = (row, notice, act) => {
@@ -137,6 +126,8 @@ const watchRoom = () => {
   }, true);
   new MutationObserver(() => {
     if (!box.querySelector(".streaming")) opened = null;
+    const aim = box.querySelector(".aim");
+    if (aim) { aim.scrollIntoView({ block: "center" }); aim.classList.remove("aim"); atEnd = false; return; }
     if (atEnd) box.scrollTop = box.scrollHeight;
   }).observe(box, { childList: true, subtree: true, characterData: true });
   box.scrollTop = box.scrollHeight;
