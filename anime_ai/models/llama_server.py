@@ -104,7 +104,8 @@ class LlamaServer:
         """End the child, whatever it is doing."""
         if self._process is not None:
             kill_tree(self._process, grace_s=0.0)
-            self._log.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows may still hold it; it goes as a stale one then
+                self._log.unlink()
         self._process = None
 
     def read(self, slot: int, ids: tuple[int, ...], scales: list[float]) -> Generator[Said, None, None]:
