@@ -44,7 +44,7 @@ def optimisers(
         at_an_end = weight.ndim != 2 or any(one in name for one in outside)
         (others if weight.ndim <= 1 else tables if at_an_end else matrices).append(weight)
     groups = [{"params": tables, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    # torch's own Muon computes in bf16, which a CPU without the instructions emulates, at most of a step's time.
+    # torch's own Muon computes in bf16, which a CPU without the instructions emulates.
     quick = not matrices or matrices[0].device.type != "cpu" or cpu_device().bf16
     muon: torch.optim.Optimizer = (
         torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
