@@ -1,4 +1,4 @@
-"""Who somebody is: the password, Hugging Face on a Space, a public address without one, what visitors may use."""
+"""Who somebody is: the password, Hugging Face on a Space, a public address without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from anime_ai.ui.launch import check_password, free_port
 from anime_ai.ui.oauth import OAuth
 from anime_ai.ui.passwords import Password
 from anime_ai.ui.persons import Persons
-
 
 # The password
 
