@@ -11,6 +11,18 @@ from browsing import Tab, choose, drop, upload
 from ui_fakes import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def rows_that_ship(tab: Tab) -> Any:
+    """The tab of the dataset that has more than one page, whatever other tests have brought in."""
+    page = tab.open()
+    tab.go("dataset")
+    page.wait_for_selector("#grid [data-row]")
+    choose(page, "#dataset-name", "内置对话")
+    page.wait_for_selector("#pager:has-text('第 1 '):not(:has-text('/ 1 页'))")
+    return page
+
+
 EVIL = (
     '<img src=x onerror="document.title=1"> <svg onload=alert(1)> [点我](javascript:alert(1)) '
     "![图](http://203.0.113.1/a.png) ${alert(1)} {{constructor}}"
@@ -42,9 +54,7 @@ def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> No
 
 
 def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab) -> None:
-    page = tab.open()
-    tab.go("dataset")
-    page.wait_for_selector("#grid [data-row]")
+    page = rows_that_ship(tab)
     page.focus("#grid tr[data-row] >> nth=2")
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
