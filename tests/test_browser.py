@@ -11,6 +11,10 @@ from browsing import Tab, choose, drop, upload
 from ui_fakes import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+EVIL = (
+    '<img src=x onerror="document.title=1"> <svg onload=alert(1)> [点我](javascript:alert(1)) '
+    "![图](http://203.0.113.1/a.png) ${alert(1)} {{constructor}}"
+)
 
 
 def rows_that_ship(tab: Tab) -> Any:
@@ -21,12 +25,6 @@ def rows_that_ship(tab: Tab) -> Any:
     choose(page, "#dataset-name", "内置对话")
     page.wait_for_selector("#pager:has-text('第 1 '):not(:has-text('/ 1 页'))")
     return page
-
-
-EVIL = (
-    '<img src=x onerror="document.title=1"> <svg onload=alert(1)> [点我](javascript:alert(1)) '
-    "![图](http://203.0.113.1/a.png) ${alert(1)} {{constructor}}"
-)
 
 
 def test_whatever_is_written_anywhere_stays_text(tab: Tab, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The database: opening, transactions, migrations, and what happens when something is wrong with it."""
+"""The database: opening, transactions, and what happens when something is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, inspect, select, text
+from databases import add_dataset, dataset_names
+from sqlalchemy import event, func, select, text
 
 from anime_ai import storage
 from anime_ai.config import Settings
 from anime_ai.errors import StorageError
-from anime_ai.storage import Base, ConversationRecord, Database, DatasetRecord, MessageRecord, RowRecord
+from anime_ai.storage import ConversationRecord, Database, DatasetRecord, MessageRecord, RowRecord
 
 
 @pytest.fixture
@@ -32,19 +33,6 @@ def file(tmp_path: Path) -> Path:
 def database(file: Path) -> Iterator[Database]:
     with Database.open(file) as opened:
         yield opened
-
-
-def dataset_names(file: Path) -> list[str]:
-    with closing(sqlite3.connect(file)) as raw:
-        return [name for (name,) in raw.execute("SELECT name FROM datasets ORDER BY created")]
-
-
-def add_dataset(database: Database, name: str) -> str:
-    with database.session() as session:
-        record = DatasetRecord(name=name)
-        session.add(record)
-        session.flush()
-        return record.id
 
 
 def test_settings_lead_to_a_file_in_the_studio_folder(tmp_path: Path) -> None:
@@ -135,26 +123,6 @@ def test_a_failing_block_leaves_nothing(database: Database) -> None:
         assert session.scalar(select(func.count()).select_from(DatasetRecord)) == 0
 
 
-def test_migrations_make_exactly_the_declared_tables(database: Database) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    with database._engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-        assert set(inspect(connection).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
-
-
-def test_head_is_the_newest_migration() -> None:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", str(storage.MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    assert ScriptDirectory.from_config(config).get_heads() == [storage.HEAD]
-
-
 def test_every_table_takes_and_gives_a_record(database: Database) -> None:
     with database.session() as session:
         session.add(DatasetRecord(id="d", name="数据"))
@@ -221,85 +189,6 @@ def test_tables_of_another_program_are_refused_untouched(file: Path) -> None:
         Database.open(file)
     assert refused.value.key == "storage.foreign"
     assert file.read_bytes() == before
-
-
-NOW = storage.HEAD
-
-
-@pytest.fixture
-def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program whose schema is one migration ahead: it rebuilds the table that others refer to."""
-    import shutil
-
-    folder = tmp_path / "migrations"
-    shutil.copytree(storage.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "next.py").write_text(
-        f"import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = 'next', {NOW!r}\n"
-        "def upgrade() -> None:\n"
-        "    with op.batch_alter_table('datasets', recreate='always') as table:\n"
-        "        table.add_column(sa.Column('note', sa.Text(), nullable=False, server_default=''))\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setattr(storage, "MIGRATIONS", folder)
-    monkeypatch.setattr(storage, "HEAD", "next")
-    return folder
-
-
-def old_database(file: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "MIGRATIONS", Path(storage.__file__).parent / "migrations")
-        patch.setattr(storage, "HEAD", NOW)
-        with Database.open(file) as database:
-            dataset = add_dataset(database, "旧的")
-            with database.session() as session:
-                session.add(RowRecord(dataset_id=dataset, position=0, input="问", output="答"))
-
-
-def test_older_database_is_backed_up_and_moves_on(file: Path, next_version: Path) -> None:
-    old_database(file)
-    with Database.open(file) as database, database.reading() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "next"
-        assert session.scalar(text("SELECT note FROM datasets")) == ""
-        assert session.scalars(select(RowRecord.input)).all() == ["问"], "rebuilding the parent must keep its rows"
-    backup = file.with_name(f"studio.db.backup-{NOW}")
-    assert dataset_names(backup) == ["旧的"]
-    with closing(sqlite3.connect(backup)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
-    assert sorted(path.name for path in file.parent.iterdir()) == ["studio.db", f"studio.db.backup-{NOW}"]
-
-
-def test_failing_migration_leaves_the_old_database_whole(file: Path, next_version: Path) -> None:
-    old_database(file)
-    with open(next_version / "versions" / "next.py", "a", encoding="utf-8") as script:
-        script.write("    op.execute('DELETE FROM datasets')\n    op.execute('SELECT * FROM nowhere')\n")
-    with pytest.raises(StorageError) as failed:
-        Database.open(file)
-    assert "nowhere" in failed.value.say("en")
-    assert dataset_names(file) == ["旧的"]
-    with closing(sqlite3.connect(file)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
-        assert "note" not in [column[1] for column in raw.execute("PRAGMA table_info(datasets)")]
-
-
-def test_migration_that_breaks_references_is_undone(file: Path, next_version: Path) -> None:
-    old_database(file)
-    with open(next_version / "versions" / "next.py", "a", encoding="utf-8") as script:
-        script.write("    op.execute('DELETE FROM datasets')\n")
-    with pytest.raises(StorageError) as failed:
-        Database.open(file)
-    assert failed.value.key == "storage.migration"
-    assert dataset_names(file) == ["旧的"]
-
-
-def test_no_backup_no_migration(file: Path, next_version: Path) -> None:
-    old_database(file)
-    file.with_name(f"studio.db.backup-{NOW}").mkdir()
-    with pytest.raises(StorageError) as failed:
-        Database.open(file)
-    assert failed.value.key == "storage.backup"
-    with closing(sqlite3.connect(file)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchone() == (NOW,)
-    assert not list(file.parent.glob(".*"))
 
 
 def test_processes_that_start_at_once_migrate_once(file: Path) -> None:
@@ -380,15 +269,6 @@ def test_locked_database_is_said_and_usable_afterwards(file: Path) -> None:
         other.execute("COMMIT")
         add_dataset(database, "later")
     assert dataset_names(file) == ["later"]
-
-
-def test_locked_at_the_start(file: Path, next_version: Path) -> None:
-    old_database(file)
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError) as locked:
-            Database.open(file, busy_s=0.05)
-    assert locked.value.key == "storage.locked"
 
 
 @pytest.mark.parametrize(
