@@ -86,3 +86,15 @@ def test_what_stays_as_it_is_is_not_made_anew(monkeypatch: pytest.MonkeyPatch) -
 def test_an_answer_of_another_length_is_refused_as_before() -> None:
     with pytest.raises(ValueError, match="enough output values"):
         sent(Blocks, [SKIP, SKIP])
+
+
+@pytest.mark.parametrize("kind", [gr.Textbox, gr.Dropdown, gr.Radio, gr.State])
+def test_the_only_output_of_a_handler_is_sent_as_gradio_would_send_it(kind: Any) -> None:
+    async def sent_by(blocks: type[gr.Blocks], answer: Any) -> Any:
+        with blocks(analytics_enabled=False) as demo:
+            gr.Button().click(lambda: None, outputs=[kind()])
+        return await demo.postprocess_data(next(iter(demo.fns.values())), answer, SessionState(demo))
+
+    for answer in (None, gr.skip()):
+        ours, theirs = (asyncio.run(sent_by(blocks, answer)) for blocks in (Blocks, gr.Blocks))
+        assert ours == theirs, "a skip is no value of its own"

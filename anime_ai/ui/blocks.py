@@ -21,12 +21,12 @@ class Blocks(gr.Blocks):
     ) -> list[Any]:
         """What the page is sent of a handler's answer; `gr.skip()` for what stays as it is, as Gradio would send it."""
         outputs = block_fn.outputs
+        told: list[Any] = [None if one.stateful else dict(SKIPPED) for one in outputs]
         if _is_skip(predictions):  # one for all
-            predictions = [predictions] * len(outputs)
+            return told
         if not isinstance(predictions, (list, tuple)) or len(predictions) != len(outputs) or len(outputs) < 2:
             return await super().postprocess_data(block_fn, predictions, state)
         changed = [place for place, one in enumerate(predictions) if not _is_skip(one)]
-        told: list[Any] = [None if one.stateful else dict(SKIPPED) for one in outputs]
         if changed:
             some = copy.copy(block_fn)
             some.outputs = [outputs[place] for place in changed]

@@ -22,6 +22,7 @@ from anime_ai.ui.passwords import LEAST
 from anime_ai.ui.persons import Persons, person_of, read_secret
 from anime_ai.ui.picture_routes import pictures_of
 from anime_ai.ui.portraits import portraits
+from anime_ai.ui.progress import progress_of_few
 from anime_ai.ui.published_route import published_of
 from anime_ai.ui.sessions import keep_sessions_light
 from anime_ai.ui.shell import MARK
@@ -157,6 +158,7 @@ def _routes(studio: Studio) -> list[Any]:
         *endpoint_of(studio),
         *origins_of(studio),
         portraits(),
+        *progress_of_few(),
     ]
 
 
