@@ -76,6 +76,37 @@ def test_a_row_is_edited_with_the_keyboard_and_the_undo_brings_it_back(tab: Tab)
     page.wait_for_function("document.querySelectorAll('#grid input:checked').length === 0")  # none went over
 
 
+LATE_ENDS = """
+const fetched = window.fetch.bind(window);
+window.fetch = async (target, options) => {
+  const answer = await fetched(target, options);
+  if (!(target instanceof Request) || !target.url.includes("/queue/data")) return answer;
+  const late = new TransformStream({ async transform(chunk, out) {
+    if (new TextDecoder().decode(chunk).includes("close_stream")) {
+      window.held = true;
+      await new Promise((go) => setTimeout(go, 1500));
+      window.held = false;
+    }
+    out.enqueue(chunk);
+  } });
+  return new Response(answer.body.pipeThrough(late), { headers: answer.headers });
+};
+"""
+"""The word that a stream of answers has ended takes its time."""
+
+
+def test_what_is_asked_while_the_stream_of_answers_ends_is_answered(tab: Tab) -> None:
+    tab.page.add_init_script(LATE_ENDS)
+    page = rows_that_ship(tab)
+    for number in (2, 3):
+        page.wait_for_function("window.held === false")
+        page.click("#grid tr[data-row] >> nth=1")  # something else, for a stream to end
+        page.wait_for_function("window.held === true")
+        page.click("#dataset button:text-is('下一页')")
+        assert page.evaluate("window.held"), "the call was made while the word was held back"
+        page.wait_for_selector(f"#pager:has-text('第 {number} ')", timeout=10_000)
+
+
 def test_a_failure_is_said_in_words_and_covers_nothing(tab: Tab) -> None:
     page = tab.open()
     before = page.locator("#talk .message-content").count()

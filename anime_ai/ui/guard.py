@@ -34,6 +34,7 @@ from anime_ai.ui.persons import (
     wanted_language,
 )
 from anime_ai.ui.portraits import PORTRAITS
+from anime_ai.ui.streams import Streams
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -137,6 +138,7 @@ class Guard:
         send, None for none at all. `seen` is told of every visitor and the mark of the address they come from."""
         self.app = app
         self.pictures, self.seen = pictures, seen
+        self.streams = Streams()
         self.origins = frozenset(one.strip().lower().rstrip("/") for one in origins if one.strip())
         self.persons = persons
         self.hosts = hosts
@@ -193,7 +195,7 @@ class Guard:
         if session and not self.persons.owns_session(person, session):
             raise Refused(403, "session")
         scope[SCOPE_KEY] = self._noted(scope, person)
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, self.streams.watched(scope, session, send))
 
     def _noted(self, scope: Scope, person: Person) -> Person:
         """The person, whose address is told where it counts."""

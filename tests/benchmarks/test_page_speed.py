@@ -35,7 +35,9 @@ TURNED = """() => new Promise((told) => {
 SPOKE = """() => new Promise((told) => {
   const began = performance.now();
   const spoken = () => [...document.querySelectorAll("#live .streaming[aria-live] .message-content")].at(-1)?.innerText;
-  const look = () => !["", "…", undefined].includes(spoken()) ? told(performance.now() - began) : requestAnimationFrame(look);
+  const look = () => {
+    if (["", "…", undefined].includes(spoken())) requestAnimationFrame(look); else told(performance.now() - began);
+  };
   document.querySelector("#send").click();
   look();
 })"""
