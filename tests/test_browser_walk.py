@@ -115,12 +115,21 @@ class Walk:
         self.tab.context.close()
 
 
+THERE = """(name) => {
+  for (let one = document.querySelector(name); one; one = one.parentElement)
+    if (getComputedStyle(one).opacity !== "1") return false;
+  return true;
+}"""
+"""Whether something has come in whole: half-way its words are faint."""
+
+
 def talk(walk: Walk) -> None:
     """A conversation with an answer, and a failure that is said."""
     walk.tab.say("你好呀")
     walk.tab.answered(3)
     walk.tab.say("   ")
     walk.page.wait_for_selector(".toast-message-text")
+    walk.page.wait_for_function(THERE, arg=".toast-body")
     walk.look("toast")
     walk.page.click(".toast-close")  # or it fades out while another tab is looked at
     walk.page.wait_for_selector(".toast-message-text", state="detached")

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from anime_ai.ui.progress import NAME, SCRIPTS, light, progress_of_few
 
 AS_IT_WAS = (
-    "class A{show_progress={};update(e){this.resolve_args(e).forEach(()=>{this.show_progress[e.fn_index]})}resolve_args(e){let{fn_index:t,status:n}=e;return[t,n]}}"
+    "class A{show_progress={};update(e){this.resolve_args(e).forEach(()=>{this.show_progress[e.fn_index]})}"
+    "resolve_args(e){let{fn_index:t,status:n}=e;return[t,n]}}"
 )
 
 
