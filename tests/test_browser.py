@@ -22,8 +22,10 @@ def rows_that_ship(tab: Tab) -> Any:
     page = tab.open()
     tab.go("dataset")
     page.wait_for_selector("#grid [data-row]")
-    choose(page, "#dataset-name", "内置对话")
+    if "内置对话" not in page.input_value("#dataset-name input"):  # choosing it empties the editor once more
+        choose(page, "#dataset-name", "内置对话")
     page.wait_for_selector("#pager:has-text('第 1 '):not(:has-text('/ 1 页'))")
+    page.wait_for_timeout(300)  # the editor is emptied behind the pager
     return page
 
 
@@ -143,7 +145,7 @@ def test_enter_in_a_composition_sends_nothing(tab: Tab) -> None:
 
 def test_a_row_is_written_with_an_input_method(tab: Tab) -> None:
     """A composition is neither saved half nor lost, in a cell and in the search."""
-    page = tab.open()
+    page = rows_that_ship(tab)
     keyboard = tab.context.new_cdp_session(page)
 
     def composing(text: str) -> None:
@@ -151,8 +153,6 @@ def test_a_row_is_written_with_an_input_method(tab: Tab) -> None:
 
     press = """([place, key, control]) => document.querySelector(place).dispatchEvent(
         new KeyboardEvent('keydown', { key, ctrlKey: control, bubbles: true, isComposing: true }))"""
-    tab.go("dataset")
-    choose(page, "#dataset-name", "内置对话")
     page.click("#grid tr[data-row] >> nth=5")
     page.wait_for_function("document.querySelector('#editor textarea').value !== ''")
     page.fill("#editor textarea >> nth=1", "")
