@@ -12,7 +12,7 @@ from langchain_core.prompts import (
     MessagesPlaceholder,
     SystemMessagePromptTemplate,
 )
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from anime_ai.chat.model import EngineChatModel
 from anime_ai.chat.thoughts import ThoughtSplitter
@@ -105,23 +105,36 @@ class _Parser:
 
 
 def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
-    """The parser: thought and speech of a streamed answer."""
+    """Thought and speech of a streamed answer."""
     parser = _Parser()
     for chunk in chunks:
         yield parser.feed(chunk)
     yield from parser.close()
 
 
-async def asplit_thought(chunks: AsyncIterator[AIMessage]) -> AsyncIterator[Spoken]:
-    """The same for `ainvoke` and `astream`."""
-    parser = _Parser()
-    async for chunk in chunks:
-        yield parser.feed(chunk)
-    for rest in parser.close():
-        yield rest
+class ThoughtParser(Runnable[AIMessage, Spoken]):
+    """The parser: thought and speech of an answer, as it streams. It has no run of its own in LangChain's traces, where
+    it says nothing that the model's does not: a RunnableGenerator's takes half a millisecond before the first word."""
+
+    def invoke(self, input: AIMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Spoken:
+        return sum(split_thought(iter([input])), Spoken())
+
+    def transform(
+        self, input: Iterator[AIMessage], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Spoken]:
+        return split_thought(input)
+
+    async def atransform(
+        self, input: AsyncIterator[AIMessage], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Spoken]:
+        parser = _Parser()
+        async for chunk in input:
+            yield parser.feed(chunk)
+        for rest in parser.close():
+            yield rest
 
 
-PARSER: Runnable[AIMessage, Spoken] = RunnableGenerator(split_thought, asplit_thought)
+PARSER = ThoughtParser()
 
 
 def reply_chain(model: EngineChatModel) -> Runnable[dict[str, Any], Spoken]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from anime_ai.config import OWNER
@@ -30,12 +30,18 @@ _NODES = (
     .where(_HERE)
     .order_by(MessageRecord.created, MessageRecord.id)
 )
+_NEWEST = select(func.max(MessageRecord.created).label("made"), func.max(MessageRecord.visited).label("shown")).where(
+    _HERE
+)
+_LATEST = _NEWEST.subquery()
 _BESIDE = (
-    select(MessageRecord.id)
-    .where(_HERE, MessageRecord.parent_id.is_not_distinct_from(bindparam("parent")))
+    select(_LATEST.c.made, _LATEST.c.shown, MessageRecord.id)
+    .outerjoin_from(
+        _LATEST, MessageRecord, and_(_HERE, MessageRecord.parent_id.is_not_distinct_from(bindparam("parent")))
+    )
     .order_by(MessageRecord.created, MessageRecord.id)
 )
-_NEWEST = select(func.max(MessageRecord.created), func.max(MessageRecord.visited)).where(_HERE)
+"""What stands beside a new message; in each row, of which there is always one, also when the newest one was made."""
 _PLACE = select(MessageRecord.conversation_id).where(MessageRecord.id == bindparam("id"))
 _INSERT = insert(MessageRecord)
 
@@ -169,9 +175,10 @@ def add(session: Session, conversation_id: str, parent: str, said: Message, id: 
     """A new message behind `parent` ("" begins a line), at a time of its own; `id` "": a fresh one. Where the line ends
     stays as it was."""
     connection, place = session.connection(), {"talk": conversation_id, "parent": parent or None}
-    beside = connection.scalars(_BESIDE, place).all()
+    found = connection.execute(_BESIDE, place).all()
+    beside = [one.id for one in found if one.id is not None]
     # Never before what is there already, whatever the clock does: alternatives are listed by their time.
-    made, shown = _newest(session, conversation_id)
+    made, shown = found[0].made or 0.0, found[0].shown or 0.0
     now = time.time()
     told = replace(
         said,
@@ -194,14 +201,8 @@ def holds(session: Session, conversation_id: str, message_id: str) -> bool:
 
 def visit(session: Session, conversation_id: str, message_id: str) -> None:
     """Mark a message as the one of its conversation that was shown last."""
-    shown = _newest(session, conversation_id)[1] + TICK
+    shown = (session.connection().execute(_NEWEST, {"talk": conversation_id}).one().shown or 0.0) + TICK
     session.connection().execute(update(MessageRecord).where(MessageRecord.id == message_id).values(visited=shown))
-
-
-def _newest(session: Session, conversation_id: str) -> tuple[float, float]:
-    """When the newest message of a conversation was made, and when one was last shown; 0 where there is none."""
-    made, shown = session.connection().execute(_NEWEST, {"talk": conversation_id}).one()
-    return made or 0.0, shown or 0.0
 
 
 def turn_to(session: Session, record: ConversationRecord, tree: Tree, leaf: str) -> None:

@@ -227,18 +227,22 @@ def _changes(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _best(one: _Segment, parts: Sequence[slice], rarity: NDArray[np.float64], mean: float, count: int) -> list[Hit]:
-    scores, covered = np.zeros(len(one.ids)), np.zeros(len(one.ids))
+    rows = np.concatenate([one.rows[part] for part in parts])
+    if not len(rows):
+        return []
+    often = np.concatenate([one.counts[part] for part in parts]).astype(np.float64)
+    bounds = np.cumsum([0, *(part.stop - part.start for part in parts)])
+    rare = np.repeat(rarity, np.diff(bounds))
+    weighed = rare * often * (SATURATION + 1) / (often + _weigh(one.lengths, mean)[rows])
+    alone, covered = (np.bincount(rows, values, len(one.ids)) for values in (weighed, rare))
     sizes = one.sizes
-    whole = np.zeros(len(sizes))
-    weigh, weigh_whole = _weigh(one.lengths, mean), _weigh(sizes, float(sizes.mean()))
-    for part, rare in zip(parts, rarity, strict=True):
-        rows, often = one.rows[part], one.counts[part].astype(np.float32)
-        scores[rows] += rare * often * (SATURATION + 1) / (often + weigh[rows])
-        covered[rows] += rare
-        together = np.bincount(one.groups[rows], often * one.alive[rows], minlength=len(sizes))
-        whole += rare * together * (SATURATION + 1) / (together + weigh_whole)
-    scores += WHOLE * whole[one.groups] * (scores > 0)
-    scores[~one.alive] = 0
+    whole, weigh_whole = np.zeros(len(sizes)), _weigh(sizes, float(sizes.mean()))
+    groups, living = one.groups[rows], often * one.alive[rows]
+    for start, end, factor in zip(bounds, bounds[1:], rarity * (SATURATION + 1), strict=False):
+        if start < end:
+            together = np.bincount(groups[start:end], living[start:end], len(sizes))
+            whole += factor * together / (together + weigh_whole)
+    scores = (alone + WHOLE * whole[one.groups]) * ((alone > 0) & one.alive)
     best = np.argpartition(-scores, count)[:count] if count < len(scores) else np.arange(len(scores))
     everything = float(rarity.sum()) or 1.0
     return [Hit(one.ids[row], float(scores[row]), float(covered[row]) / everything) for row in best if scores[row] > 0]
