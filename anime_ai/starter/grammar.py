@@ -28,9 +28,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
-PHRASES = Path(__file__).parent / "phrases"
+from anime_ai.config import PHRASES
 
 Table = tuple[dict[str, str], ...]
 Bound = dict[str, dict[str, str]]

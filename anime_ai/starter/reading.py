@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from anime_ai.config import PHRASES
 from anime_ai.starter import events
-from anime_ai.starter.grammar import PHRASES, choose
+from anime_ai.starter.grammar import choose
 from anime_ai.starter.invented import PRONOUNS, SHARES, SUBJECTS, VALUES, amount, of
 from anime_ai.starter.words import common_characters
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from anime_ai.starter.grammar import ASKS, PHRASES, choose
+from anime_ai.config import PHRASES
+from anime_ai.starter.grammar import ASKS, choose
 
 ATTRIBUTES = PHRASES / "seeing" / "attributes.txt"
 WHOLE, UNSEEN = "全图", "没有"

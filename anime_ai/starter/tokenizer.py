@@ -16,9 +16,8 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from anime_ai.config import DATA
+from anime_ai.config import DATA, PHRASES
 from anime_ai.files import read_json, write_json
-from anime_ai.starter.grammar import PHRASES
 from anime_ai.starter.words import common_characters
 
 VOCABULARY = 6_000
