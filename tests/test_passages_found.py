@@ -31,6 +31,18 @@ def test_small_talk_brings_nothing(series: tuple[Knowledge, str]) -> None:
         assert retrieval.why or all(one.why for one in retrieval.passages)
 
 
+def test_what_everybody_asks_brings_nothing(series: tuple[Knowledge, str]) -> None:
+    knowledge, base = series
+    asked = ("晚上吃什么好呢", "周末去哪里玩？", "推荐一部动漫吧", "心情不好怎么办", "明天穿什么好", "最近有什么新番")
+    assert [one for one in asked if knowledge.retrieve(one, [base]).used] == []
+
+
+def test_who_is_called_like_something_to_eat_can_be_asked_for(series: tuple[Knowledge, str]) -> None:
+    knowledge, base = series
+    for question in ("馒头开心的时候是什么颜色？", "扣子多重啊"):
+        assert knowledge.retrieve(question, [base]).used, question
+
+
 def test_a_small_model_is_given_a_short_passage(series: tuple[Knowledge, str]) -> None:
     knowledge, base = series
     (passage,) = knowledge.retrieve("乔絮的生日是哪天？", [base], small=True).used

@@ -237,7 +237,9 @@ class Knowledge:
         return self._features(question, self.search(question, base_ids, MOST_PASSAGES), base_ids)
 
     def _features(self, question: str, found: Sequence[Passage], base_ids: Sequence[str]) -> tuple[float, ...]:
-        return features(question, [passage.text for passage in found[:MOST_PASSAGES]], self._rarity(base_ids))
+        first = found[:MOST_PASSAGES]
+        texts, titles = [passage.text for passage in first], [passage.document for passage in first]
+        return features(question, texts, titles, self._rarity(base_ids))
 
     def cite(self, answer: str, retrieval: Retrieval, base_ids: Sequence[str]) -> list[Citation]:
         """Which sentences of an answer rest on which of the passages that it was given (from 1)."""
