@@ -124,4 +124,5 @@ def choose(page: Any, dropdown: str, words: str) -> None:
             option.click()
             return
         page.keyboard.press("Escape")
+        page.locator(f"{dropdown} input").blur()  # it unfolds when it is entered, not at every click
     raise AssertionError(f"{words} is not offered")
