@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from anime_ai.chat import tree
 from anime_ai.chat.branches import Branches
 from anime_ai.chat.members import MOST, Member, all_members, alone, cache_keys, members_of, seat, with_members
-from anime_ai.chat.tree import AT_ONCE, Message, Tree, begin, discard, owned, storable
+from anime_ai.chat.tree import AT_ONCE, Message, Node, Tree, begin, discard, owned, storable
 from anime_ai.errors import AccessError
 from anime_ai.persona.tone import tone_of
 from anime_ai.storage import ConversationRecord, Database, MessageRecord
@@ -28,8 +28,10 @@ from anime_ai.tables import MemberRecord
 TITLE = 40
 """Characters of the first message that become a conversation's title."""
 LONGEST_TITLE = 120
+FEW = 300
+"""Messages of a whole tree that are read at once; of a larger one first where each stands."""
 FEW_BESIDE = 1.5
-"""Messages of a tree for each of the line that is shown, up to which all are read."""
+"""Messages of a larger tree for each of the line that is shown, up to which all are read."""
 
 # Made once: to make a statement takes longer than to run it, and these are run for every answer.
 _OWN = (ConversationRecord.id == bindparam("talk"), ConversationRecord.person == bindparam("person"))
@@ -67,6 +69,7 @@ _TOLD = select(
     MessageRecord.speaker,
 )
 _MESSAGES = _TOLD.where(MessageRecord.conversation_id == bindparam("talk"))
+_FIRST = _MESSAGES.add_columns(MessageRecord.visited).order_by(MessageRecord.created, MessageRecord.id).limit(FEW + 1)
 _MESSAGE = _TOLD.where(MessageRecord.id == bindparam("id"))
 
 
@@ -329,26 +332,29 @@ def _with_members(session: Session, person: str, conversation_id: str) -> tuple[
 
 
 def _conversation(session: Session, record: Any, members: tuple[Member, ...] | None = None) -> Conversation:
-    found = Tree.of(session, record.id)
+    rows: Sequence[Any] = session.connection().execute(_FIRST, {"talk": record.id}).all()
+    whole = len(rows) <= FEW
+    found = (
+        Tree(Node(one.id, one.parent_id or "", one.visited) for one in rows) if whole else Tree.of(session, record.id)
+    )
     leaf = record.leaf_id or ""
-    messages = _messages(session, record.id, found, found.line(leaf))
+    line = found.line(leaf)
+    told = {one.id: one for one in (rows if whole else _rows(session, record.id, found, line))}
+    messages = tuple(_message(told[id], tuple(found.siblings(id))) for id in line)
     members = members_of(session, record.id) if members is None else members
     return _summary(record, messages, leaf in found.children, members)
 
 
-def _messages(session: Session, conversation_id: str, found: Tree, line: Sequence[str]) -> tuple[Message, ...]:
-    """The messages of a line, without their records: there are many of them."""
+def _rows(session: Session, conversation_id: str, found: Tree, line: Sequence[str]) -> list[Any]:
+    """What stands in the messages of a line, without their records: there are many of them."""
     # To name each takes longer than to read a few that stand beside the line.
     few = len(found.nodes) <= FEW_BESIDE * len(line)
     parts = [line[start : start + AT_ONCE] for start in range(0, len(line), AT_ONCE)]
     wanted = [_MESSAGES][: len(line)] if few else [_MESSAGES.where(MessageRecord.id.in_(part)) for part in parts]
-    told: dict[str, Message] = {}
-    for one in wanted:
-        rows = session.connection().execute(one, {"talk": conversation_id}).all()
-        told |= {row.id: _message(row, tuple(found.siblings(row.id))) for row in rows}
-    return tuple(told[id] for id in line)
+    connection, place = session.connection(), {"talk": conversation_id}
+    return [row for one in wanted for row in connection.execute(one, place)]
 
 
 def _message(row: Any, siblings: tuple[str, ...]) -> Message:
-    id, role, content, thinking, meta, parent, created, speaker = row
+    id, role, content, thinking, meta, parent, created, speaker = row[:8]
     return Message(id, role, content, thinking, meta, parent or "", siblings, created, speaker)
