@@ -114,7 +114,7 @@ def split_thought(chunks: Iterator[AIMessage]) -> Iterator[Spoken]:
 
 class ThoughtParser(Runnable[AIMessage, Spoken]):
     """The parser: thought and speech of an answer, as it streams. It has no run of its own in LangChain's traces, where
-    it says nothing that the model's does not: a RunnableGenerator's takes half a millisecond before the first word."""
+    it would say nothing that the model's does not: to begin one takes time before the first word."""
 
     def invoke(self, input: AIMessage, config: RunnableConfig | None = None, **kwargs: Any) -> Spoken:
         return sum(split_thought(iter([input])), Spoken())

@@ -334,9 +334,8 @@ def _with_members(session: Session, person: str, conversation_id: str) -> tuple[
 def _conversation(session: Session, record: Any, members: tuple[Member, ...] | None = None) -> Conversation:
     rows: Sequence[Any] = session.connection().execute(_FIRST, {"talk": record.id}).all()
     whole = len(rows) <= FEW
-    found = (
-        Tree(Node(one.id, one.parent_id or "", one.visited) for one in rows) if whole else Tree.of(session, record.id)
-    )
+    nodes = (Node(one.id, one.parent_id or "", one.visited) for one in rows)
+    found = Tree(nodes) if whole else Tree.of(session, record.id)
     leaf = record.leaf_id or ""
     line = found.line(leaf)
     told = {one.id: one for one in (rows if whole else _rows(session, record.id, found, line))}

@@ -30,9 +30,8 @@ _NODES = (
     .where(_HERE)
     .order_by(MessageRecord.created, MessageRecord.id)
 )
-_NEWEST = select(func.max(MessageRecord.created).label("made"), func.max(MessageRecord.visited).label("shown")).where(
-    _HERE
-)
+_MADE, _SHOWN = func.max(MessageRecord.created).label("made"), func.max(MessageRecord.visited).label("shown")
+_NEWEST = select(_MADE, _SHOWN).where(_HERE)
 _LATEST = _NEWEST.subquery()
 _BESIDE = (
     select(_LATEST.c.made, _LATEST.c.shown, MessageRecord.id)

@@ -247,14 +247,11 @@ def _filled(entry: Entry, fill: Callable[[str], str]) -> Entry:
         for keys in (entry.keys, entry.secondary, entry.excluded)
     )
     hidden = "".join(f"{fill(key)}\n" for key in hidden_keys(entry.content))
-    if not hidden and (fill(entry.content), keys, secondary, excluded) == (
-        entry.content,
-        entry.keys,
-        entry.secondary,
-        entry.excluded,
-    ):
-        return entry  # most entries: to make a copy of each takes longer than to look
-    return replace(entry, content=fill(entry.content), keys=keys, secondary=secondary, excluded=excluded, hidden=hidden)
+    content = fill(entry.content)
+    same = (content, keys, secondary, excluded) == (entry.content, entry.keys, entry.secondary, entry.excluded)
+    if same and not hidden:
+        return entry  # most are: to copy each takes longer than to look at it
+    return replace(entry, content=content, keys=keys, secondary=secondary, excluded=excluded, hidden=hidden)
 
 
 def _within(
