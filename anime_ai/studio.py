@@ -99,7 +99,7 @@ class Studio:
         self._layouts: dict[Base, Layout] = {}
         books = LoreBooks(self.worlds)
         self.chat = Chat(settings, self.conversations, self.personas, self.knowledge, self.runs.list, books)
-        self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.choose_again)
+        self.conversions = Conversions(Ggufs(settings.gguf_dir), self.chat.engines.choose_again)
         self.chat.allowance = self.quotas
         self.memory = Memory(database, self.conversations, lambda talks: self.chat.forget(talks))
         self.chat.memory = self.memory

@@ -26,6 +26,7 @@ from anime_ai.chat.keeping import Keeping, Reply, reply_of
 from anime_ai.chat.lore import LoreBooks, card_text, tells_card
 from anime_ai.chat.machine import legible
 from anime_ai.chat.memory import Memory
+from anime_ai.chat.one_engine import OneEngine
 from anime_ai.chat.samplings import as_meta
 from anime_ai.chat.sharing import Sharing
 from anime_ai.chat.tree import Message
@@ -35,7 +36,7 @@ from anime_ai.errors import AnimeAIError, ModelError, PersonaError
 from anime_ai.knowledge.service import Knowledge
 from anime_ai.models.bases import Base
 from anime_ai.models.engine import Adapter, Engine, Sampling
-from anime_ai.models.engines import engine_name, open_engine, starter_answers
+from anime_ai.models.engines import engine_name, starter_answers
 from anime_ai.persona.cards import Personas
 from anime_ai.persona.lorebook import Lore
 from anime_ai.training.recipe import SMALL
@@ -65,9 +66,7 @@ class Chat:
         self.personas = personas
         self.runs = runs
         self.sharing = Sharing(runs)
-        self._engine: Engine | None = None
-        self._aside = False
-        self._choosing = threading.Lock()
+        self.engines = OneEngine(settings, self._crowded)
         self.busy = Busy()
         self.memory: Memory | None = None
         self.ahead = Ahead()
@@ -85,7 +84,7 @@ class Chat:
     def answering(self, adapter_id: str = "", language: str | None = None, person: str = OWNER) -> Answering:
         """The line that names the model that answers, honestly about the starter."""
         choice = self.choice(adapter_id, person)
-        return answering(self.settings, choice, self._engine, self._aside, language)
+        return answering(self.settings, choice, self._engine, self.engines.aside, language)
 
     def checkpoints(self, persona: str = "") -> list[AdapterChoice]:
         """The checkpoints of this persona's runs, for comparing; their ids go wherever an adapter's goes."""
@@ -301,23 +300,25 @@ class Chat:
         return Filling.of(model, values)
 
     def engine(self, base: Base) -> Engine:
-        """The engine of a base model; a second base takes the place of the first. While a training has the GPU for
-        itself it answers from the processors."""
-        from anime_ai.models.device import cpu_device
+        """The engine of a base model; a second base takes the place of the first when nobody is answered by that any
+        more. While a training has the GPU for itself it answers from the processors."""
+        return self.engines.of(base)
 
-        aside = self.settings.engine != "remote" and self.sharing.crowded(base)
-        with self._choosing:
-            if self._engine is None or self._engine.base != base or self._aside != aside:
-                if self._engine is not None:
-                    self._engine.close()
-                device = cpu_device() if aside else None
-                self._engine, self._aside = open_engine(self.settings, base, device), aside
-            return self._engine
+    def _crowded(self, base: Base) -> bool:
+        return self.settings.engine != "remote" and self.sharing.crowded(base)
+
+    @property
+    def _engine(self) -> Engine | None:
+        return self.engines.engine
+
+    @_engine.setter
+    def _engine(self, engine: Engine | None) -> None:
+        self.engines.engine = engine
 
     def close(self) -> None:
         """Let go of the model."""
         self.ahead.close()
-        self.choose_again()
+        self.engines.close()
 
     def forget(self, conversation_ids: Collection[str]) -> None:
         """Let the engine lose what it keeps of some conversations' prompts, in memory and on the disk; of one that is
@@ -331,18 +332,11 @@ class Chat:
             if self._engine is not None and conversation_ids:
                 self._engine.forget([*self.conversations.cache_keys(conversation_ids), LISTENING])
 
-    def choose_again(self) -> None:
-        """Let the next answer choose its engine anew: what there is to choose from has changed."""
-        with self._choosing:
-            if self._engine is not None:
-                self._engine.close()
-            self._engine = None
-
     def make_room(self) -> None:
         """Let go of the model where it is on a GPU: a training is about to start there. The next answer loads it again,
         wherever there is room."""
         if (device := self._engine.device if self._engine else None) is not None and device.kind == "cuda":
-            self.choose_again()
+            self.engines.close()
 
     def _answer(
         self,
@@ -395,12 +389,16 @@ class Chat:
 
         from anime_ai.chat.chain import PROMPT, Spoken, reply_chain
 
-        model, values = self._asked(conversation, turn, choice, how)
-        total = Spoken()
-        with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
-            for spoken in stream:
-                total = total + spoken
-                yield total
+        stop = how.stop or threading.Event()
+        with self.engines.held(choice.model, stop) as engine:
+            if engine is None:  # somebody else's base answered for as long as this was wanted
+                return
+            model, values = self._asked(conversation, turn, choice, replace(how, stop=stop), engine)
+            total = Spoken()
+            with closing(reply_chain(model).stream(values)) as stream:  # type: ignore[type-var]
+                for spoken in stream:
+                    total = total + spoken
+                    yield total
         if conversation.id and total.ended and not model.tiny and model.engine.reading_pace:
             told = [*PROMPT.format_messages(**values), AIMessage(total.text)]
             self.ahead.start(lambda stop: model.read_ahead(told, stop), conversation.id)
@@ -437,11 +435,13 @@ class Chat:
         if model.engine.reading_pace:
             model.read_ahead(PROMPT.format_messages(**values)[:-1], stop, anew=True)
 
-    def _asked(self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How) -> tuple[Any, Any]:
-        """The model that answers a turn, and the values of its prompt."""
+    def _asked(
+        self, conversation: Conversation, turn: Turn, choice: AdapterChoice, how: How, engine: Engine | None = None
+    ) -> tuple[Any, Any]:
+        """The model that answers a turn, and the values of its prompt. `engine`: what is held for it."""
         from anime_ai.chat.model import EngineChatModel, check_layout
 
-        engine, trained = self.engine(choice.model), choice.card
+        engine, trained = engine or self.engine(choice.model), choice.card
         model = EngineChatModel(
             engine=engine,
             adapter=Adapter(choice.path) if choice.path else None,
