@@ -150,7 +150,7 @@ def test_a_dataset_is_imported_mended_kept_trained_on_and_exported(
         drop(page, file)
         page.wait_for_selector("#upload-box .preview:has-text('Alpaca')")
         page.click("#import-make")
-        page.wait_for_selector("#dataset-name input")
+        page.wait_for_selector("#grid [data-row]")  # the import shows the rows when it has ended
         mend_and_undo(page)
         other.go("dataset")
         save_in_both(page, second)
