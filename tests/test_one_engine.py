@@ -99,6 +99,27 @@ def test_who_comes_later_comes_behind_who_waits(engines: OneEngine) -> None:
     assert late[0] is not first
 
 
+def test_who_comes_behind_who_waits_can_stop_waiting(engines: OneEngine) -> None:
+    stop = threading.Event()
+    with ExitStack() as others:
+        with engines.held(FIRST, threading.Event()):
+            others.enter_context(waiting(engines, SECOND))
+            time.sleep(0.1)
+            with waiting(engines, FIRST, stop) as late:
+                stop.set()
+            assert late == [None]
+
+
+def test_to_let_go_waits_for_no_answer(engines: OneEngine) -> None:
+    with ExitStack() as others:
+        with engines.held(FIRST, threading.Event()) as first:
+            others.enter_context(waiting(engines, SECOND))
+            time.sleep(0.1)
+            engines.close()
+            assert first.closed  # type: ignore[union-attr]
+            assert engines.of(SECOND).base is SECOND, "nobody waits for what is closed"
+
+
 def test_what_is_new_to_choose_from_ends_no_answer(engines: OneEngine) -> None:
     with engines.held(FIRST, threading.Event()) as first:
         engines.choose_again()

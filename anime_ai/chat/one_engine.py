@@ -27,7 +27,8 @@ class OneEngine:
         self.engine: Engine | None = None
         self.aside = self._outdated = False
         self._choosing = threading.Lock()
-        self._answers, self._answered = 0, threading.Condition()
+        self._held: list[Engine] = []  # once for each answer
+        self._answered = threading.Condition()
 
     def of(self, base: Base) -> Engine:
         """The engine of a base, to ask it for tokens and layouts."""
@@ -43,30 +44,45 @@ class OneEngine:
     def held(self, base: Base, stop: threading.Event) -> Iterator[Engine | None]:
         """The engine of a base for one answer, which another base does not end; None where `stop` is set before it is
         free. In the block `of` may be called for no other base."""
-        with self._choosing:
-            engine = self._opened(base, self._crowded(base), stop)
-            with self._answered:
-                self._answers += engine is not None
+        engine = self._taken(base, stop)
         try:
             yield engine
         finally:
-            with self._answered:
-                self._answers -= engine is not None
-                self._answered.notify_all()
+            if engine is not None:
+                with self._answered:
+                    self._held.remove(engine)
+                    self._answered.notify_all()
+
+    def _taken(self, base: Base, stop: threading.Event) -> Engine | None:
+        while not self._choosing.acquire(timeout=LOOK):  # somebody waits who came before
+            if stop.is_set():
+                return None
+        try:
+            engine = self._opened(base, self._crowded(base), stop)
+            if engine is not None:
+                with self._answered:
+                    self._held.append(engine)
+            return engine
+        finally:
+            self._choosing.release()
 
     def choose_again(self) -> None:
         """Open the next one anew: what there is to choose from has changed. Who is being answered is so to the end."""
         with self._answered:
-            self._outdated = bool(self._answers)
+            self._outdated = self.engine in self._held
         if not self._outdated:
             self.close()
 
     def close(self) -> None:
-        """Let go of the model now."""
+        """Let go of the model now, whoever is being answered by it."""
+        self._let_go()  # first, so that nobody waits any more for its answers to end
         with self._choosing:
-            if self.engine is not None:
-                self.engine.close()
-            self.engine = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            engine.close()
 
     def _fitting(self, base: Base, aside: bool) -> Engine | None:
         engine = self.engine
@@ -79,13 +95,11 @@ class OneEngine:
         if (engine := self._fitting(base, aside)) is not None:
             return engine
         with self._answered:
-            while self._answers and not stop.is_set():
+            while self.engine in self._held and not stop.is_set():
                 self._answered.wait(LOOK)
         if stop.is_set():
             return None
-        if self.engine is not None:
-            self.engine.close()
-            self.engine = None  # where the next one cannot be opened there is none
+        self._let_go()
         self.engine = open_engine(self._settings, base, cpu_device() if aside else None)
         self.aside, self._outdated = aside, False
         return self.engine

@@ -233,7 +233,7 @@ def _best(one: _Segment, parts: Sequence[slice], rarity: NDArray[np.float64], me
     often = np.concatenate([one.counts[part] for part in parts]).astype(np.float64)
     bounds = np.cumsum([0, *(part.stop - part.start for part in parts)])
     rare = np.repeat(rarity, np.diff(bounds))
-    weighed = rare * often * (SATURATION + 1) / (often + _weigh(one.lengths, mean)[rows])
+    weighed = rare * often * (SATURATION + 1) / (often + _weigh(one.lengths[rows], mean))
     alone, covered = (np.bincount(rows, values, len(one.ids)) for values in (weighed, rare))
     sizes = one.sizes
     whole, weigh_whole = np.zeros(len(sizes)), _weigh(sizes, float(sizes.mean()))

@@ -1,8 +1,8 @@
 """What Gradio's page does at each step of a call. Knows no handler.
 
 At every step it hands every component that any call ever touched its state anew, also of calls that hide their
-progress, as nearly all of this page do (`Page.on`): some hundred components, several times a click. Here the page is
-served the one script that says whose progress a step changes with a line more: of a hidden call nobody's.
+progress, as nearly all of this page do (`Page.on`), and it does so several times a click. Here the page is served the
+one script that says whose progress a step changes with a line more: of a hidden call nobody's.
 """
 
 from __future__ import annotations
